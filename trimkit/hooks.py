@@ -1,0 +1,204 @@
+"""The door: the hooks a plugin answers and the records it answers with.
+
+A plugin is an installed distribution with an entry point in the group ``trimkit``; the entry point names a module (or
+any object) that sets ``TRIMKIT_API`` and implements some of the hooks below. A hook returns records, and a record's
+``target`` is a string that is imported at first use, so a registration module needs nothing heavy:
+
+    # acme_trim/plugin.py; in pyproject.toml: [project.entry-points.trimkit]  acme = "acme_trim.plugin"
+    from trimkit.hooks import PenaltySpec, hookimpl
+
+    TRIMKIT_API = 1
+
+    @hookimpl
+    def trimkit_penalties():
+        yield PenaltySpec("acme_l2", "acme_trim.penalties:l2", "Sum of squared scores.")
+
+No module here imports torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import pluggy
+
+TRIMKIT_API = 1
+"""The version of this contract. A plugin declares the one it was written for; another number is refused at load."""
+
+GROUP = "trimkit"
+"""The entry-point group in which plugins register, and pluggy's project name."""
+
+hookspec = pluggy.HookspecMarker(GROUP)
+hookimpl = pluggy.HookimplMarker(GROUP)
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """What every part says of itself before it is imported.
+
+    Attributes:
+        name: what users type; unique in its kind, or reachable as ``distribution:name``.
+        target: ``"package.module:attribute"``, imported at first use.
+        summary: one sentence for ``trimkit list``.
+        reference: paper and equation, or "".
+    """
+
+    kind: ClassVar[str] = ""
+
+    name: str
+    target: str
+    summary: str
+    reference: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TransformSpec(Spec):
+    """A `trimkit.Transform` class.
+
+    Attributes:
+        exact: inverse(forward(x)) = x up to rounding; a lossy transform is explained with its residual.
+        complex_coefficients: coefficients are complex.
+        learnable: has parameters that training may change.
+        needs_fit: must see data before use.
+    """
+
+    kind: ClassVar[str] = "transform"
+
+    exact: bool = True
+    complex_coefficients: bool = False
+    learnable: bool = False
+    needs_fit: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AttributionSpec(Spec):
+    """A `trimkit.Attribution` class.
+
+    Attributes:
+        differentiable: scores can be trained through (``create_graph=True``), as `trimkit.check_attribution` verifies.
+        complete: scores sum to f(s) − f(s₀).
+        stochastic: draws random numbers, from the generator it is given.
+        complex_ok: takes complex coefficients.
+        tree_ok: takes trees of coefficients.
+        needs_module: works by module hooks, so it cannot take a bare function.
+        order: what it asks of the model, gradients or values.
+    """
+
+    kind: ClassVar[str] = "attribution"
+
+    differentiable: bool = True
+    complete: bool = False
+    stochastic: bool = False
+    complex_ok: bool = True
+    tree_ok: bool = True
+    needs_module: bool = False
+    order: Literal["gradient", "perturbation"] = "gradient"
+
+
+@dataclass(frozen=True, slots=True)
+class PenaltySpec(Spec):
+    """A pure function ``scores, **options → (N,)``, or a class whose instances are called so.
+
+    Attributes:
+        scale_invariant: value(c · scores) = value(scores) for c > 0.
+        measure: larger is simpler (Hoyer, Gini): a loss minimises one minus the value.
+    """
+
+    kind: ClassVar[str] = "penalty"
+
+    scale_invariant: bool = False
+    measure: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MethodSpec(Spec):
+    """A `trimkit.methods.Method` class: a generative method, which is a transform that is learned.
+
+    Attributes:
+        family: the chapter it belongs to: "vae", "gan", "ica" or the plugin's own word.
+        spaces: names of its latent spaces.
+        can_encode: gives codes for data.
+        can_decode: gives data for codes.
+    """
+
+    kind: ClassVar[str] = "method"
+
+    family: str = ""
+    spaces: tuple[str, ...] = ("z",)
+    can_encode: bool = True
+    can_decode: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetSpec(Spec):
+    """A function ``(**options) → trimkit.data.Dataset`` that needs no download.
+
+    Attributes:
+        shape: of one sample, such as (1, 16, 16).
+        classes: number of classes, 0 where there are no labels.
+    """
+
+    kind: ClassVar[str] = "dataset"
+
+    shape: tuple[int, ...] = ()
+    classes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CheckSpec(Spec):
+    """A `trimkit.audit.Check` class: one question an audit answers with a verdict.
+
+    Attributes:
+        mandatory: counts in the overall verdict of every audit.
+    """
+
+    kind: ClassVar[str] = "check"
+
+    mandatory: bool = False
+
+
+class Hooks:
+    """The hook specifications. Each returns an iterable of records, and is called once, when its plugin is loaded."""
+
+    @staticmethod
+    @hookspec
+    def trimkit_transforms() -> Iterable[TransformSpec]:  # type: ignore[empty-body]
+        """Transforms x ⇄ s."""
+
+    @staticmethod
+    @hookspec
+    def trimkit_attributions() -> Iterable[AttributionSpec]:  # type: ignore[empty-body]
+        """Attributions (output, s) → scores."""
+
+    @staticmethod
+    @hookspec
+    def trimkit_penalties() -> Iterable[PenaltySpec]:  # type: ignore[empty-body]
+        """Penalties scores → (N,)."""
+
+    @staticmethod
+    @hookspec
+    def trimkit_methods() -> Iterable[MethodSpec]:  # type: ignore[empty-body]
+        """Generative methods."""
+
+    @staticmethod
+    @hookspec
+    def trimkit_datasets() -> Iterable[DatasetSpec]:  # type: ignore[empty-body]
+        """Datasets that need no download."""
+
+    @staticmethod
+    @hookspec
+    def trimkit_checks() -> Iterable[CheckSpec]:  # type: ignore[empty-body]
+        """Audit checks."""
+
+
+KINDS: dict[str, type[Spec]] = {
+    "transforms": TransformSpec,
+    "attributions": AttributionSpec,
+    "penalties": PenaltySpec,
+    "methods": MethodSpec,
+    "datasets": DatasetSpec,
+    "checks": CheckSpec,
+}
+"""Plural noun, as in the hook's name and ``trimkit list``, to the record of that kind."""
