@@ -1,0 +1,286 @@
+"""Attributions against Captum, closed forms, and the properties that define them."""
+
+import itertools
+
+import captum.attr
+import pytest
+import torch
+from torch import nn
+
+from trimkit import tree
+from trimkit.attributions import InputXGradient, IntegratedGradients, Saliency
+from trimkit.attributions.base import Attribution, expand_baseline
+from trimkit.attributions.gradient import gauss_legendre
+from trimkit.errors import AttributionError, ShapeError
+from trimkit.registry import available, create
+from trimkit.transforms import DCT, FFT, FrequencyBands
+
+ATTRIBUTIONS = sorted(available("attributions"))
+every = pytest.mark.parametrize("name", ATTRIBUTIONS)
+
+
+def network(activation=nn.Tanh, size=(1, 6, 6), classes=3, seed=0):
+    torch.manual_seed(seed)
+    flat = 4 * (size[-2] - 2) * (size[-1] - 2)
+    return nn.Sequential(
+        nn.Conv2d(size[0], 4, 3), activation(), nn.Flatten(), nn.Linear(flat, 8), activation(), nn.Linear(8, classes)
+    ).double()
+
+
+def data(*shape, seed=1):
+    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def tracked(x):
+    """What Captum wants, lest it warn."""
+    return x.clone().requires_grad_()
+
+
+MODEL, X, Y = network(), data(4, 1, 6, 6), torch.tensor([0, 2, 1, 1])
+
+
+@pytest.mark.parametrize("activation", [nn.Tanh, nn.ReLU, nn.Softplus])
+@pytest.mark.parametrize("target", [Y, 1], ids=["labels", "one class"])
+def test_in_the_datas_own_space_the_numbers_are_captums(activation, target):
+    model = network(activation)
+    ours = [Saliency(), InputXGradient(), IntegratedGradients(16)]
+    captums = [captum.attr.Saliency(model), captum.attr.InputXGradient(model), captum.attr.IntegratedGradients(model)]
+    options = [{}, {}, {"n_steps": 16, "method": "gausslegendre"}]
+    for our, theirs, extra in zip(ours, captums, options, strict=True):
+        expected = theirs.attribute(tracked(X), target=target, **extra).detach()
+        assert torch.allclose(our(model, X, target=target), expected, atol=1e-8)
+
+
+def test_other_forms_of_target_give_captums_numbers_too():
+    model = nn.Sequential(network(classes=6), nn.Unflatten(1, (2, 3)))
+    ours = InputXGradient()(model, X, target=(1, 2))
+    assert torch.allclose(ours, captum.attr.InputXGradient(model).attribute(tracked(X), target=(1, 2)))
+    regression = network(classes=1)
+    expected = captum.attr.InputXGradient(regression).attribute(tracked(X), target=0)
+    assert torch.allclose(InputXGradient()(regression, X), expected)
+
+
+def test_a_baseline_gives_captums_numbers():
+    base = data(1, 1, 6, 6, seed=5)
+    expected = captum.attr.IntegratedGradients(MODEL).attribute(tracked(X), base, target=1, n_steps=20).detach()
+    assert torch.allclose(IntegratedGradients(20)(MODEL, X, target=1, baseline=base), expected, atol=1e-8)
+    assert torch.allclose(
+        IntegratedGradients(20)(MODEL, X, target=1, baseline=0.5),
+        IntegratedGradients(20)(MODEL, X, target=1, baseline=torch.full_like(X, 0.5)),
+    )
+
+
+@pytest.mark.parametrize("transform", [FFT(), DCT(), FrequencyBands()], ids=lambda t: type(t).__name__)
+def test_integrated_gradients_are_complete_in_every_space(transform):
+    def composed(s):
+        return MODEL(transform.inverse(s, (1, 6, 6)))
+
+    found = IntegratedGradients(64).explain(composed, transform(X), target=Y)
+    change = (MODEL(X) - MODEL(torch.zeros_like(X))).gather(1, Y[:, None])[:, 0].detach()
+    assert torch.allclose(tree.sample_sums(found.scores), change, atol=1e-10)
+    assert torch.allclose(found.output, MODEL(X).detach())
+
+
+def test_attributions_of_orthonormal_coefficients_follow_the_change_of_basis():
+    matrix = torch.linalg.qr(data(36, 36)).Q
+
+    def rotated(s):
+        return MODEL((s @ matrix).reshape(-1, 1, 6, 6))
+
+    s = X.flatten(1) @ matrix.T
+    gradient = Saliency(absolute=False)(MODEL, X, target=1).flatten(1)
+    assert torch.allclose(Saliency(absolute=False)(rotated, s, target=1), gradient @ matrix.T)
+
+
+def test_the_score_of_a_complex_coefficient_is_the_sum_of_its_real_and_imaginary_parts():
+    fft = FFT()
+    s = fft(X)
+
+    def of_complex(s):
+        return MODEL(fft.inverse(s, (1, 6, 6)))
+
+    def of_pair(pair):
+        return of_complex(torch.view_as_complex(pair))
+
+    pair = torch.view_as_real(s).clone()
+    for attribution in (InputXGradient(), IntegratedGradients(8)):
+        assert torch.allclose(attribution(of_complex, s, target=Y), attribution(of_pair, pair, target=Y).sum(-1))
+    magnitudes = Saliency(absolute=False)(of_pair, pair, target=Y).norm(dim=-1)
+    assert torch.allclose(Saliency()(of_complex, s, target=Y), magnitudes)
+
+
+@every
+def test_trees_are_explained_leaf_by_leaf(name):
+    def of_tree(parts):
+        return MODEL(torch.cat([parts["top"], parts["rest"][0]], dim=2))
+
+    parts = {"top": X[:, :, :2], "rest": (X[:, :, 2:], data(4, 3))}  # the last leaf is not used
+    found = create("attribution", name)(of_tree, parts, target=Y)
+    whole = create("attribution", name)(MODEL, X, target=Y)
+    assert torch.allclose(torch.cat([found["top"], found["rest"][0]], dim=2), whole)
+    assert torch.equal(found["rest"][1], torch.zeros(4, 3, dtype=torch.float64))
+
+
+@every
+def test_scores_are_linear_in_the_model(name):
+    one, two = network(seed=1), network(seed=2)
+    attribution = create("attribution", name, **({"absolute": False} if name == "saliency" else {}))
+    combined = attribution(lambda x: 2 * one(x) - 3 * two(x), X, target=1)
+    assert torch.allclose(combined, 2 * attribution(one, X, target=1) - 3 * attribution(two, X, target=1))
+
+
+@every
+def test_two_implementations_of_one_function_get_the_same_scores(name):
+    matrix = data(6, 9)
+
+    def factored(x):
+        return (x @ matrix) @ matrix.T
+
+    def fused(x):
+        return x @ (matrix @ matrix.T)
+
+    x = data(3, 6)
+    attribution = create("attribution", name)
+    assert torch.allclose(attribution(factored, x, target=2), attribution(fused, x, target=2))
+
+
+@every
+def test_samples_are_explained_on_their_own(name):
+    attribution = create("attribution", name)
+    assert torch.allclose(attribution(MODEL, X, target=Y)[2:3], attribution(MODEL, X[2:3], target=Y[2:3]))
+
+
+@every
+def test_without_create_graph_the_scores_are_detached_and_the_caller_untouched(name):
+    x = X.clone().requires_grad_()
+    found = create("attribution", name).explain(MODEL, x, target=Y)
+    assert not found.scores.requires_grad
+    assert not found.output.requires_grad
+    assert x.grad is None
+    assert all(p.grad is None for p in MODEL.parameters())
+    plain = X.clone()
+    create("attribution", name)(MODEL, plain, target=Y, create_graph=True)
+    assert not plain.requires_grad
+
+
+@every
+@pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
+def test_scores_are_the_same_where_gradients_are_off(name, context):
+    expected = create("attribution", name)(MODEL, X, target=Y)
+    with context():
+        found = create("attribution", name)(MODEL, X.clone(), target=Y)
+    assert torch.equal(found, expected)
+
+
+@every
+def test_the_output_comes_from_one_forward(name):
+    calls = []
+
+    def counted(x):
+        calls.append(len(x))
+        return MODEL(x)
+
+    attribution = create("attribution", name, **({"n_steps": 5} if name == "integrated_gradients" else {}))
+    found = attribution.explain(counted, X, target=Y, create_graph=True)
+    assert len(calls) == 1
+    assert torch.allclose(found.output, MODEL(X))
+    assert found.output.requires_grad
+
+
+def test_chunks_bound_the_rows_of_a_forward_and_change_nothing():
+    rows = []
+
+    def counted(x):
+        rows.append(len(x))
+        return MODEL(x)
+
+    whole = IntegratedGradients(12, chunk=12)(MODEL, X, target=Y)
+    assert torch.allclose(IntegratedGradients(12, chunk=5)(counted, X, target=Y), whole)
+    assert rows == [4 + 5 * 4, 5 * 4, 2 * 4]
+
+
+def test_quadrature_is_exact_for_polynomials():
+    nodes, weights = gauss_legendre(4)
+    for degree in range(8):
+        assert torch.allclose((weights * nodes**degree).sum(), torch.tensor(1 / (degree + 1), dtype=torch.float64))
+    cubic = IntegratedGradients(2)(lambda x: (x**3).sum(1), torch.tensor([[2.0, -1.0]]))
+    assert torch.allclose(cubic, torch.tensor([[8.0, -1.0]]))
+
+
+def test_every_path_point_keeps_its_dtype():
+    found = IntegratedGradients(4)(network().float(), X.float(), target=Y)
+    assert found.dtype == torch.float32
+
+
+class Forgetful(Attribution):
+    """Cannot be trained through, and says so."""
+
+    differentiable = False
+
+    def attribute(self, probe, s, baseline, generator):
+        return tree.map_leaves(torch.detach, probe.gradient())
+
+
+def test_a_graph_is_refused_before_any_work_where_there_would_be_none():
+    def never(x):
+        raise AssertionError("the model was called")
+
+    with pytest.raises(AttributionError, match="Use one of: .*input_x_gradient, integrated_gradients, saliency"):
+        Forgetful()(never, X, target=Y, create_graph=True)
+    assert Forgetful()(MODEL, X, target=Y).shape == X.shape
+
+
+def test_a_model_without_gradient_says_so():
+    with pytest.raises(AttributionError, match="does not depend on its input by differentiable operations"):
+        InputXGradient()(lambda x: x.detach().sum((1, 2, 3)), X)
+
+
+def test_an_output_whose_samples_cannot_be_told_apart_is_refused():
+    class Output:
+        def __init__(self, logits):
+            self.logits = logits
+
+    def model(x):
+        return Output(MODEL(x))
+
+    with pytest.raises(AttributionError, match="returns Output"):
+        IntegratedGradients(2)(model, X, target=lambda out: out.logits[:, 1])
+    found = InputXGradient()(model, X, target=lambda out: out.logits[:, 1])
+    assert torch.equal(found, InputXGradient()(MODEL, X, target=1))
+
+
+@pytest.mark.parametrize(
+    ("s", "options", "says"),
+    [
+        (X.long(), {}, "floating or complex"),
+        (X[:0], {}, "empty batch"),
+        (X, {"baseline": torch.zeros(5, 5)}, "broadcasts"),
+        (X, {"baseline": [torch.zeros(1)] * 2}, "one structure"),
+        (X, {"target": None}, r"\(N,\) or \(N, 1\)"),
+    ],
+)
+def test_bad_coefficients_baselines_and_targets_are_refused(s, options, says):
+    with pytest.raises(ShapeError, match=says):
+        IntegratedGradients(2)(MODEL, s, **{"target": 1, **options})
+
+
+@pytest.mark.parametrize("option", ["n_steps", "chunk"])
+def test_steps_must_be_positive(option):
+    with pytest.raises(AttributionError, match=f"{option} ≥ 1, got 0"):
+        IntegratedGradients(**{option: 0})
+
+
+def test_a_baseline_of_complex_coefficients_may_be_real():
+    s = FFT()(X)
+    assert torch.equal(expand_baseline(0.5, s), torch.full_like(s, 0.5))
+
+
+def test_attention_can_be_trained_through():
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True)
+    x = torch.randn(2, 5, 8)
+    for attribution, training in itertools.product((Saliency(), InputXGradient()), (True, False)):
+        layer.train(training)
+        scores = attribution(lambda x: layer(x).mean(1), x, target=1, create_graph=True)
+        scores.square().sum().backward()
+        assert layer.self_attn.in_proj_weight.grad.abs().sum() > 0

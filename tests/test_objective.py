@@ -1,0 +1,71 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trimkit.errors import OptionError, ShapeError
+from trimkit.objective import Objective, Term, constant, cosine, linear
+
+
+def test_the_loss_is_the_weighted_sum_of_means():
+    objective = Objective({"a": 2.0, "b": 0.5})
+    loss, parts = objective({"a": torch.tensor([1.0, 3.0]), "b": Term(torch.tensor(4.0))})
+    assert float(loss) == 6.0
+    assert {name: (float(p.value), p.weight, float(p.weighted)) for name, p in parts.items()} == {
+        "a": (2.0, 2.0, 4.0),
+        "b": (4.0, 0.5, 2.0),
+    }
+
+
+def test_schedules_follow_the_step():
+    objective = Objective({"a": linear(0.0, 1.0, steps=10)})
+    assert [float(objective({"a": torch.tensor(1.0)}, step)[0]) for step in (0, 5, 10, 99)] == [0.0, 0.5, 1.0, 1.0]
+
+
+def test_a_weight_of_zero_leaves_the_graph_and_does_not_spread_nan():
+    x = torch.tensor(1.0, requires_grad=True)
+    objective = Objective({"a": 1.0, "b": 0.0})
+    loss, parts = objective({"a": x * 2, "b": x * float("nan")})
+    loss.backward()
+    assert float(x.grad) == 2.0
+    assert math.isnan(parts["b"].value)
+
+
+@given(st.floats(-5, 5), st.floats(-5, 5), st.integers(1, 50), st.integers(0, 100))
+def test_ramps_start_and_end_where_they_say(start, end, steps, step):
+    for ramp in (linear(start, end, steps), cosine(start, end, steps)):
+        assert ramp(0) == pytest.approx(start)
+        assert ramp(steps + step) == pytest.approx(end)
+        low, high = sorted((start, end))
+        assert low - 1e-9 <= ramp(step) <= high + 1e-9
+
+
+def test_half_way_a_cosine_is_half_way_and_flat_at_its_ends():
+    ramp = cosine(0.0, 1.0, 1000)
+    assert ramp(500) == pytest.approx(0.5)
+    assert ramp(1) < 1e-5
+    assert constant(3.0)(17) == 3.0
+
+
+def test_terms_know_whether_they_are_statistics_of_the_batch():
+    assert Term(torch.tensor(1.0)).batch_statistic
+    assert not Term(torch.ones(3)).batch_statistic
+
+
+@pytest.mark.parametrize(
+    ("make", "kind", "says"),
+    [
+        (lambda: Objective({}), OptionError, "at least one"),
+        (lambda: Objective({"a": math.nan}), OptionError, "finite number or a schedule for 'a', got nan"),
+        (lambda: Objective({"a": "1"}), OptionError, "got '1'"),
+        (lambda: Objective({"kl": 1.0})({"k": torch.ones(1)}), OptionError, "'k' has no weight"),
+        (lambda: Objective({"a": 1, "b": 1})({"a": torch.ones(1)}), OptionError, r"terms \['b'\] too"),
+        (lambda: Term(torch.ones(2, 2)), ShapeError, r"got \(2, 2\)"),
+        (lambda: linear(0, 1, 0), OptionError, "steps ≥ 1, got 0"),
+    ],
+)
+def test_what_does_not_fit_says_what_would(make, kind, says):
+    with pytest.raises(kind, match=says):
+        make()

@@ -1,0 +1,182 @@
+"""Frozen means frozen; a prediction loss reaches the reconstruction and nothing else."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from trimkit.errors import FrozenError, ModelError, OptionError, ShapeError
+from trimkit.predictor import FrozenPredictor, PredictionLoss, state_hash
+
+
+def classifier():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5), nn.Tanh(), nn.Dropout(0.5), nn.Linear(5, 3))
+
+
+class Host(nn.Module):
+    """A model in training that owns a frozen predictor."""
+
+    def __init__(self):
+        super().__init__()
+        self.decoder = nn.Linear(2, 6)
+        self.predictor = FrozenPredictor(classifier())
+
+
+X = torch.randn(8, 6, generator=torch.Generator().manual_seed(1))
+
+
+def test_training_around_it_changes_no_bit():
+    host = Host().train()
+    before = host.predictor.sha256
+    optimiser = torch.optim.AdamW(host.parameters(), lr=0.1, weight_decay=0.5)
+    for _ in range(3):
+        cross_entropy(host.predictor(host.decoder(torch.randn(8, 2))), torch.zeros(8, dtype=torch.long)).backward()
+        optimiser.step()
+    host.predictor.verify()
+    assert host.predictor.sha256 == before == state_hash(host.predictor.inner)
+    assert all(p.grad is None for p in host.predictor.inner.parameters())
+
+
+def test_a_parent_sees_neither_parameters_nor_state():
+    host = Host()
+    assert {name for name, _ in host.named_parameters()} == {"decoder.weight", "decoder.bias"}
+    assert set(host.state_dict()) == {"decoder.weight", "decoder.bias"}
+    assert not list(host.predictor.buffers())
+
+
+def test_it_stays_in_eval_mode_and_the_callers_model_as_it_was():
+    model = classifier().train()
+    frozen = FrozenPredictor(model)
+    frozen.train()
+    nn.Sequential(frozen).train()
+    assert not any(module.training for module in frozen.inner.modules())
+    assert torch.equal(frozen(X), frozen(X))  # no dropout
+    assert model.training
+    assert all(p.requires_grad for p in model.parameters())
+
+
+def test_gradients_reach_the_input():
+    x = X.clone().requires_grad_()
+    FrozenPredictor(classifier())(x).sum().backward()
+    assert x.grad.abs().sum() > 0
+
+
+def test_it_follows_its_parents_dtype():
+    host = Host().double()
+    assert host.predictor(X.double()).dtype == torch.float64
+    host.predictor.verify()
+
+
+def test_copies_are_frozen_too_and_equal():
+    frozen = FrozenPredictor(classifier())
+    again = copy.deepcopy(frozen)
+    assert again.sha256 == frozen.sha256
+    assert FrozenPredictor(frozen).sha256 == frozen.sha256
+    assert torch.equal(again(X), frozen(X))
+
+
+def test_a_change_in_place_is_found_at_the_next_call():
+    frozen = FrozenPredictor(classifier())
+    with torch.no_grad():
+        frozen.inner[0].bias.add_(1.0)
+    with pytest.raises(FrozenError, match="the frozen predictor changed"):
+        frozen(X)
+
+
+def test_a_change_behind_autograds_back_is_found_by_verify():
+    frozen = FrozenPredictor(classifier())
+    frozen.inner[0].bias.data.numpy()[0] += 1.0
+    with pytest.raises(FrozenError):
+        frozen.verify()
+
+
+def test_touching_without_changing_is_forgiven():
+    frozen = FrozenPredictor(classifier())
+    with torch.no_grad():
+        frozen.inner[0].bias.add_(0.0)
+    assert frozen(X).shape == (8, 3)
+
+
+def test_the_hash_sees_names_types_and_shapes():
+    one, two = nn.Linear(2, 3), nn.Linear(2, 3)
+    assert state_hash(one) != state_hash(two)
+    two.load_state_dict(one.state_dict())
+    assert state_hash(one) == state_hash(two) != state_hash(two.double())
+
+
+def test_features_are_the_outputs_of_named_layers():
+    frozen = FrozenPredictor(classifier())
+    hidden, logits = frozen.features(X, ["2", "4"])
+    assert torch.equal(logits, frozen(X))
+    assert torch.equal(hidden, frozen.inner[:3](X))
+    assert not any(module._forward_hooks for module in frozen.inner.modules())
+    with pytest.raises(OptionError, match="no layer 'head'"):
+        frozen.features(X, ["head"])
+
+
+def test_what_is_no_module_is_refused():
+    with pytest.raises(ModelError, match="got function"):
+        FrozenPredictor(lambda x: x)
+
+
+class TestPredictionLoss:
+    f = FrozenPredictor(classifier())
+    x_hat = torch.randn(8, 6, generator=torch.Generator().manual_seed(2))
+
+    def test_kl_is_that_of_torch_distributions_with_the_original_first(self):
+        p, q = (torch.distributions.Categorical(logits=self.f(x)) for x in (X, self.x_hat))
+        expected = torch.distributions.kl_divergence(p, q)
+        assert torch.allclose(PredictionLoss(self.f).per_sample(self.x_hat, X), expected, atol=1e-6)
+
+    def test_mse_is_the_mean_square_of_the_outputs(self):
+        expected = (self.f(self.x_hat) - self.f(X)).square().mean(1)
+        assert torch.allclose(PredictionLoss(self.f, "mse").per_sample(self.x_hat, X), expected)
+
+    def test_features_average_over_layers(self):
+        layers = ["0", "4"]
+        found = PredictionLoss(self.f, "features", layers).per_sample(self.x_hat, X)
+        pairs = zip(self.f.features(self.x_hat, layers), self.f.features(X, layers), strict=True)
+        assert torch.allclose(found, sum((a - b).square().mean(1) for a, b in pairs) / 2)
+
+    def test_labels_are_cross_entropy_or_squared_error(self):
+        y = torch.arange(8) % 3
+        expected = cross_entropy(self.f(self.x_hat), y, reduction="none")
+        assert torch.allclose(PredictionLoss(self.f, "label").per_sample(self.x_hat, y), expected)
+        targets = torch.randn(8, 3)
+        expected = (self.f(self.x_hat) - targets).square().mean(1)
+        assert torch.allclose(PredictionLoss(self.f, "label").per_sample(self.x_hat, targets), expected)
+
+    @pytest.mark.parametrize("match", ["kl", "mse"])
+    def test_a_perfect_reconstruction_costs_nothing_and_others_send_gradient(self, match):
+        loss = PredictionLoss(self.f, match)
+        assert float(loss(X, X)) == pytest.approx(0, abs=1e-6)
+        x_hat = self.x_hat.clone().requires_grad_()
+        loss(x_hat, X).backward()
+        assert x_hat.grad.abs().sum() > 0
+        assert loss(x_hat, X).ndim == 0
+
+    def test_the_original_gets_no_gradient(self):
+        x = X.clone().requires_grad_()
+        PredictionLoss(self.f)(self.x_hat.clone().requires_grad_(), x).backward()
+        assert x.grad is None
+
+    def test_a_plain_model_is_frozen(self):
+        assert PredictionLoss(classifier()).predictor.sha256 == self.f.sha256
+
+    @pytest.mark.parametrize(
+        ("make", "kind", "says"),
+        [
+            (lambda f, x: PredictionLoss(f, "klx"), OptionError, "Did you mean 'kl'"),
+            (lambda f, x: PredictionLoss(f, "features"), OptionError, "go together"),
+            (lambda f, x: PredictionLoss(f, "kl", ["0"]), OptionError, "go together"),
+            (lambda f, x: PredictionLoss(f)(x, x[:3]), ShapeError, "expected originals"),
+            (lambda f, x: PredictionLoss(f, "label")(x, x[:, 0]), ShapeError, r"integer labels \(N,\)"),
+            (lambda f, x: PredictionLoss(nn.Linear(6, 1))(x, x), ShapeError, "use match='mse'"),
+        ],
+    )
+    def test_what_does_not_fit_says_what_would(self, make, kind, says):
+        with pytest.raises(kind, match=says):
+            make(self.f, X)

@@ -1,0 +1,270 @@
+"""What an attribution is, and what it may ask of a model."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeAlias
+
+import torch
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from trimkit import tree
+from trimkit.errors import AttributionError, ShapeError
+from trimkit.targets import Target, select
+from trimkit.tree import Tree
+
+Function: TypeAlias = Callable[[Tree], Any]
+"""Coefficients with k · N rows, k whole copies of the batch in order → the model's raw output for those rows."""
+
+Baseline: TypeAlias = float | Tree | None
+"""Where coefficients are "absent": None for zeros, a number, or a tree that broadcasts to the coefficients."""
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """The model's output at the explained point, and the scores of its coefficients.
+
+    Attributes:
+        output: what the model returned for the N samples.
+        scores: real leaves with the structure and shape of the coefficients.
+    """
+
+    output: Any
+    scores: Tree
+
+
+class Probe:
+    """A model seen from coefficients at one explained point.
+
+    An attribution asks it for gradients or values; it selects the target, keeps the graph when the scores are to be
+    trained through, and remembers the raw output at the explained point from the first evaluation, so that output and
+    scores cost one forward together.
+
+    Attributes:
+        point: the explained coefficients, tracked by autograd.
+        samples: N.
+    """
+
+    def __init__(self, function: Function, point: Tree, target: Target, create_graph: bool) -> None:
+        self.point = point
+        self.samples = tree.batch_size(point)
+        self.create_graph = create_graph
+        self._function = function
+        self._target = target
+        self._output: Any = None
+
+    @property
+    def output(self) -> Any:
+        """Raw output at the explained point, (N, ...); evaluated now if no other evaluation has brought it."""
+        if self._output is None:
+            self._output = self._function(self.point)
+        return self._output
+
+    def gradient(self) -> Tree:
+        """∂f/∂s at the explained point: leaves like the coefficients, complex where they are (∂f/∂Re + i ∂f/∂Im)."""
+        if self._output is None or not self.create_graph:  # without create_graph, the last gradient freed its graph
+            self._output = self._function(self.point)
+        return self._gradient(select(self._output, self._target), self.point)
+
+    def gradients(self, points: Tree, copies: int) -> Tree:
+        """∂f/∂points at several points a sample.
+
+        Args:
+            points: leaves (copies · N, ...), whole copies of the batch in order, tracked by autograd (`track`).
+            copies: points a sample.
+        Returns:
+            Gradients like ``points``.
+        """
+        return self._gradient(self.values(points, copies), points)
+
+    def values(self, points: Tree, copies: int) -> Tensor:
+        """f at several points a sample, (copies · N,); rows as in `gradients`. Joins the explained point's forward."""
+        if self._output is not None:
+            return select(self._function(points), self._target, copies)
+        raw = self._function(tree.concatenate([self.point, points]))
+        self._output = _narrow(raw, 0, self.samples)
+        return select(_narrow(raw, self.samples, copies * self.samples), self._target, copies)
+
+    def _gradient(self, values: Tensor, points: Tree) -> Tree:
+        if not values.requires_grad:
+            raise AttributionError(
+                "the model's output does not depend on its input by differentiable operations (a detach, no_grad, "
+                "argmax or numpy call inside the model?); use a perturbation attribution or remove the break"
+            )
+        wanted = tree.leaves(points)
+        found = torch.autograd.grad(
+            values.sum(), wanted, create_graph=self.create_graph, allow_unused=True, materialize_grads=True
+        )
+        return tree.rebuild(points, found)
+
+
+class Attribution(ABC):
+    """Scores of coefficients: ``scores = attribution(f, s, target=y)``.
+
+    A subclass writes `attribute` and states its facts as class attributes; its `trimkit.hooks.AttributionSpec` says the
+    same, and the conformance tests compare the two with what is measured.
+
+    Attributes:
+        differentiable: scores can be trained through.
+        complete: scores of a sample sum to f(s) − f(s₀).
+        stochastic: draws random numbers (from the generator it is given).
+    """
+
+    differentiable: ClassVar[bool] = True
+    complete: ClassVar[bool] = False
+    stochastic: ClassVar[bool] = False
+
+    @abstractmethod
+    def attribute(self, probe: Probe, s: Tree, baseline: Tree, generator: torch.Generator | None) -> Tree:
+        """Compute the scores.
+
+        Args:
+            probe: gradients and values of the model.
+            s: the explained coefficients, the same as ``probe.point``.
+            baseline: s₀ with the structure and shape of s.
+            generator: source of randomness, for stochastic attributions.
+        Returns:
+            Real leaves like s.
+        """
+
+    def __call__(self, function: Function, s: Tree, **options: Any) -> Tree:
+        """The scores alone; arguments as in `explain`."""
+        return self.explain(function, s, **options).scores
+
+    def explain(
+        self,
+        function: Function,
+        s: Tree,
+        *,
+        target: Target = None,
+        baseline: Baseline = None,
+        create_graph: bool = False,
+        generator: torch.Generator | None = None,
+    ) -> Explanation:
+        """The model's output and the scores of its coefficients, from one fused forward where the method allows.
+
+        Args:
+            function: coefficients → raw output, see `Function`.
+            s: coefficients, floating or complex leaves (N, ...).
+            target: which number of the output is explained, see `trimkit.targets.Target`.
+            baseline: where coefficients are absent, see `Baseline`.
+            create_graph: keep the graph, so that a loss of the scores trains the model and, where s requires grad,
+                whatever made s. Without it the scores are detached.
+            generator: source of randomness, for stochastic attributions.
+        Returns:
+            Output and scores.
+        Raises:
+            AttributionError: create_graph for an attribution that cannot be trained through, or a model without graph.
+            ShapeError: coefficients, baseline or target that do not fit.
+        """
+        self.require_differentiable(create_graph)
+        _check_coefficients(s)
+        with torch.inference_mode(False), torch.enable_grad(), _twice_differentiable(create_graph):
+            point = track(s, keep_graph=create_graph)
+            probe = Probe(function, point, target, create_graph)
+            scores = self.attribute(probe, point, expand_baseline(baseline, point), generator)
+            if create_graph:
+                return Explanation(probe.output, scores)
+            return Explanation(detach(probe.output), detach(scores))
+
+    def require_differentiable(self, create_graph: bool) -> None:
+        """Refuse, before any work, to keep a graph that would be missing or wrong."""
+        if not create_graph or self.differentiable:
+            return
+        from trimkit.registry import available
+
+        names = sorted(name for name, spec in available("attributions").items() if spec.differentiable)
+        raise AttributionError(
+            f"{type(self).__name__} cannot be trained through (create_graph=True). Use one of: {', '.join(names)}."
+        )
+
+
+def _twice_differentiable(wanted: bool) -> AbstractContextManager[None]:
+    """Run attention by its one kernel that has a second derivative, for forwards that will be differentiated twice."""
+    return sdpa_kernel(SDPBackend.MATH) if wanted else nullcontext()
+
+
+def track(points: Tree, *, keep_graph: bool) -> Tree:
+    """Make points that autograd follows, without touching the caller's tensors.
+
+    Args:
+        points: any tree of floating or complex leaves.
+        keep_graph: leaves that require grad already stay in their graph; otherwise they are cut from it.
+    Returns:
+        A tree whose leaves all require grad.
+    """
+
+    def leaf(tensor: Tensor) -> Tensor:
+        if keep_graph and tensor.requires_grad:
+            return tensor
+        tensor = tensor.detach()
+        return (tensor.clone() if tensor.is_inference() else tensor).requires_grad_()
+
+    return tree.map_leaves(leaf, points)
+
+
+def product(gradient: Tree, difference: Tree) -> Tree:
+    """Real product of gradient and difference: g·Δ, for complex leaves Re(conj(g)·Δ), which is what sums to a change
+    of f.
+    """
+
+    def leaf(g: Tensor, d: Tensor) -> Tensor:
+        return (g.conj() * d).real if g.is_complex() else g * d
+
+    return tree.map_leaves(leaf, gradient, difference)
+
+
+def difference(s: Tree, baseline: Tree) -> Tree:
+    """s − s₀, leaf by leaf."""
+    return tree.map_leaves(torch.sub, s, baseline)
+
+
+def expand_baseline(baseline: Baseline, s: Tree) -> Tree:
+    """A baseline with the structure and shape of s.
+
+    Raises:
+        ShapeError: a baseline that does not broadcast to s.
+    """
+    if baseline is None or isinstance(baseline, int | float):
+        return tree.map_leaves(lambda leaf: torch.full_like(leaf.detach(), baseline or 0.0), s)
+
+    def leaf(base: Tensor, like: Tensor) -> Tensor:
+        try:
+            return base.to(like).expand_as(like)
+        except RuntimeError as error:
+            raise ShapeError(
+                f"expected a baseline that broadcasts to coefficients {tuple(like.shape)}, got {tuple(base.shape)}"
+            ) from error
+
+    if isinstance(baseline, Tensor) and isinstance(s, Tensor):
+        return leaf(baseline, s)
+    return tree.map_leaves(lambda like, base: leaf(base, like), s, baseline)
+
+
+def detach(value: Any) -> Any:
+    """Cut a tree of tensors from its graph; anything else (a model's own output class) is returned as it is."""
+    try:
+        return tree.map_leaves(Tensor.detach, value)
+    except ShapeError:
+        return value
+
+
+def _narrow(output: Any, start: int, length: int) -> Any:
+    try:
+        return tree.map_leaves(lambda leaf: leaf[start : start + length], output)
+    except ShapeError as error:
+        raise AttributionError(
+            f"the model returns {type(output).__name__}, whose samples cannot be told apart; "
+            "wrap the model so that it returns a tensor, or a tuple, list or dict of tensors"
+        ) from error
+
+
+def _check_coefficients(s: Tree) -> None:
+    tree.batch_size(s)
+    for leaf in tree.leaves(s):
+        if not (leaf.is_floating_point() or leaf.is_complex()):
+            raise ShapeError(f"expected floating or complex coefficients, got {leaf.dtype}; convert with x.float()")

@@ -1,0 +1,186 @@
+"""Is this gradient real? A numeric check that scores can be trained through.
+
+A result that "has a grad_fn" proves nothing: eleven of Captum's methods return one whose parameter gradients are
+missing or wrong. What counts is that the analytic directional derivative of the scores equals a central difference.
+"""
+
+from __future__ import annotations
+
+import copy
+import statistics
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from trimkit import tree
+from trimkit.attributions.base import Attribution
+from trimkit.graph import missing_second_derivative
+from trimkit.registry import resolve
+from trimkit.targets import Target
+from trimkit.tree import Tree
+
+Verdict = Literal["ok", "no graph", "wrong gradient"]
+
+
+@dataclass(frozen=True)
+class AttributionCheck:
+    """What `check_attribution` found.
+
+    Attributes:
+        verdict: "ok", "no graph" (nothing would be trained), or "wrong gradient" (the wrong thing would be).
+        parameter_error: |analytic − difference| / |difference| along a random direction of the parameters; None where
+            the model has none.
+        input_error: the same along a random direction of s.
+        message: one sentence, with the remedy where it is known.
+    """
+
+    verdict: Verdict
+    parameter_error: float | None
+    input_error: float
+    message: str
+
+    @property
+    def ok(self) -> bool:
+        """True where the scores can be trained through."""
+        return self.verdict == "ok"
+
+
+def check_attribution(
+    attribution: str | tuple[str, dict[str, Any]] | Attribution,
+    model: Callable[[Tree], Any],
+    s: Tree,
+    *,
+    target: Target = None,
+    tolerance: float = 1e-3,
+    seed: int = 0,
+) -> AttributionCheck:
+    """Compare the gradient of an attribution's scores with central differences, for the parameters and for s.
+
+    Works on a float64 copy of the model in eval mode; the model, s and the global random state stay as they were. The
+    scores are projected on fixed random weights; errors are medians over three random directions.
+
+    Args:
+        attribution: a name, (name, options) or an object.
+        model: takes s (or, for a composed function, coefficients) and gives its output.
+        s: coefficients (N, ...) at which to check; away from exact zeros and ties.
+        target: as in `trimkit.targets.Target`.
+        tolerance: largest relative error that passes.
+        seed: of the random weights and directions.
+    Returns:
+        The verdict with both errors.
+    Raises:
+        AttributionError: an attribution that says itself that it is not differentiable, or a model without gradient.
+    """
+    method: Attribution = resolve("attribution", attribution)
+    method.require_differentiable(True)
+    double = copy.deepcopy(model).double().eval() if isinstance(model, nn.Module) else model
+    point = tree.map_leaves(_double, s)
+    keys = torch.Generator().manual_seed(seed)
+    projection = tree.map_leaves(lambda leaf: _noise(leaf.real, keys), point)
+
+    def projected(where: Tree, create_graph: bool) -> Tensor:
+        generator = torch.Generator(tree.leaves(where)[0].device).manual_seed(seed)
+        scores = method(double, where, target=target, create_graph=create_graph, generator=generator)
+        return _dot(scores, projection)
+
+    parameters = [p for p in double.parameters() if p.requires_grad] if isinstance(double, nn.Module) else []
+    return _Comparison(projected, point, parameters, keys).conclude(type(method).__name__, tolerance)
+
+
+@dataclass
+class _Comparison:
+    """Analytic derivatives from one graph against central differences, two evaluations a direction.
+
+    The median over a few directions counts: a difference that steps over a kink (ReLU) is off at that direction only,
+    a wrong gradient at all of them. For the same reason the step is small; float64 allows it.
+    """
+
+    projected: Callable[[Tree, bool], Tensor]
+    point: Tree
+    parameters: list[nn.Parameter]
+    keys: torch.Generator
+    step: float = 1e-7
+    directions: int = 3
+
+    def conclude(self, name: str, tolerance: float) -> AttributionCheck:
+        inputs = tree.map_leaves(lambda leaf: leaf.detach().requires_grad_(), self.point)
+        value = self.projected(inputs, True)
+        broken = missing_second_derivative(value) if value.requires_grad else "it returns scores without a graph"
+        if broken:
+            return AttributionCheck("no graph", None, float("nan"), f"{name} cannot be trained through: {broken}.")
+        wanted = [*self.parameters, *tree.leaves(inputs)]
+        found = torch.autograd.grad(value, wanted, allow_unused=True, materialize_grads=True)
+        split = len(self.parameters)
+        of_parameters = self._median(self._parameter_error, found[:split]) if self.parameters else None
+        of_inputs = self._median(self._input_error, tree.rebuild(inputs, found[split:]))
+        return _verdict(name, tolerance, of_parameters, of_inputs)
+
+    def _median(self, error: Callable[[Any], float], gradient: Any) -> float:
+        return statistics.median(error(gradient) for _ in range(self.directions))
+
+    def _parameter_error(self, gradients: tuple[Tensor, ...]) -> float:
+        directions = [_noise(p, self.keys) for p in self.parameters]
+        with _shifted(self.parameters) as shift:
+            values = []
+            for sign in (1, -1):
+                shift(directions, sign * self.step)
+                values.append(self.projected(self.point, False))
+        return self._relative_error(_dot(list(gradients), directions), values)
+
+    def _input_error(self, gradient: Tree) -> float:
+        direction = tree.map_leaves(lambda leaf: _noise(leaf, self.keys), self.point)
+
+        def moved(sign: int) -> Tree:
+            return tree.map_leaves(lambda p, d: p + sign * self.step * d, self.point, direction)
+
+        values = [self.projected(moved(sign), False) for sign in (1, -1)]
+        return self._relative_error(_dot(gradient, direction), values)
+
+    def _relative_error(self, analytic: Tensor, values: list[Tensor]) -> float:
+        expected = float(values[0] - values[1]) / (2 * self.step)
+        return abs(float(analytic) - expected) / max(abs(expected), 1e-8)
+
+
+def _verdict(name: str, tolerance: float, of_parameters: float | None, of_inputs: float) -> AttributionCheck:
+    worst = max(of_inputs, of_parameters or 0.0)
+    if worst <= tolerance:
+        return AttributionCheck("ok", of_parameters, of_inputs, f"{name}: relative error {worst:.1e}.")
+    message = (
+        f"{name}: the gradient of its scores is wrong (relative error {worst:.1e}, at most {tolerance:.0e} passes). "
+        "A custom autograd.Function with once_differentiable or a saved intermediate, or a detach inside the "
+        "attribution, does this silently; write the operation with differentiable ones."
+    )
+    return AttributionCheck("wrong gradient", of_parameters, of_inputs, message)
+
+
+@contextmanager
+def _shifted(parameters: list[nn.Parameter]) -> Iterator[Callable[[list[Tensor], float], None]]:
+    """Move parameters along directions; afterwards they hold their saved bits, also after an exception."""
+    saved = [p.detach().clone() for p in parameters]
+
+    def shift(directions: list[Tensor], by: float) -> None:
+        with torch.no_grad():
+            for p, origin, direction in zip(parameters, saved, directions, strict=True):
+                p.copy_(origin + by * direction)
+
+    try:
+        yield shift
+    finally:
+        shift(saved, 0.0)
+
+
+def _dot(a: Tree, b: Tree) -> Tensor:
+    pairs = zip(tree.leaves(a), tree.leaves(b), strict=True)
+    return torch.stack([(x.conj() * y).real.sum() if x.is_complex() else (x * y).sum() for x, y in pairs]).sum()
+
+
+def _noise(like: Tensor, generator: torch.Generator) -> Tensor:
+    return torch.randn(like.shape, generator=generator, dtype=like.dtype).to(like.device)
+
+
+def _double(leaf: Tensor) -> Tensor:
+    return leaf.detach().to(torch.complex128 if leaf.is_complex() else torch.float64)

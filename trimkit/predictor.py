@@ -1,0 +1,233 @@
+"""A predictor that never changes, and the loss that asks a reconstruction to be predicted as its original is."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from trimkit.errors import FrozenError, ModelError, OptionError, ShapeError, nearest
+
+Match = Literal["kl", "mse", "features", "label"]
+
+
+class FrozenPredictor(nn.Module):
+    """A private copy of a model that stays as it is, whatever is trained around it.
+
+    It is always in eval mode, has no parameters and no state of its own in the eyes of a parent module (so no
+    optimiser,
+    weight decay or checkpoint touches it), and lets gradients through to its input. `verify` proves that it did not
+    change.
+
+    Args:
+        model: any module; it is copied, and the caller's stays untouched.
+    Raises:
+        ModelError: not a module, or one that cannot be copied.
+
+    Example:
+        >>> import torch
+        >>> f = FrozenPredictor(torch.nn.Linear(3, 2))
+        >>> list(f.parameters()), f.train().training
+        ([], False)
+    """
+
+    inner: nn.Module
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        if not isinstance(model, nn.Module):
+            raise ModelError(f"FrozenPredictor: expected a torch.nn.Module, got {type(model).__name__}")
+        try:
+            inner = copy.deepcopy(model.inner if isinstance(model, FrozenPredictor) else model)
+        except Exception as error:
+            raise ModelError(
+                f"FrozenPredictor: {type(model).__name__} cannot be copied ({error}); "
+                "build it anew and load its weights"
+            ) from error
+        for parameter in inner.parameters():
+            parameter.requires_grad_(False)
+            parameter.grad = None
+        object.__setattr__(self, "inner", inner.eval())  # outside _modules: a parent sees no parameter and no state
+        super().train(False)
+        self._versions = _versions(inner)
+        self._sha256 = state_hash(inner)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """The model's output; gradients flow to the input.
+
+        Raises:
+            FrozenError: a weight was changed in place since the last call.
+        """
+        if _versions(self.inner) != self._versions:
+            self.verify()
+        return self.inner(*args, **kwargs)
+
+    @property
+    def sha256(self) -> str:
+        """Hash over the name, type, shape and bytes of every parameter and buffer, as of construction or conversion."""
+        return self._sha256
+
+    def verify(self) -> None:
+        """Hash the weights again; this also sees changes that autograd's version counters miss (``.data``, numpy).
+
+        Raises:
+            FrozenError: the weights are not what they were.
+        """
+        found = state_hash(self.inner)
+        if found != self._sha256:
+            raise FrozenError(
+                f"the frozen predictor changed: sha256 was {self._sha256[:12]}…, is {found[:12]}…; "
+                "something writes to its weights or buffers in place"
+            )
+        self._versions = _versions(self.inner)
+
+    def train(self, mode: bool = True) -> FrozenPredictor:
+        """Stays in eval mode, whatever is asked."""
+        self.inner.eval()
+        return super().train(False)
+
+    def features(self, x: Tensor, layers: Sequence[str]) -> list[Tensor]:
+        """Outputs of named layers for an input, with gradient.
+
+        Args:
+            x: (N, ...) input.
+            layers: names as in ``model.named_modules()``.
+        Returns:
+            One tensor a layer, in the order of ``layers``.
+        Raises:
+            OptionError: a name that is no layer.
+        """
+        modules = dict(self.inner.named_modules())
+        for name in layers:
+            if name not in modules:
+                raise OptionError(f"the predictor has no layer {name!r}. {nearest(name, [n for n in modules if n])}")
+        found: dict[str, Tensor] = {}
+
+        def keep(name: str) -> Callable[..., None]:
+            return lambda module, args, output: found.__setitem__(name, output)
+
+        hooks = [modules[name].register_forward_hook(keep(name)) for name in layers]
+        try:
+            self(x)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return [found[name] for name in layers]
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> FrozenPredictor:
+        """Follow ``.to()``, ``.double()`` of a parent by hand, since the model is hidden from it; then hash anew."""
+        self.inner._apply(fn, recurse)
+        self._versions = _versions(self.inner)
+        self._sha256 = state_hash(self.inner)
+        return super()._apply(fn, recurse)
+
+
+class PredictionLoss(nn.Module):
+    """Reconstructions should be predicted as their originals are: D(f(x), f(x̂)) or ℓ(f(x̂), y).
+
+    The reconstruction goes in WITHOUT the residual x − x̂: with it the input would be x again and the loss constant.
+
+    Args:
+        predictor: the frozen f; a plain module is frozen first.
+        match: "kl": KL(softmax f(x) ‖ softmax f(x̂)) over at least two logits. "mse": mean squared error of the outputs.
+            "features": mean squared error of the outputs of ``layers``, averaged over layers. "label": cross-entropy of
+            f(x̂) with integer labels, or mean squared error with floating targets of the output's shape.
+        layers: for "features": names as in ``model.named_modules()``.
+    Raises:
+        OptionError: an unknown match, or layers missing or unwanted.
+
+    Example:
+        >>> import torch
+        >>> loss = PredictionLoss(torch.nn.Linear(3, 2), match="kl")
+        >>> x = torch.ones(4, 3)
+        >>> float(loss(x, x))
+        0.0
+    """
+
+    def __init__(self, predictor: nn.Module, match: Match = "kl", layers: Sequence[str] = ()) -> None:
+        super().__init__()
+        self._losses = {"kl": self._kl, "mse": self._mse, "features": self._features, "label": self._label}
+        if match not in self._losses:
+            raise OptionError(f"PredictionLoss: unknown match {match!r}. {nearest(match, self._losses)}")
+        if (match == "features") != bool(layers):
+            raise OptionError(f"PredictionLoss: match='features' and layers go together, got {match!r}, {list(layers)}")
+        self.predictor = predictor if isinstance(predictor, FrozenPredictor) else FrozenPredictor(predictor)
+        self.match = match
+        self.layers = tuple(layers)
+
+    def forward(self, x_hat: Tensor, reference: Tensor) -> Tensor:
+        """Mean of `per_sample`: a scalar."""
+        return self.per_sample(x_hat, reference).mean()
+
+    def per_sample(self, x_hat: Tensor, reference: Tensor) -> Tensor:
+        """The loss of each sample, in nats for "kl" and labels, squared units of the output otherwise.
+
+        Args:
+            x_hat: (N, ...) reconstructions, without residual.
+            reference: the originals x, of the same shape; for "label" the targets y.
+        Returns:
+            (N,) values ≥ 0.
+        Raises:
+            ShapeError: shapes that do not fit, or one logit with "kl".
+        """
+        if len(x_hat) != len(reference) or (self.match != "label" and x_hat.shape != reference.shape):
+            raise ShapeError(
+                f"PredictionLoss: expected {'targets' if self.match == 'label' else 'originals'} for "
+                f"{tuple(x_hat.shape)}, got {tuple(reference.shape)}"
+            )
+        return self._losses[self.match](x_hat, reference)
+
+    def _kl(self, x_hat: Tensor, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            expected = self.predictor(x)
+        if expected.ndim != 2 or expected.shape[1] < 2:
+            raise ShapeError(
+                f"PredictionLoss: 'kl' needs at least two logits a sample, got an output {tuple(expected.shape)}, "
+                "whose softmax would be constant; use match='mse'"
+            )
+        log_p, log_q = functional.log_softmax(expected, 1), functional.log_softmax(self.predictor(x_hat), 1)
+        return functional.kl_div(log_q, log_p, reduction="none", log_target=True).sum(1)
+
+    def _mse(self, x_hat: Tensor, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            expected = self.predictor(x)
+        return _squared_error(self.predictor(x_hat), expected)
+
+    def _features(self, x_hat: Tensor, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            expected = self.predictor.features(x, self.layers)
+        errors = map(_squared_error, self.predictor.features(x_hat, self.layers), expected)
+        return torch.stack(list(errors)).mean(0)
+
+    def _label(self, x_hat: Tensor, y: Tensor) -> Tensor:
+        output = self.predictor(x_hat)
+        if not y.is_floating_point() and y.ndim == 1 and output.ndim == 2 and output.shape[1] > 1:
+            return functional.cross_entropy(output, y.long(), reduction="none")
+        if y.is_floating_point() and y.shape == output.shape:
+            return _squared_error(output, y)
+        raise ShapeError(
+            f"PredictionLoss: 'label' takes integer labels (N,) for an output (N, K ≥ 2), or floating targets of the "
+            f"output's shape {tuple(output.shape)}; got {y.dtype} {tuple(y.shape)}"
+        )
+
+
+def state_hash(module: nn.Module) -> str:
+    """sha256 over name, type, shape and bytes of every parameter and buffer, also those that are not saved."""
+    digest = hashlib.sha256()
+    for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
+        digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _versions(module: nn.Module) -> list[int]:
+    return [tensor._version for tensor in (*module.parameters(), *module.buffers())]
+
+
+def _squared_error(found: Tensor, expected: Tensor) -> Tensor:
+    return (found - expected).square().flatten(1).mean(1) if found.ndim > 1 else (found - expected).square()

@@ -1,0 +1,110 @@
+"""Which number of a model's output is explained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+from torch.nn.functional import log_softmax
+
+from trimkit.errors import ShapeError
+
+Target: TypeAlias = int | Tensor | Sequence[int] | Callable[[Any], Tensor] | None
+"""None: the output is (N,) or (N, 1). An int k: output[:, k]. A tensor (N,): one class a sample. A tuple: an index into
+an output with more axes. A callable: output → (N,)."""
+
+
+def select(output: Any, target: Target, copies: int = 1) -> Tensor:
+    """The explained number of each sample.
+
+    Args:
+        output: what the model returned for ``copies`` whole copies of the batch, (copies · N, ...).
+        target: see `Target`; a tensor target has N entries and serves each copy.
+        copies: how many copies of the batch the rows hold.
+    Returns:
+        (copies · N,) real.
+    Raises:
+        ShapeError: the target does not fit the output.
+    """
+    if callable(target):
+        return _one_a_row(target(output), output)
+    if not isinstance(output, Tensor):
+        raise ShapeError(
+            f"expected a tensor from the model, got {type(output).__name__}; "
+            "pass a callable target that picks the number, e.g. target=lambda out: out['logits'][:, 3]"
+        )
+    if target is None:
+        return _only_column(output)
+    if output.ndim < 2:
+        raise ShapeError(f"target {_brief(target)} needs an output (N, K), got {tuple(output.shape)}; use target=None")
+    if isinstance(target, Tensor):
+        return _per_sample(output, target, copies)
+    index = (target,) if isinstance(target, int) else tuple(target)
+    return _at(output, index)
+
+
+def log_probabilities(output: Tensor) -> Tensor:
+    """Σ_c log p_c over the classes, (N, K) → (N,): what Ross et al. 2017, eq. 1 attribute."""
+    return log_softmax(output, dim=1).sum(1)
+
+
+def predicted(output: Tensor) -> Tensor:
+    """The largest logit of each sample, (N, K) → (N,)."""
+    return output.max(dim=1).values
+
+
+def _only_column(output: Tensor) -> Tensor:
+    if output.ndim == 1:
+        return output
+    if output.ndim == 2 and output.shape[1] == 1:
+        return output[:, 0]
+    raise ShapeError(
+        f"target=None needs an output (N,) or (N, 1), got {tuple(output.shape)}; name a class, "
+        "a tensor of labels (N,), an index tuple or a callable"
+    )
+
+
+def _per_sample(output: Tensor, target: Tensor, copies: int) -> Tensor:
+    n = len(output) // copies
+    if target.shape != (n,) or target.is_floating_point() or target.is_complex() or target.dtype == torch.bool:
+        raise ShapeError(
+            f"expected an integer target of shape ({n},), one class a sample, got {target.dtype} {tuple(target.shape)}"
+        )
+    if output.ndim != 2:
+        raise ShapeError(f"a tensor target needs an output (N, K), got {tuple(output.shape)}; pass a callable")
+    classes = output.shape[1]
+    on_host = target.device.type == "cpu"  # elsewhere the check would wait for the device at every step
+    if on_host and bool(((target < 0) | (target >= classes)).any()):
+        raise ShapeError(f"expected targets in 0 … {classes - 1}, got {int(target.min())} … {int(target.max())}")
+    index = target.to(output.device, torch.long).repeat(copies)
+    return output.gather(1, index[:, None])[:, 0]
+
+
+def _at(output: Tensor, index: tuple[int, ...]) -> Tensor:
+    if len(index) != output.ndim - 1:
+        raise ShapeError(f"target {index} needs an output with {len(index) + 1} axes, got {tuple(output.shape)}")
+    for axis, (i, length) in enumerate(zip(index, output.shape[1:], strict=True), start=1):
+        if not -length <= i < length:
+            raise ShapeError(f"target {index} is out of range: axis {axis} of the output has {length} entries")
+    return output[(slice(None), *index)]
+
+
+def _one_a_row(values: Any, output: Any) -> Tensor:
+    expected = f"({len(output)},)" if isinstance(output, Tensor) else "(N,)"
+    if (
+        not isinstance(values, Tensor)
+        or values.ndim != 1
+        or (isinstance(output, Tensor) and len(values) != len(output))
+    ):
+        got = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
+        raise ShapeError(
+            f"expected one number a sample, {expected}, from the callable target, got {got}; do not sum over the "
+            "batch, and do not index by labels of the batch (pass target=labels for that)"
+        )
+    return values
+
+
+def _brief(target: Any) -> str:
+    return f"tensor {tuple(target.shape)}" if isinstance(target, Tensor) else repr(target)

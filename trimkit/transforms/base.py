@@ -1,0 +1,128 @@
+"""What a transform is: x ⇄ s, with named groups of coefficients."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from trimkit import tree
+from trimkit.errors import ShapeError, TransformError
+from trimkit.groups import Groups, equal_parts
+from trimkit.tree import Tree
+
+Size = Sequence[int]
+"""Shape of one sample of data, without the batch: (C, H, W), (C, L) or (F,)."""
+
+
+class Transform(nn.Module, ABC):
+    """A space for explanations: ``s = transform(x)`` and ``x = transform.inverse(s, size)``.
+
+    Both directions are differentiable, also twice, and act on each sample alone. A subclass writes `forward`, `inverse`
+    and `groups`.
+
+    Attributes:
+        exact: inverse(forward(x)) = x up to rounding. A lossy transform is explained with its `residual`.
+    """
+
+    exact: ClassVar[bool] = True
+
+    @abstractmethod
+    def forward(self, x: Tensor) -> Tree:
+        """Coefficients of data.
+
+        Args:
+            x: (N, ...) real, floating.
+        Returns:
+            A tensor or tree of tensors, real or complex, (N, ...).
+        """
+
+    @abstractmethod
+    def inverse(self, s: Tree, size: Size | None = None) -> Tensor:
+        """Data of coefficients.
+
+        Args:
+            s: coefficients as `forward` gives them, for any number of samples.
+            size: shape of one sample of data, for transforms whose coefficients do not tell it (an odd length and the
+                even one below it have equally many half-spectrum bins).
+        Returns:
+            (N, *size).
+        """
+
+    @abstractmethod
+    def groups(self, size: Size) -> Groups:
+        """Named groups that partition the coefficients of one sample of this size."""
+
+    def residual(self, x: Tensor, s: Tree) -> Tensor:
+        """r = x − inverse(s), detached: what the coefficients do not say, to be kept fixed while s varies.
+
+        Args:
+            x: (N, ...) data.
+            s: its coefficients.
+        Returns:
+            r of the shape of x; f(inverse(s) + r) = f(x) exactly.
+        Raises:
+            TransformError: the inverse has another shape than x (odd sizes under a padded transform).
+        """
+        with torch.no_grad():
+            back = self.inverse(s, x.shape[1:])
+            if back.shape != x.shape:
+                raise TransformError(
+                    f"{type(self).__name__}.inverse gives {tuple(back.shape)} for data of {tuple(x.shape)}; "
+                    "crop its result to the size it is given"
+                )
+            return (x - back).detach()
+
+
+class Identity(Transform):
+    """The data's own space: pixels, samples, features. Groups are patches (images), segments (signals) or features.
+
+    Args:
+        parts: into how many parts each axis of an image or signal is cut for the groups, at least 1.
+    """
+
+    def __init__(self, parts: int = 4) -> None:
+        super().__init__()
+        if parts < 1:
+            raise TransformError(f"identity: expected parts ≥ 1, got {parts}")
+        self.parts = parts
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x itself."""
+        return x
+
+    def inverse(self, s: Tree, size: Size | None = None) -> Tensor:
+        """s itself."""
+        return single_leaf(s, "identity")
+
+    def groups(self, size: Size) -> Groups:
+        """Patches ``row r, column c``; segments ``segment i``; or ``feature i`` for flat data."""
+        if len(size) == 1:
+            return Groups(tuple(f"feature {i}" for i in range(size[0])), torch.arange(size[0]), "feature")
+        if len(size) == 2:
+            labels = equal_parts(size[1], self.parts).expand(*size)
+            return Groups(tuple(f"segment {i}" for i in range(int(labels.max()) + 1)), labels, "position")
+        rows, columns = (equal_parts(n, self.parts) for n in size[-2:])
+        across = int(columns.max()) + 1
+        names = (f"row {r}, column {c}" for r in range(int(rows.max()) + 1) for c in range(across))
+        return Groups(tuple(names), (rows[:, None] * across + columns).expand(*size), "patch")
+
+
+def single_leaf(s: Tree, name: str) -> Tensor:
+    """The one tensor of a transform whose coefficients are a tensor.
+
+    Raises:
+        ShapeError: s is a tree of several leaves.
+    """
+    found = tree.leaves(s)
+    if len(found) != 1:
+        raise ShapeError(f"{name}: expected one tensor of coefficients, got a tree of {len(found)}")
+    return found[0]
+
+
+def spatial_dims(x_ndim: int, dims: int | None) -> int:
+    """How many trailing axes a spatial transform works on: as asked, else 2 for (N, C, H, W) and 1 for fewer axes."""
+    return dims or (2 if x_ndim >= 4 else 1)

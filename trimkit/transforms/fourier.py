@@ -1,0 +1,147 @@
+"""Frequency coefficients: the real Fourier transform (half spectrum) and the orthonormal cosine transform."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from functools import cache
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from trimkit.errors import ShapeError, TransformError
+from trimkit.groups import Groups
+from trimkit.transforms.base import Size, Transform, single_leaf, spatial_dims
+from trimkit.tree import Tree
+
+Dims = Literal[1, 2] | None
+
+
+class _Frequency(Transform):
+    """What FFT and DCT share: trailing axes, and groups by the magnitude of the frequency.
+
+    Args:
+        dims: transform the last axis (1) or the last two (2); by default two for (N, C, H, W), else one.
+        bands: number of equally wide frequency bands into which everything above zero frequency is grouped.
+    """
+
+    def __init__(self, dims: Dims = None, bands: int = 8) -> None:
+        super().__init__()
+        if dims not in (None, 1, 2):
+            raise TransformError(f"{self._name}: expected dims 1 or 2, got {dims!r}")
+        if bands < 1:
+            raise TransformError(f"{self._name}: expected bands ≥ 1, got {bands}")
+        self.dims = dims
+        self.bands = bands
+
+    @property
+    def _name(self) -> str:
+        return type(self).__name__.lower()
+
+    def _spatial(self, size: Size) -> int:
+        dims = spatial_dims(len(size) + 1, self.dims)
+        if len(size) < dims:
+            raise ShapeError(f"{self._name}: expected samples with at least {dims} axes, got size {tuple(size)}")
+        return dims
+
+    def _check(self, x: Tensor) -> int:
+        if x.is_complex() or x.dtype not in (torch.float32, torch.float64):
+            raise ShapeError(f"{self._name}: expected float32 or float64 data, got {x.dtype}; convert with x.float()")
+        return self._spatial(x.shape[1:])
+
+
+class FFT(_Frequency):
+    """Half spectrum of real data, orthonormal scaling: s = rfft(x), complex.
+
+    Only half of the spectrum is stored, since the other half is its conjugate. A stored interior bin therefore stands
+    for two: its gradient carries a factor 2 against bins at zero and Nyquist of the last axis (`multiplicity`), so
+    scores sum correctly as they are, Σ scores = f(s) − f(s₀), and band means divide by the multiplicity. Parseval reads
+    Σ multiplicity · |s|² = ‖x‖².
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, ..., n) → (N, ..., n // 2 + 1) complex, over the last one or two axes."""
+        return torch.fft.rfftn(x, dim=tuple(range(-self._check(x), 0)), norm="ortho")
+
+    def inverse(self, s: Tree, size: Size | None = None) -> Tensor:
+        """Real data; without ``size`` the last axis is taken to be even."""
+        leaf = single_leaf(s, "fft")
+        if not leaf.is_complex():
+            raise ShapeError(f"fft: expected complex coefficients, got {leaf.dtype}")
+        dims = self._spatial(leaf.shape[1:])
+        return torch.fft.irfftn(leaf, s=size and tuple(size[-dims:]), dim=tuple(range(-dims, 0)), norm="ortho")
+
+    def multiplicity(self, size: Size) -> Tensor:
+        """How many bins of the full spectrum each stored bin stands for: 1 or 2, shape of one sample's coefficients."""
+        last = size[-1]
+        bins = torch.full((last // 2 + 1,), 2.0, dtype=torch.float64)
+        bins[0] = 1.0
+        if last % 2 == 0:
+            bins[-1] = 1.0
+        return bins.expand(*size[:-1], len(bins))
+
+    def frequencies(self, size: Size) -> Tensor:
+        """Magnitude of each stored bin's frequency in cycles a pixel, of the spatial axes' shape."""
+        last = torch.fft.rfftfreq(size[-1], dtype=torch.float64)
+        return _magnitude(last, torch.fft.fftfreq(size[-2], dtype=torch.float64)) if self._spatial(size) == 2 else last
+
+    def groups(self, size: Size) -> Groups:
+        """``dc`` and equally wide bands of frequency magnitude, low to high."""
+        shape = (*size[:-1], size[-1] // 2 + 1)
+        return _band_groups(self.frequencies(size), self.bands, shape, self.multiplicity(size))
+
+
+class DCT(_Frequency):
+    """Orthonormal cosine transform (DCT-II) by its matrix: s = D x Dᵀ, real, as many coefficients as x has entries."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, ..., n) → the same shape, over the last one or two axes."""
+        return self._apply_matrix(x, self._check(x), lambda d: d)
+
+    def inverse(self, s: Tree, size: Size | None = None) -> Tensor:
+        """The transpose, which is the inverse."""
+        leaf = single_leaf(s, "dct")
+        return self._apply_matrix(leaf, self._check(leaf), lambda d: d.T)
+
+    def _apply_matrix(self, x: Tensor, dims: int, side: Callable[[Tensor], Tensor]) -> Tensor:
+        x = x @ side(dct_matrix(x.shape[-1], x.dtype, x.device)).T
+        return side(dct_matrix(x.shape[-2], x.dtype, x.device)) @ x if dims == 2 else x
+
+    def groups(self, size: Size) -> Groups:
+        """``dc`` and equally wide bands of frequency magnitude, low to high."""
+        axes = [torch.arange(n, dtype=torch.float64) / (2 * n) for n in size[-self._spatial(size) :]]  # cycles/pixel
+        frequencies = _magnitude(axes[1], axes[0]) if len(axes) == 2 else axes[0]
+        return _band_groups(frequencies, self.bands, tuple(size))
+
+
+@cache
+def dct_matrix(n: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """The orthonormal DCT-II matrix: D[k, i] = √(2/n) cos(π(i + ½)k/n), first row √(1/n). (n, n)."""
+    with torch.inference_mode(False):
+        k, i = torch.arange(n, dtype=torch.float64)[:, None], torch.arange(n, dtype=torch.float64)
+        matrix = math.sqrt(2 / n) * torch.cos(math.pi * (i + 0.5) * k / n)
+        matrix[0] = math.sqrt(1 / n)
+        return matrix.to(device=device, dtype=dtype)
+
+
+def radial_bands(frequencies: Tensor, bands: int) -> Tensor:
+    """Label frequencies: 0 for zero frequency, 1 … bands for equally wide bands up to the largest."""
+    top = frequencies.max().clamp_min(torch.finfo(frequencies.dtype).tiny)
+    return torch.where(frequencies == 0, 0, (frequencies / top * bands).ceil().clamp(1, bands)).long()
+
+
+def band_names(frequencies: Tensor, bands: int) -> tuple[str, ...]:
+    """Names of the labels of `radial_bands`: "dc", "0.00–0.09", … in cycles a pixel."""
+    edges = torch.linspace(0, float(frequencies.max()), bands + 1).tolist()
+    return ("dc", *(f"{low:.3f}–{high:.3f}" for low, high in itertools.pairwise(edges)))
+
+
+def _magnitude(columns: Tensor, rows: Tensor) -> Tensor:
+    return torch.sqrt(rows[:, None] ** 2 + columns**2)
+
+
+def _band_groups(frequencies: Tensor, bands: int, shape: Size, multiplicity: Tensor | None = None) -> Groups:
+    labels = radial_bands(frequencies, bands).expand(*shape)
+    return Groups(band_names(frequencies, bands), labels, "frequency (cycles/pixel)", multiplicity)

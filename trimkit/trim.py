@@ -1,0 +1,395 @@
+"""TRIM: attribute a predictor's output to coefficients in a transformed space, and penalise what is found there.
+
+Singh et al. 2020 ("Transformation importance with applications to cosmology", 2003.01926): with a transform T, its
+(pseudo-)inverse T⁻¹ and the residual r = x − T⁻¹(T(x)), held fixed, f'(s) = f(T⁻¹(s) + r) takes coefficients to the
+predictor's output, f'(T(x)) = f(x) exactly, and any attribution of f' at s = T(x) explains f in that space.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from inspect import signature
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from trimkit import tree
+from trimkit.attributions.base import Attribution, Baseline, expand_baseline
+from trimkit.errors import DataError, ModelError, PenaltyError, ShapeError, TrimkitWarning
+from trimkit.graph import missing_second_derivative, require_reach
+from trimkit.penalties.base import Penalty, dead_rows, is_measure
+from trimkit.registry import resolve
+from trimkit.targets import Target, select
+from trimkit.transforms.base import Transform
+from trimkit.tree import Tree
+
+Choice: TypeAlias = str | tuple[str, dict[str, Any]]
+"""A part by its name, or by its name and options."""
+
+Model: TypeAlias = Callable[[Tensor], Any]
+
+
+@dataclass(frozen=True)
+class TrimResult:
+    """What `Trim` found.
+
+    Attributes:
+        output: what the model returned for x, (N, ...).
+        coefficients: s = T(x).
+        scores: real leaves like s.
+        residual: r = x − T⁻¹(s), like x; zero up to rounding for exact transforms.
+        gap: (N,) Σ scores − (f(x) − f(T⁻¹(s₀) + r)) for attributions that claim completeness, else None.
+        change: (N,) f(x) − f(T⁻¹(s₀) + r), against which the gap is judged; None where gap is.
+    """
+
+    output: Any
+    coefficients: Tree
+    scores: Tree
+    residual: Tensor
+    gap: Tensor | None = None
+    change: Tensor | None = None
+
+
+class Trim:
+    """Explain a model in a space: ``result = Trim(model, transform="fft")(x, target=y)``.
+
+    Args:
+        model: any callable on tensors; a module is called as the user wrapped it, in the mode that it is in.
+        transform: name, (name, options) or `trimkit.Transform`.
+        attribution: name, (name, options) or `trimkit.Attribution`.
+
+    Example:
+        >>> import torch
+        >>> model = torch.nn.Sequential(torch.nn.Linear(8, 4), torch.nn.Tanh(), torch.nn.Linear(4, 3))
+        >>> result = Trim(model, transform="dct")(torch.randn(5, 8), target=2)
+        >>> result.scores.shape, bool(result.gap.abs().max() < 1e-5)
+        (torch.Size([5, 8]), True)
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        transform: Choice | Transform = "identity",
+        attribution: Choice | Attribution = "integrated_gradients",
+    ) -> None:
+        if not callable(model):
+            raise ModelError(f"Trim: expected a callable model, got {type(model).__name__}")
+        self.model = model
+        self.transform: Transform = resolve("transform", transform)
+        self.attribution: Attribution = resolve("attribution", attribution)
+
+    def __call__(
+        self,
+        x: Tensor,
+        target: Target = None,
+        *,
+        baseline: Baseline = None,
+        create_graph: bool = False,
+        generator: torch.Generator | None = None,
+    ) -> TrimResult:
+        """Attribute the model's output for x to the coefficients of x.
+
+        Args:
+            x: (N, ...) real, floating, finite.
+            target: which number of the output is explained, see `trimkit.targets.Target`.
+            baseline: s₀, see `trimkit.attributions.base.Baseline`; zeros by default.
+            create_graph: keep the graph, to train through the scores.
+            generator: source of randomness for stochastic attributions.
+        Returns:
+            Output, coefficients, scores, residual and completeness gap. Without create_graph everything is detached.
+        Raises:
+            ShapeError, DataError: x that is empty, not floating or not finite; a target or baseline that does not fit.
+            AttributionError: create_graph for an attribution that cannot be trained through.
+            ModelError: a model whose wrapper makes second derivatives silently wrong.
+        """
+        check_input(x)
+        if not bool(torch.isfinite(x).all()):
+            raise DataError("expected finite values in x, got NaN or infinity; clean the data before explaining it")
+        self.attribution.require_differentiable(create_graph)
+        with unchanged(self.model), callable_twice(self.model):
+            composed = Composed(self.model, self.transform, x, keep_graph=create_graph)
+            found = self.attribution.explain(
+                composed,
+                composed.s,
+                target=target,
+                baseline=baseline,
+                create_graph=create_graph,
+                generator=generator,
+            )
+            gap = change = None
+            if self.attribution.complete:
+                change = composed.change(found.output, target, baseline)
+                gap = tree.sample_sums(found.scores).detach() - change
+        return TrimResult(found.output, composed.s, found.scores, composed.residual, gap, change)
+
+
+class Composed:
+    """f'(s) = f(T⁻¹(s) + r), with r fixed at the explained x.
+
+    Takes any whole number of copies of the batch, as attributions with paths give it; each copy gets the same residual.
+
+    Attributes:
+        s: coefficients of x, in the graph where the transform or x requires grad.
+        residual: r, like x.
+    """
+
+    def __init__(self, model: Model, transform: Transform, x: Tensor, *, keep_graph: bool) -> None:
+        self.model = model
+        self.transform = transform
+        self.size = x.shape[1:]
+        with torch.set_grad_enabled(keep_graph):
+            self.s: Tree = transform(x)
+        self.residual = transform.residual(x, tree.map_leaves(Tensor.detach, self.s))
+
+    def __call__(self, s: Tree) -> Any:
+        """The model's raw output for k · N rows of coefficients."""
+        x = self.transform.inverse(s, self.size)
+        copies = len(x) // len(self.residual)
+        return self.model(x + self.residual.repeat(copies, *[1] * len(self.size)))
+
+    @torch.no_grad()
+    def change(self, output: Any, target: Target, baseline: Baseline) -> Tensor:
+        """f(x) − f(T⁻¹(s₀) + r), (N,), detached."""
+        at_baseline = self(expand_baseline(baseline, self.s))
+        return select(output, target).detach() - select(at_baseline, target)
+
+
+@dataclass
+class PenaltyReport:
+    """What the last call of a `TrimPenalty` saw.
+
+    Attributes:
+        values: (N,) the penalty of each sample, detached.
+        dead: number of samples whose scores are all exactly zero (they carry no gradient), a 0-dim tensor.
+        reached: how many of the parameters it is meant for the penalty's graph reaches.
+    """
+
+    values: Tensor
+    dead: Tensor
+    reached: int
+
+
+class TrimPenalty:
+    """A penalty on attributions, for an existing training loop: ``logits, value = penalty(model, x, target=y)``.
+
+    The model is called once, as it is wrapped (DDP included), in its current mode; output and penalty come from that
+    one forward. Add ``weight * value`` to the task's loss and call backward once. A measure, of which more is better
+    (hoyer), is penalised as one minus its value. The second derivative makes a step 2–3 times as dear as a plain one.
+
+    Args:
+        penalty: name, (name, options) or a function of scores → (N,).
+        transform: name, (name, options) or `trimkit.Transform`.
+        attribution: name, (name, options) or `trimkit.Attribution`; must be differentiable.
+        baseline: s₀ for the attribution.
+        parameters: what the penalty is meant to train; by default the model's parameters and the transform's.
+
+    Attributes:
+        last: `PenaltyReport` of the last call.
+
+    Example:
+        >>> import torch
+        >>> from torch.nn import Flatten, Linear, Sequential, Tanh
+        >>> model = Sequential(Flatten(), Linear(64, 8), Tanh(), Linear(8, 3))
+        >>> x, y = torch.randn(4, 1, 8, 8), torch.tensor([0, 1, 2, 0])
+        >>> penalty = TrimPenalty("l1", transform="fft", attribution="input_x_gradient")
+        >>> logits, value = penalty(model, x, target=y)
+        >>> loss = torch.nn.functional.cross_entropy(logits, y) + 0.1 * value
+        >>> loss.backward()
+        >>> model[1].weight.grad is not None
+        True
+    """
+
+    def __init__(
+        self,
+        penalty: Choice | Penalty,
+        *,
+        transform: Choice | Transform = "identity",
+        attribution: Choice | Attribution = "input_x_gradient",
+        baseline: Baseline = None,
+        parameters: Iterable[nn.Parameter] | None = None,
+    ) -> None:
+        self.penalty: Penalty = resolve("penalty", penalty)
+        self.transform: Transform = resolve("transform", transform)
+        self.attribution: Attribution = resolve("attribution", attribution)
+        self.attribution.require_differentiable(True)
+        self.baseline = baseline
+        self.last: PenaltyReport | None = None
+        self._meant = None if parameters is None else list(parameters)
+        self._reach: tuple[int, int] | None = None  # id of the model that was examined, parameters reached
+
+    def __call__(
+        self, model: Model, x: Tensor, target: Target = None, *, generator: torch.Generator | None = None
+    ) -> tuple[Any, Tensor]:
+        """Task output and penalty from one fused forward.
+
+        Args:
+            model: the model in training, as the user wrapped it.
+            x: (N, ...) real, floating.
+            target: which number of the output is explained, see `trimkit.targets.Target`.
+            generator: source of randomness for stochastic attributions.
+        Returns:
+            The model's output for x with its graph, and the mean penalty over samples, a differentiable scalar.
+        Raises:
+            PenaltyError: the penalty would train nothing that it is meant for.
+            AttributionError, ShapeError, ModelError: as in `Trim`.
+        """
+        composed, output, values = self._explain(model, x, target, generator)
+        if any(leaf.requires_grad for leaf in tree.leaves(composed.s)):
+            output = model(x)  # else the task's loss would train the transform through T⁻¹(T(x)) + r, which is x
+        return output, values.mean()
+
+    def penalise(
+        self, model: Model, x: Tensor, target: Target = None, *, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """The mean penalty alone, for models that are not trained themselves; arguments as in a call."""
+        return self.per_sample(model, x, target, generator=generator).mean()
+
+    def per_sample(
+        self, model: Model, x: Tensor, target: Target = None, *, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """The penalty of each sample, (N,), with its graph; arguments as in a call."""
+        return self._explain(model, x, target, generator)[2]
+
+    def _explain(
+        self, model: Model, x: Tensor, target: Target, generator: torch.Generator | None
+    ) -> tuple[Composed, Any, Tensor]:
+        check_input(x)
+        _warn_of_batch_norm(model)
+        with callable_twice(model):
+            composed = Composed(model, self.transform, x, keep_graph=True)
+            found = self.attribution.explain(
+                composed, composed.s, target=target, baseline=self.baseline, create_graph=True, generator=generator
+            )
+        values = self.values(found.scores, composed.size)
+        reach = self._examine(model, values)
+        self.last = PenaltyReport(values.detach(), dead_rows(tree.map_leaves(Tensor.detach, found.scores)), reach)
+        return composed, found.output, values
+
+    def values(self, scores: Tree, size: Iterable[int]) -> Tensor:
+        """The penalty of each sample, to be minimised.
+
+        Args:
+            scores: real leaves (N, ...).
+            size: shape of one sample of data, for the transform's named groups.
+        Returns:
+            (N,).
+        Raises:
+            PenaltyError: a penalty that gives anything but one value a sample.
+        """
+        found = self.penalty(scores, **self._groups(tuple(size)))
+        if found.shape != (tree.batch_size(scores),):
+            raise PenaltyError(
+                f"expected one value a sample, ({tree.batch_size(scores)},), from the penalty, got {tuple(found.shape)}"
+            )
+        return 1 - found if is_measure(self.penalty) else found
+
+    def _groups(self, size: tuple[int, ...]) -> dict[str, Any]:
+        """The transform's groups, for penalties that have a parameter of that name which nobody has filled."""
+        filled = self.penalty.keywords if isinstance(self.penalty, partial) else {}
+        wants = "groups" in signature(self.penalty).parameters and filled.get("groups") is None
+        return {"groups": self.transform.groups(size)} if wants else {}
+
+    def _examine(self, model: Model, values: Tensor) -> int:
+        """Once for each model: can the penalty be differentiated, and does it reach what it is meant to train?"""
+        if self._reach is None or self._reach[0] != id(model):
+            broken = missing_second_derivative(values)
+            if broken:
+                raise PenaltyError(f"this penalty cannot be trained: {broken}")
+            reach = require_reach(values, self._parameters(model), f"the penalty {_name(self.penalty)!r}")
+            self._reach = (id(model), reach)
+        return self._reach[1]
+
+    def _parameters(self, model: Model) -> list[nn.Parameter]:
+        if self._meant is not None:
+            return self._meant
+        own = list(model.parameters()) if isinstance(model, nn.Module) else []
+        return [*own, *self.transform.parameters()]
+
+
+def _name(penalty: Any) -> str:
+    function = penalty.func if isinstance(penalty, partial) else penalty
+    return getattr(function, "__name__", type(function).__name__)
+
+
+def check_input(x: Any) -> None:
+    """Refuse what cannot be explained, before any work.
+
+    Raises:
+        ShapeError: not a tensor, not floating, complex, without samples or without axes.
+    """
+    if not isinstance(x, Tensor):
+        raise ShapeError(f"expected a tensor x (N, ...), got {type(x).__name__}; convert it with torch.as_tensor")
+    if not x.is_floating_point():
+        raise ShapeError(f"expected floating x, got {x.dtype}; convert it as in training, e.g. x.float() / 255")
+    if x.ndim < 2 or 0 in x.shape:
+        raise ShapeError(f"expected x (N, ...) with at least one sample and one feature, got {tuple(x.shape)}")
+
+
+@contextmanager
+def unchanged(model: Any) -> Iterator[None]:
+    """Leave a model's buffers, and the global random state where the model could draw from it, as they were."""
+    training = isinstance(model, nn.Module) and any(module.training for module in model.modules())
+    if not training:
+        yield
+        return
+    buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
+    devices = {p.device.index for p in model.parameters() if p.device.type == "cuda"}
+    with torch.random.fork_rng(devices=sorted(devices)):
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for buffer, saved in buffers:
+                    buffer.copy_(saved)
+
+
+@contextmanager
+def callable_twice(model: Any) -> Iterator[None]:
+    """Refuse wrappers whose second derivatives are silently wrong, and run compiled models eagerly.
+
+    Raises:
+        ModelError: FSDP, or DDP with static_graph=True.
+    """
+    with ExitStack() as stack:
+        if isinstance(model, nn.Module):
+            _refuse_wrappers(model)
+            if any(hasattr(m, "_orig_mod") or m._compiled_call_impl is not None for m in model.modules()):
+                stack.enter_context(torch.compiler.set_stance("force_eager"))
+        yield
+
+
+def _refuse_wrappers(model: nn.Module) -> None:
+    for module in model.modules():
+        names = {base.__name__ for base in type(module).__mro__}
+        if names & {"FullyShardedDataParallel", "FSDPModule"}:
+            raise ModelError(
+                "a penalty under FSDP is refused: its second derivatives fail or are silently wrong; use "
+                "DistributedDataParallel, or the training loop of trimkit"
+            )
+        if "DistributedDataParallel" in names and getattr(module, "static_graph", False):
+            raise ModelError(
+                "a penalty under DistributedDataParallel(static_graph=True) is refused: its gradients are silently not "
+                "reduced across processes; build the wrapper with static_graph=False"
+            )
+
+
+_warned: set[int] = set()
+
+
+def _warn_of_batch_norm(model: Any) -> None:
+    if not isinstance(model, nn.Module) or not model.training or id(model) in _warned:
+        return
+    _warned.add(id(model))
+    if any(isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training for m in model.modules()):
+        warnings.warn(
+            "the model has batch normalisation in train mode: the gradient of a sample's output also flows to the "
+            "other samples of the batch, so scores are not per sample; put these layers in eval mode, or use group or "
+            "layer normalisation",
+            TrimkitWarning,
+            stacklevel=3,
+        )
