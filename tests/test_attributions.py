@@ -225,7 +225,7 @@ def test_a_graph_is_refused_before_any_work_where_there_would_be_none():
     def never(x):
         raise AssertionError("the model was called")
 
-    with pytest.raises(AttributionError, match="Use one of: .*input_x_gradient, integrated_gradients, saliency"):
+    with pytest.raises(AttributionError, match=r"Use one of: .*input_x_gradient, integrated_gradients, saliency"):
         Forgetful()(never, X, target=Y, create_graph=True)
     assert Forgetful()(MODEL, X, target=Y).shape == X.shape
 

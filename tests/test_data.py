@@ -91,7 +91,7 @@ def test_a_single_tensor_is_x_for_both_splits(tmp_path):
 def test_functions_of_the_user_are_called(tmp_path, monkeypatch):
     (tmp_path / "user_data_module.py").write_text(
         "import torch\n"
-        "def both(split):\n    return torch.ones(3 if split == 'test' else 5, 2), torch.zeros(3 if split == 'test' else 5)\n"
+        "def both(split):\n    n = 3 if split == 'test' else 5\n    return torch.ones(n, 2), torch.zeros(n)\n"
         "def alone():\n    return torch.ones(4, 2)\n"
     )
     monkeypatch.chdir(tmp_path)

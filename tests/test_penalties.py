@@ -64,7 +64,7 @@ def test_masks_can_name_groups():
     assert masked(scores, mask=["low", "high"], groups=groups).tolist() == [17.0]
     with pytest.raises(UnknownNameError, match="Did you mean 'high'"):
         masked(scores, mask="hihg", groups=groups)
-    with pytest.raises(PenaltyError, match="need groups=transform.groups"):
+    with pytest.raises(PenaltyError, match=r"need groups=transform\.groups"):
         masked(scores, mask="mid")
 
 

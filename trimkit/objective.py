@@ -17,6 +17,10 @@ Schedule: TypeAlias = float | Callable[[int], float]
 """A weight: a number, or a function of the step (an integer from 0)."""
 
 
+Weight: TypeAlias = float | str | Callable[[int], float]
+"""A schedule, or its text as in files and on the command line, see `as_schedule`."""
+
+
 def constant(value: float) -> Callable[[int], float]:
     """A weight that stays."""
     return lambda step: value
@@ -38,7 +42,7 @@ def cosine(start: float, end: float, steps: int) -> Callable[[int], float]:
     return lambda step: end + (start - end) * (1 + math.cos(math.pi * min(step / steps, 1.0))) / 2
 
 
-def as_schedule(weight: Schedule | str) -> Schedule:
+def as_schedule(weight: Weight) -> Schedule:
     """A weight as it is typed in files and on the command line.
 
     Args:

@@ -177,13 +177,15 @@ class Attribution(ABC):
             return
         from trimkit.registry import available
 
-        names = sorted(name for name, spec in available("attributions").items() if spec.differentiable)
+        names = sorted(
+            name for name, spec in available("attributions").items() if getattr(spec, "differentiable", False)
+        )
         raise AttributionError(
             f"{type(self).__name__} cannot be trained through (create_graph=True). Use one of: {', '.join(names)}."
         )
 
 
-def _twice_differentiable(wanted: bool) -> AbstractContextManager[None]:
+def _twice_differentiable(wanted: bool) -> AbstractContextManager[Any]:
     """Run attention by its one kernel that has a second derivative, for forwards that will be differentiated twice."""
     return sdpa_kernel(SDPBackend.MATH) if wanted else nullcontext()
 

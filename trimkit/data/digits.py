@@ -45,7 +45,7 @@ def split_rows(split: str, n: int) -> Tensor:
 def _arrays() -> tuple[Tensor, Tensor]:
     from sklearn.datasets import load_digits
 
-    bunch = load_digits()
-    images = torch.from_numpy(bunch.images).float()[:, None] / 16
+    pixels, labels = load_digits(return_X_y=True)
+    images = torch.as_tensor(pixels, dtype=torch.float32).reshape(-1, 1, 8, 8) / 16
     large = interpolate(images, size=(16, 16), mode="bilinear", align_corners=False)
-    return large, torch.from_numpy(bunch.target).long()
+    return large, torch.as_tensor(labels, dtype=torch.int64)

@@ -1,0 +1,45 @@
+# Two commands on a fresh machine: `make demo` and `make test`. Each makes the environment first if it is missing or
+# older than what it is made of.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PLUGINS := $(sort $(wildcard plugins/*))
+STAMP := $(VENV)/.made
+PYPROJECTS := pyproject.toml constraints.txt $(PLUGINS:%=%/pyproject.toml)
+
+.PHONY: help demo test test-all lint bench clean
+
+help:
+	@echo "make demo      the planted-shortcut story on real digits, ends in a report"
+	@echo "make test      the test suite"
+	@echo "make test-all  the suite with its slow tests"
+	@echo "make lint      format, lint, types, import contracts"
+	@echo "make bench     every performance claim, as ratios"
+
+$(STAMP): $(PYPROJECTS)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]' $(PLUGINS:%=-e ./%)
+	touch $@
+
+demo: $(STAMP)
+	$(BIN)/trimkit demo
+
+test: $(STAMP)
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: $(STAMP)
+	$(BIN)/python -m pytest
+
+lint: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+	$(BIN)/pyright
+
+bench: $(STAMP)
+	$(BIN)/python benchmarks/penalty_step.py
+	$(BIN)/python benchmarks/startup.py
+
+clean:
+	rm -rf $(VENV)

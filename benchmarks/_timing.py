@@ -1,0 +1,34 @@
+"""Ratios that mean something on a shared machine: all candidates in one process, interleaved, medians."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+
+
+def interleaved(candidates: Mapping[str, Callable[[], object]], rounds: int, warmup: int = 3) -> dict[str, list[float]]:
+    """Seconds of each candidate in each round, in an order that shifts by one a round."""
+    names = list(candidates)
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    for round_ in range(warmup + rounds):
+        shift = round_ % len(names)
+        for name in names[shift:] + names[:shift]:
+            start = time.perf_counter()
+            candidates[name]()
+            if round_ >= warmup:
+                seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def ratio(seconds: Mapping[str, list[float]], name: str, base: str) -> float:
+    """Median over rounds of the ratio within a round: a slow moment of the machine hits both sides."""
+    return statistics.median(a / b for a, b in zip(seconds[name], seconds[base], strict=True))
+
+
+def print_table(title: str, seconds: Mapping[str, list[float]], base: str, notes: Mapping[str, str] = {}) -> None:  # noqa: B006
+    """One line a candidate: median milliseconds, ratio to the base, and a note."""
+    print(f"\n{title}\n{'':36}{'ms':>9}{'ratio':>8}")
+    for name, values in seconds.items():
+        milliseconds = 1000 * statistics.median(values)
+        print(f"{name:36}{milliseconds:9.2f}{ratio(seconds, name, base):8.2f}  {notes.get(name, '')}".rstrip())
