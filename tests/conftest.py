@@ -1,0 +1,74 @@
+"""Fixtures that several test files share."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from trimkit import _loader
+from trimkit.registry import Registry
+
+_SERIAL = itertools.count()
+
+
+class FakeSite:
+    """A folder of distributions that look installed: dist-info folders and one module each."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def add(self, distribution: str, source: str, *, version: str = "1.0", plugin: str = "", value: str = "") -> str:
+        """Install a distribution whose plugin module is `source`; returns the module's name."""
+        module = re.sub(r"\W", "_", f"fake_{distribution.lower()}_{next(_SERIAL)}")
+        (self.folder / f"{module}.py").write_text(source)
+        entry = f"[trimkit]\n{plugin or distribution} = {value or module}\n"
+        self.add_metadata(distribution, version, f"Name: {distribution}\nVersion: {version}\n", entry)
+        return module
+
+    def add_metadata(self, distribution: str, version: str, metadata: str, entry_points: str) -> None:
+        info = self.folder / f"{distribution.replace('-', '_')}-{version}.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\n{metadata}" if metadata else "")
+        (info / "entry_points.txt").write_text(entry_points)
+
+    def registry(self, selection: set[str] | None = None, *, core: bool = True) -> Registry:
+        """A registry of these distributions, and of trimkit's own parts."""
+        own = [e for e in _loader.discover() if _loader.identity(e).distribution == "trimkit"] if core else []
+        return Registry([*own, *_loader.discover([str(self.folder)])], selection)
+
+    def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run the command line in a process that finds these distributions too."""
+        command = [sys.executable, "-m", "trimkit", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, env=self.environment(**environment))
+
+    def environment(self, **more: str) -> dict[str, str]:
+        inherited = {name: value for name, value in os.environ.items() if name != "TRIMKIT_PLUGINS"}
+        return {**inherited, "PYTHONPATH": str(self.folder), **more}
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Distributions that look installed, gone after the test."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    before = set(sys.modules)
+    yield FakeSite(tmp_path)
+    for name in set(sys.modules) - before:
+        if name.startswith("fake_"):
+            del sys.modules[name]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """One thread: as fast for networks this small, repeatable, and not slowed down by what else the machine does."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

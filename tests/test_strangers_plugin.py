@@ -1,0 +1,108 @@
+"""A stranger's distribution is installed with pip and its four parts are used from the command line."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import sysconfig
+import venv
+from pathlib import Path
+
+import pytest
+
+FIXTURE = Path(__file__).parent / "fixtures" / "acme-trim"
+MODEL = """
+import torch
+
+def classifier():
+    torch.manual_seed(0)
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(256, 16), torch.nn.Tanh(), torch.nn.Linear(16, 10))
+"""
+
+pytestmark = pytest.mark.slow
+
+
+class Overlay:
+    """A virtual environment on top of this one: it has everything that this one has, and what is installed in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.work = folder / "work"
+        self.work.mkdir()
+        (self.work / "acme_model.py").write_text(MODEL)
+        venv.create(folder / "env", symlinks=True)
+        self.python = folder / "env" / ("Scripts" if sys.platform == "win32" else "bin") / "python"
+        below = sysconfig.get_path("purelib")
+        own = self._call("-c", "import sysconfig; print(sysconfig.get_path('purelib'))").stdout.strip()
+        # addsitedir, not a bare path: trimkit's own editable install is a .pth file, which must be processed too
+        (Path(own) / "below.pth").write_text(f"import site; site.addsitedir({below!r})\n")
+
+    def install(self, project: Path) -> None:
+        """Install a project offline, from a copy: building leaves files beside the sources."""
+        copy = shutil.copytree(project, self.work / project.name)
+        options = ("--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check")
+        self._call("-m", "pip", "install", *options, str(copy))
+        shutil.rmtree(copy)
+
+    def trimkit(self, *arguments: str, codes: tuple[int, ...] = (0,)) -> str:
+        """What a command prints; a traceback or an unexpected exit code fails the test."""
+        return self._call("-m", "trimkit", *arguments, codes=codes).stdout
+
+    def _call(self, *arguments: str, codes: tuple[int, ...] = (0,)) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run([self.python, *arguments], cwd=self.work, capture_output=True, text=True)
+        assert done.returncode in codes, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr, done.stderr
+        return done
+
+
+@pytest.fixture(scope="module")
+def overlay(tmp_path_factory):
+    made = Overlay(tmp_path_factory.mktemp("overlay"))
+    made.install(FIXTURE)
+    return made
+
+
+def test_the_plugin_is_discovered(overlay):
+    records = {record["name"]: record for record in json.loads(overlay.trimkit("plugins", "--json"))}
+    assert records["acme"]["state"] == "loaded"
+    assert (records["acme"]["distribution"], records["acme"]["version"]) == ("acme-trim", "1.2.3")
+    assert records["trimkit"]["state"] == "loaded"
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("transforms", "acme_haar"),
+        ("attributions", "acme_squared_gradient"),
+        ("penalties", "acme_l2"),
+        ("methods", "acme-pca"),
+    ],
+)
+def test_its_parts_are_listed(overlay, kind, name):
+    assert any(line.startswith(f"{name} ") for line in overlay.trimkit("list", kind).splitlines())
+
+
+def test_its_transform_and_attribution_in_an_audit(overlay):
+    overlay.trimkit(
+        *("audit", "--model", "acme_model:classifier", "--data", "digits"),
+        *("--transform", "acme_haar", "--attribution", "acme_squared_gradient", "--samples", "32", "--out", "audit"),
+        codes=(0, 1, 3),  # the verdict on an untrained model is not the point
+    )
+    results = (overlay.work / "audit" / "results.json").read_text()
+    assert all(name in results for name in ("acme_haar", "acme_squared_gradient", "acme-trim"))
+    assert (overlay.work / "audit" / "report.html").stat().st_size > 0
+
+
+def test_its_method_is_trained(overlay):
+    overlay.trimkit("train", "acme-pca", "--data", "digits", "--method.components", "8", "--output", "pca")
+    assert "acme-trim" in (overlay.work / "pca" / "environment.json").read_text()
+
+
+def test_its_penalty_shapes_another_plugins_method(overlay):
+    overlay.trimkit(
+        *("train", "beta-vae", "--data", "digits", "--predictor", "acme_model:classifier"),
+        *("--trim", "acme_l2@z:0.1", "--steps", "20", "--output", "vae"),
+    )
+    lines = (overlay.work / "vae" / "metrics.jsonl").read_text().splitlines()
+    assert "acme_l2" in lines[-1]

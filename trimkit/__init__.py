@@ -1,0 +1,90 @@
+"""trimkit: measure, penalise and audit what a model looks at, in the space where its explanation is simple.
+
+The public names are imported when they are first used, so ``import trimkit`` costs neither torch nor numpy.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from trimkit._lazy import lazy_names
+from trimkit.errors import TrimkitError, TrimkitWarning
+
+if TYPE_CHECKING:
+    from trimkit import attributions, data, methods, penalties, targets, transforms
+    from trimkit.attributions.base import Attribution
+    from trimkit.attributions.check import check_attribution
+    from trimkit.audit.runner import audit
+    from trimkit.objective import Objective, constant, cosine, linear
+    from trimkit.predictor import FrozenPredictor, PredictionLoss
+    from trimkit.registry import available, create
+    from trimkit.training import train
+    from trimkit.transforms.base import Transform
+    from trimkit.trim import Trim, TrimPenalty
+
+    __version__: str
+
+__all__ = [
+    "Attribution",
+    "FrozenPredictor",
+    "Objective",
+    "PredictionLoss",
+    "Transform",
+    "Trim",
+    "TrimPenalty",
+    "TrimkitError",
+    "TrimkitWarning",
+    "__version__",
+    "attributions",
+    "audit",
+    "available",
+    "check_attribution",
+    "constant",
+    "cosine",
+    "create",
+    "data",
+    "linear",
+    "methods",
+    "penalties",
+    "targets",
+    "train",
+    "transforms",
+]
+
+_NAMES = {
+    "Attribution": "trimkit.attributions.base:Attribution",
+    "FrozenPredictor": "trimkit.predictor:FrozenPredictor",
+    "Objective": "trimkit.objective:Objective",
+    "PredictionLoss": "trimkit.predictor:PredictionLoss",
+    "Transform": "trimkit.transforms.base:Transform",
+    "Trim": "trimkit.trim:Trim",
+    "TrimPenalty": "trimkit.trim:TrimPenalty",
+    "attributions": "trimkit.attributions",
+    "audit": "trimkit.audit",  # a package that can be called: a function would be hidden by its own folder
+    "available": "trimkit.registry:available",
+    "check_attribution": "trimkit.attributions.check:check_attribution",
+    "constant": "trimkit.objective:constant",
+    "cosine": "trimkit.objective:cosine",
+    "create": "trimkit.registry:create",
+    "data": "trimkit.data",
+    "linear": "trimkit.objective:linear",
+    "methods": "trimkit.methods",
+    "penalties": "trimkit.penalties",
+    "targets": "trimkit.targets",
+    "train": "trimkit.training:train",
+    "transforms": "trimkit.transforms",
+}
+
+_get, _list = lazy_names(__name__, _NAMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("trimkit")
+    return _get(name)
+
+
+def __dir__() -> list[str]:
+    return [*_list(), "__version__"]

@@ -1,0 +1,125 @@
+"""The command line. Nothing heavy is imported before a command is known: help, `list` and `plugins` need no torch."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from io import TextIOWrapper
+from typing import NamedTuple
+
+from trimkit.errors import TrimkitError, UnknownNameError, nearest
+
+OK, USAGE, INTERRUPTED, BROKEN_PIPE = 0, 2, 130, 141
+
+
+class Command(NamedTuple):
+    """A sub-command: the module whose ``run(argv) → exit code`` answers it, and its line in the help."""
+
+    module: str
+    summary: str
+
+
+COMMANDS = {
+    "demo": Command("trimkit.cli.demo", "the planted-shortcut story on real digits, ending in a report"),
+    "list": Command("trimkit.cli.list", "the parts that are installed: transforms, attributions, penalties, …"),
+    "plugins": Command("trimkit.cli.plugins", "where parts come from, and why a plugin is not loaded"),
+    "train": Command(
+        "trimkit.cli.train", "train a generative method, with TRIM penalties and around a frozen predictor"
+    ),
+    "audit": Command("trimkit.cli.audit", "verdicts on a model's explanations in a space, and a report"),
+}
+
+_HELP = """\
+usage: trimkit COMMAND [options]
+
+Measure, penalise and audit what a model looks at, in the space where its explanation is simple.
+
+commands:
+{commands}
+
+options:
+  -h, --help     show this message; `trimkit COMMAND --help` shows a command's options
+  --version      show the version
+
+environment:
+  TRIMKIT_PLUGINS  plugins to load, separated by commas; empty loads none but trimkit's own
+  TRIMKIT_DEBUG    1 shows the traceback of an error
+
+exit codes:
+  0 done or passed, 1 an audit failed, 2 wrong usage or another error, 3 an audit could not decide
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: arguments after the program's name; those of the process by default.
+    Returns:
+        The exit code. An error that trimkit raises on purpose, or that the operating system reports, is one line on
+        stderr and code 2.
+    """
+    arguments = [*(sys.argv[1:] if argv is None else argv)]  # not list(): the submodule of that name hides it here
+    _encode_anything()
+    try:
+        code = _dispatch(arguments)
+        sys.stdout.flush()  # a closed pipe must be noticed here, not while the interpreter shuts down
+    except BrokenPipeError:  # `trimkit list | head`: let the shutdown's own flush go nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except (TrimkitError, OSError) as error:  # OSError: a disk that is full, a folder that may not be written
+        if os.environ.get("TRIMKIT_DEBUG", "0") not in ("", "0"):
+            raise
+        return _fail(str(error))
+    except SystemExit as leaving:  # argparse leaves so after --help
+        return _code(leaving)
+    except KeyboardInterrupt:
+        sys.stderr.write("trimkit: interrupted\n")
+        return INTERRUPTED
+    return code
+
+
+def help_text() -> str:
+    """What ``trimkit --help`` prints."""
+    width = max(map(len, COMMANDS))
+    return _HELP.format(commands="\n".join(f"  {name:<{width}}  {c.summary}" for name, c in COMMANDS.items()))
+
+
+def _dispatch(arguments: Sequence[str]) -> int:
+    if not arguments:
+        sys.stderr.write(help_text())
+        return USAGE
+    command, *rest = arguments
+    if command in ("-h", "--help", "--version"):
+        sys.stdout.write(help_text() if command != "--version" else f"trimkit {_version()}\n")
+        return OK
+    if command not in COMMANDS:
+        kind = "option" if command.startswith("-") else "command"
+        raise UnknownNameError(f"There is no {kind} {command!r}. {nearest(command, COMMANDS)} See `trimkit --help`.")
+    return import_module(COMMANDS[command].module).run(rest)
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("trimkit")
+
+
+def _fail(message: str) -> int:
+    sys.stderr.write(f"trimkit: error: {' '.join(message.split())}\n")
+    return USAGE
+
+
+def _code(leaving: SystemExit) -> int:
+    if leaving.code is None or isinstance(leaving.code, int):
+        return leaving.code or OK
+    return _fail(str(leaving.code))
+
+
+def _encode_anything() -> None:
+    """Let a terminal that is not UTF-8 show ``?`` for what it cannot show, instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")

@@ -1,0 +1,126 @@
+"""Parsers whose mistakes are one line with the nearest option, never a page of usage."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import re
+from collections.abc import Collection, Iterable
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from trimkit._loader import summary
+from trimkit.errors import OptionError, PluginError, nearest
+from trimkit.registry import default
+
+if TYPE_CHECKING:
+    from jsonargparse import ArgumentParser
+
+_UNRECOGNISED = re.compile(r"unrecognized arguments: ([^\s=]+)")
+_NOT_A_KEY = re.compile(r"(?:Group '(\S+)' does not accept option|Option) '(\S+)'")
+"""How argparse and jsonargparse report an unknown option on the command line, and an unknown key of a YAML file."""
+
+
+class _OneLine:
+    """Mixin for parsers: every usage error becomes an `OptionError`."""
+
+    prog: str
+    _option_string_actions: dict[str, Any]
+
+    def error(self, message: str, *_: Any, **__: Any) -> NoReturn:
+        raise OptionError(f"{_mended(message, self._option_string_actions)} See `{self.prog} --help`.")
+
+
+class _PlainParser(_OneLine, argparse.ArgumentParser):
+    pass
+
+
+def plain_parser(prog: str, description: str) -> argparse.ArgumentParser:
+    """A parser for a command of a few flags, which needs no jsonargparse; usage errors as in `parser`.
+
+    Args:
+        prog: what the user typed, such as ``"trimkit list"``.
+        description: one sentence for ``--help``.
+    """
+    return _PlainParser(prog=prog, description=description, allow_abbrev=False)
+
+
+def parser(prog: str, description: str) -> ArgumentParser:
+    """A parser for a command that takes YAML files (``action="config"``) and the typed options of parts.
+
+        p = parser("trimkit train beta-vae", "Train a method.")
+        p.add_argument("--config", action="config", help="YAML file of options")
+        add_part(p, "method", "beta-vae", "method")
+        config = p.parse_args(argv)
+        method = make_part(p, config, "method", "beta-vae", "method")
+
+    Args:
+        prog: what the user typed, such as ``"trimkit train beta-vae"``.
+        description: one sentence for ``--help``.
+    Returns:
+        A parser that raises OptionError, with the nearest option, where jsonargparse would print its usage and exit.
+    """
+    import jsonargparse
+
+    class Parser(_OneLine, jsonargparse.ArgumentParser):
+        pass
+
+    return Parser(prog=prog, description=description, allow_abbrev=False)
+
+
+def add_part(to: ArgumentParser, kind: str, name: str, key: str, skip: Collection[str] = ()) -> None:
+    """Add the options of a part, from its typed signature and docstring, as ``--KEY.OPTION``.
+
+    Args:
+        to: a parser of `parser`.
+        kind: of the part.
+        name: of the part.
+        key: group of its options; `make_part` takes them from there.
+        skip: options that the command gives itself.
+    Raises:
+        UnknownNameError, NameConflictError: see `trimkit.registry.Registry.find`.
+        PluginError: the part cannot be imported, or its signature gives no options because it lacks types.
+    """
+    part = default().find(kind, name)
+    target = part.load()
+    try:
+        if isinstance(target, type):
+            to.add_class_arguments(target, key, skip=set(skip), instantiate=False)
+        else:
+            scores = list(inspect.signature(target).parameters)[:1] if part.spec.kind == "penalty" else []
+            to.add_function_arguments(target, key, skip={*skip, *scores})
+    except (TypeError, ValueError) as error:
+        raise PluginError(f"{part.label} has a signature without options: {summary(error)}; give it types") from error
+
+
+def make_part(of: ArgumentParser, config: Any, kind: str, name: str, key: str, **more: Any) -> Any:
+    """Create a part from the options that `add_part` has added.
+
+    Args:
+        of: the parser.
+        config: what it parsed.
+        kind: of the part.
+        name: of the part.
+        key: group of its options.
+        **more: options that the command gives itself.
+    Returns:
+        As `trimkit.create`, with its errors.
+    """
+    options = vars(of.instantiate(config)[key]) if key in config else {}
+    return default().create(kind, name, **{**options, **more})
+
+
+def _mended(message: str, options: Iterable[str]) -> str:
+    """One line for an error of argparse or jsonargparse, with the nearest option for an unknown one."""
+    known = [option for option in options if option.startswith("--")]
+    if match := _UNRECOGNISED.search(message):
+        return _unknown(match[1], known)
+    if match := _NOT_A_KEY.search(message):
+        return _unknown(".".join(filter(None, match.groups())), [option[2:] for option in known])
+    message = re.sub(r"<class '([\w.]+)'>", r"\1", message)
+    message = re.sub(r"Parser key \"([\w.]+)\":", r"--\1:", message)
+    return f"{' '.join(message.split()).removesuffix('.')}."
+
+
+def _unknown(name: str, known: Iterable[str]) -> str:
+    hint = nearest(name, known, most=1)
+    return f"Unexpected {name!r}." + (f" {hint}" if hint.startswith("Did you mean") else "")

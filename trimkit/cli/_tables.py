@@ -1,0 +1,46 @@
+"""Tables: rich ones on a terminal, plain aligned lines elsewhere."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+
+def write_table(headings: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:
+    """Write a table to stdout.
+
+    On a terminal rich lays it out, in the width of COLUMNS or the terminal, without colour under NO_COLOR. Elsewhere
+    every row is one line, never wrapped or cut, so that it can be searched and cut by other programs.
+
+    Args:
+        headings: one a column.
+        rows: cells, as many a row as there are headings.
+        title: a line above, or "".
+    """
+    if sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
+        _write_rich(headings, rows, title)
+    else:
+        sys.stdout.write(plain_table(headings, rows, title))
+
+
+def plain_table(headings: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> str:
+    """The table as aligned lines, two spaces between columns and ``-`` for an empty cell."""
+    lines = [[" ".join(cell.split()) or "-" for cell in row] for row in [headings, *rows]]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    text = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+    return "\n".join([title, *text] if title else text) + "\n"
+
+
+def _write_rich(headings: Sequence[str], rows: Sequence[Sequence[str]], title: str) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in headings:
+        table.add_column(heading, overflow="fold", no_wrap=heading == "name")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))  # Text: a plugin's brackets are not markup
+    Console().print(table)
