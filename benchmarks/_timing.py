@@ -26,7 +26,7 @@ def ratio(seconds: Mapping[str, list[float]], name: str, base: str) -> float:
     return statistics.median(a / b for a, b in zip(seconds[name], seconds[base], strict=True))
 
 
-def print_table(title: str, seconds: Mapping[str, list[float]], base: str, notes: Mapping[str, str] = {}) -> None:  # noqa: B006
+def print_table(title: str, seconds: Mapping[str, list[float]], base: str, notes: Mapping[str, str] = {}) -> None:
     """One line a candidate: median milliseconds, ratio to the base, and a note."""
     print(f"\n{title}\n{'':36}{'ms':>9}{'ratio':>8}")
     for name, values in seconds.items():

@@ -1,8 +1,8 @@
 """What a penalised training step costs: input × gradient, L1, Fourier space, on a small convolutional network.
 
 Prints, in one interleaved run, the ratio of trimkit's step to a plain step, to the same penalty written by hand with
-autograd, and to Captum with its gradient function replaced by one that keeps the graph (as it comes, Captum's scores give
-no gradient to the parameters at all). The floor of a fused penalised step is twice a plain one: 6 forwards against 3.
+autograd, and to Captum with its gradient function replaced by one that keeps the graph (as it comes, its scores give no
+gradient to the parameters at all). The floor of a fused penalised step is twice a plain one: 6 forwards against 3.
 """
 
 from __future__ import annotations
@@ -117,7 +117,8 @@ def compare(activation: type[nn.Module], x: Tensor, y: Tensor, rounds: int) -> N
         return run
 
     seconds = interleaved({name: step(loss) for name, loss in losses.items()}, rounds)
-    print_table(f"penalised step, {activation.__name__}, batch {len(x)}", seconds, "plain", {"plain": "floor of the others: 2.0"})
+    title = f"penalised step, {activation.__name__}, batch {len(x)}"
+    print_table(title, seconds, "plain", {"plain": "floor of the others: 2.0"})
     print(f"trimkit / by hand: {ratio(seconds, 'trimkit', 'by hand'):.3f}  (aim ≤ 1.05)")
     print(f"trimkit / captum:  {ratio(seconds, 'trimkit', 'captum, gradient replaced'):.3f}")
 

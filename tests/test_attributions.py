@@ -284,3 +284,66 @@ def test_attention_can_be_trained_through():
         scores = attribution(lambda x: layer(x).mean(1), x, target=1, create_graph=True)
         scores.square().sum().backward()
         assert layer.self_attn.in_proj_weight.grad.abs().sum() > 0
+
+
+class TestTwoPasses:
+    """Integrated gradients whose chunks are computed again in the backward pass."""
+
+    def gradients(self, model, memory, x=X, penalty=lambda scores: scores.abs().sum()):
+        x = x.clone().requires_grad_()
+        attribution = IntegratedGradients(12, chunk=5, memory=memory)
+        found = attribution.explain(model, x, target=Y, create_graph=True)
+        loss = penalty(found.scores) + found.output.square().sum()
+        return torch.autograd.grad(loss, [x, *model.parameters()], allow_unused=True)
+
+    @pytest.mark.parametrize("activation", [nn.Tanh, nn.ReLU, nn.Softplus])
+    def test_the_gradient_is_that_of_the_whole_graph(self, activation):
+        model = network(activation)
+        for one, two in zip(self.gradients(model, "graph"), self.gradients(model, "two_pass"), strict=True):
+            assert torch.allclose(one, two, atol=1e-12)
+
+    def test_dropout_falls_alike_in_both_passes(self):
+        model = nn.Sequential(nn.Flatten(), nn.Linear(36, 8), nn.Dropout(0.5), nn.Tanh(), nn.Linear(8, 3)).double()
+        attribution = IntegratedGradients(6, chunk=2, memory="two_pass")
+        weight = model[1].weight
+
+        def value():
+            torch.manual_seed(5)
+            return attribution(model, X, target=Y, create_graph=True).square().sum()
+
+        direction = torch.randn_like(weight)
+        analytic = (torch.autograd.grad(value(), weight)[0] * direction).sum()
+        moved = []
+        for sign in (1, -1):
+            with torch.no_grad():
+                weight.add_(sign * 1e-6 * direction)
+            moved.append(value().detach())
+            with torch.no_grad():
+                weight.sub_(sign * 1e-6 * direction)
+        assert torch.allclose(analytic, (moved[0] - moved[1]) / 2e-6, rtol=1e-5)
+
+    def test_stepping_the_weights_before_the_backward_is_refused(self):
+        model = network()
+        scores = IntegratedGradients(4, chunk=2, memory="two_pass")(model, X, target=Y, create_graph=True)
+        with torch.no_grad():
+            model[0].weight.mul_(2)
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            scores.sum().backward()
+
+    def test_it_is_what_auto_chooses_for_several_chunks(self):
+        for steps, name in ((12, "_SumOfPiecesBackward"), (5, "MulBackward0")):
+            scores = IntegratedGradients(steps, chunk=5)(MODEL, X, target=Y, create_graph=True)
+            assert scores.grad_fn.name() == name
+
+    def test_attention_is_recomputed_by_its_twice_differentiable_kernel(self):
+        torch.manual_seed(0)
+        layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True)
+
+        def model(x):
+            return layer(x).mean(1)
+
+        scores = IntegratedGradients(4, chunk=2, memory="two_pass")(
+            model, torch.randn(2, 5, 8), target=1, create_graph=True
+        )
+        scores.square().sum().backward()
+        assert layer.self_attn.in_proj_weight.grad.abs().sum() > 0

@@ -37,9 +37,9 @@ def missing_second_derivative(value: Tensor) -> str | None:
     return "an operation of the model has no second derivative in torch" if not_implemented else None
 
 
-def reached(value: Tensor) -> set[int]:
-    """The ids of the leaf tensors (parameters, inputs) that a value's graph leads to."""
-    return {id(node.variable) for node in graph_nodes(value) if hasattr(node, "variable")}
+def graph_leaves(value: Tensor) -> Iterator[Tensor]:
+    """The leaf tensors (parameters, inputs) that a value's graph leads to."""
+    return (node.variable for node in graph_nodes(value) if hasattr(node, "variable"))
 
 
 def graph_nodes(value: Tensor) -> Iterator[Any]:
@@ -76,7 +76,7 @@ def require_reach(value: Tensor, parameters: Iterable[nn.Parameter], name: str) 
             f"{name} has no graph and would train nothing; was it computed under no_grad, or from scores that were "
             "explained without create_graph=True?"
         )
-    found = reached(value)
+    found = {id(leaf) for leaf in graph_leaves(value)}
     count = sum(id(p) in found for p in meant)
     if not count:
         raise PenaltyError(

@@ -122,3 +122,9 @@ def concatenate(trees: Sequence[Tree]) -> Tree:
     """Join trees of one structure along the batch, leaf by leaf."""
     columns = zip(*(leaves(tree) for tree in trees), strict=True)
     return rebuild(trees[0], [torch.cat(column) for column in columns])
+
+
+def add(trees: Sequence[Tree]) -> Tree:
+    """Sum of trees of one structure, leaf by leaf."""
+    first, *rest = trees
+    return map_leaves(lambda *column: torch.stack(column).sum(0), first, *rest)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from inspect import signature
@@ -111,7 +111,7 @@ class Trim:
         if not bool(torch.isfinite(x).all()):
             raise DataError("expected finite values in x, got NaN or infinity; clean the data before explaining it")
         self.attribution.require_differentiable(create_graph)
-        with unchanged(self.model), callable_twice(self.model):
+        with unchanged(self.model):
             composed = Composed(self.model, self.transform, x, keep_graph=create_graph)
             found = self.attribution.explain(
                 composed,
@@ -136,12 +136,17 @@ class Composed:
     Attributes:
         s: coefficients of x, in the graph where the transform or x requires grad.
         residual: r, like x.
+
+    Raises:
+        ModelError: a model whose wrapper makes second derivatives silently wrong.
     """
 
     def __init__(self, model: Model, transform: Transform, x: Tensor, *, keep_graph: bool) -> None:
+        refuse_wrappers(model)
         self.model = model
         self.transform = transform
         self.size = x.shape[1:]
+        self._compiled = isinstance(model, nn.Module) and any(map(_is_compiled, model.modules()))
         with torch.set_grad_enabled(keep_graph):
             self.s: Tree = transform(x)
         self.residual = transform.residual(x, tree.map_leaves(Tensor.detach, self.s))
@@ -150,7 +155,9 @@ class Composed:
         """The model's raw output for k · N rows of coefficients."""
         x = self.transform.inverse(s, self.size)
         copies = len(x) // len(self.residual)
-        return self.model(x + self.residual.repeat(copies, *[1] * len(self.size)))
+        x = x + self.residual.repeat(copies, *[1] * len(self.size))
+        with torch.compiler.set_stance("force_eager") if self._compiled else nullcontext():
+            return self.model(x)  # compiled code has no second derivative
 
     @torch.no_grad()
     def change(self, output: Any, target: Target, baseline: Baseline) -> Tensor:
@@ -260,11 +267,10 @@ class TrimPenalty:
     ) -> tuple[Composed, Any, Tensor]:
         check_input(x)
         _warn_of_batch_norm(model)
-        with callable_twice(model):
-            composed = Composed(model, self.transform, x, keep_graph=True)
-            found = self.attribution.explain(
-                composed, composed.s, target=target, baseline=self.baseline, create_graph=True, generator=generator
-            )
+        composed = Composed(model, self.transform, x, keep_graph=True)
+        found = self.attribution.explain(
+            composed, composed.s, target=target, baseline=self.baseline, create_graph=True, generator=generator
+        )
         values = self.values(found.scores, composed.size)
         reach = self._examine(model, values)
         self.last = PenaltyReport(values.detach(), dead_rows(tree.map_leaves(Tensor.detach, found.scores)), reach)
@@ -348,23 +354,13 @@ def unchanged(model: Any) -> Iterator[None]:
                     buffer.copy_(saved)
 
 
-@contextmanager
-def callable_twice(model: Any) -> Iterator[None]:
-    """Refuse wrappers whose second derivatives are silently wrong, and run compiled models eagerly.
+def refuse_wrappers(model: Any) -> None:
+    """Refuse wrappers whose second derivatives are silently wrong.
 
     Raises:
         ModelError: FSDP, or DDP with static_graph=True.
     """
-    with ExitStack() as stack:
-        if isinstance(model, nn.Module):
-            _refuse_wrappers(model)
-            if any(hasattr(m, "_orig_mod") or m._compiled_call_impl is not None for m in model.modules()):
-                stack.enter_context(torch.compiler.set_stance("force_eager"))
-        yield
-
-
-def _refuse_wrappers(model: nn.Module) -> None:
-    for module in model.modules():
+    for module in model.modules() if isinstance(model, nn.Module) else ():
         names = {base.__name__ for base in type(module).__mro__}
         if names & {"FullyShardedDataParallel", "FSDPModule"}:
             raise ModelError(
@@ -376,6 +372,10 @@ def _refuse_wrappers(model: nn.Module) -> None:
                 "a penalty under DistributedDataParallel(static_graph=True) is refused: its gradients are silently not "
                 "reduced across processes; build the wrapper with static_graph=False"
             )
+
+
+def _is_compiled(module: nn.Module) -> bool:
+    return hasattr(module, "_orig_mod") or module._compiled_call_impl is not None
 
 
 _warned: set[int] = set()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias
 
@@ -14,6 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from trimkit import tree
 from trimkit.errors import AttributionError, ShapeError
+from trimkit.graph import graph_leaves
 from trimkit.targets import Target, select
 from trimkit.tree import Tree
 
@@ -61,13 +61,13 @@ class Probe:
     def output(self) -> Any:
         """Raw output at the explained point, (N, ...); evaluated now if no other evaluation has brought it."""
         if self._output is None:
-            self._output = self._function(self.point)
+            self._output = self._call(self.point)
         return self._output
 
     def gradient(self) -> Tree:
         """∂f/∂s at the explained point: leaves like the coefficients, complex where they are (∂f/∂Re + i ∂f/∂Im)."""
         if self._output is None or not self.create_graph:  # without create_graph, the last gradient freed its graph
-            self._output = self._function(self.point)
+            self._output = self._call(self.point)
         return self._gradient(select(self._output, self._target), self.point)
 
     def gradients(self, points: Tree, copies: int) -> Tree:
@@ -84,10 +84,28 @@ class Probe:
     def values(self, points: Tree, copies: int) -> Tensor:
         """f at several points a sample, (copies · N,); rows as in `gradients`. Joins the explained point's forward."""
         if self._output is not None:
-            return select(self._function(points), self._target, copies)
-        raw = self._function(tree.concatenate([self.point, points]))
+            return select(self._call(points), self._target, copies)
+        raw = self._call(tree.concatenate([self.point, points]))
         self._output = _narrow(raw, 0, self.samples)
         return select(_narrow(raw, self.samples, copies * self.samples), self._target, copies)
+
+    def without_graph(self) -> Probe:
+        """The same probe for scores that are not trained through, with its output at hand."""
+        plain = Probe(self._function, track(self.point, keep_graph=False), self._target, create_graph=False)
+        plain._output = self._output
+        return plain
+
+    def parameters(self) -> list[Tensor]:
+        """The leaf tensors, besides the explained point, that the output at the point was computed from."""
+        own = {id(leaf) for leaf in tree.leaves(self.point)}
+        found = [leaf for leaf in graph_leaves(select(self.output, self._target)) if id(leaf) not in own]
+        return list({id(leaf): leaf for leaf in found}.values())
+
+    def _call(self, points: Tree) -> Any:
+        if not self.create_graph:
+            return self._function(points)
+        with sdpa_kernel(SDPBackend.MATH):  # the one attention kernel that has a second derivative
+            return self._function(points)
 
     def _gradient(self, values: Tensor, points: Tree) -> Tree:
         if not values.requires_grad:
@@ -163,7 +181,7 @@ class Attribution(ABC):
         """
         self.require_differentiable(create_graph)
         _check_coefficients(s)
-        with torch.inference_mode(False), torch.enable_grad(), _twice_differentiable(create_graph):
+        with torch.inference_mode(False), torch.enable_grad():
             point = track(s, keep_graph=create_graph)
             probe = Probe(function, point, target, create_graph)
             scores = self.attribute(probe, point, expand_baseline(baseline, point), generator)
@@ -183,11 +201,6 @@ class Attribution(ABC):
         raise AttributionError(
             f"{type(self).__name__} cannot be trained through (create_graph=True). Use one of: {', '.join(names)}."
         )
-
-
-def _twice_differentiable(wanted: bool) -> AbstractContextManager[Any]:
-    """Run attention by its one kernel that has a second derivative, for forwards that will be differentiated twice."""
-    return sdpa_kernel(SDPBackend.MATH) if wanted else nullcontext()
 
 
 def track(points: Tree, *, keep_graph: bool) -> Tree:

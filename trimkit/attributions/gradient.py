@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from functools import cache
-from typing import ClassVar
+from functools import cache, partial
+from typing import ClassVar, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -11,8 +11,11 @@ from torch import Tensor
 
 from trimkit import tree
 from trimkit.attributions.base import Attribution, Probe, difference, product, track
+from trimkit.attributions.recompute import sum_of_pieces
 from trimkit.errors import AttributionError
 from trimkit.tree import Tree
+
+Memory: TypeAlias = Literal["auto", "graph", "two_pass"]
 
 
 class Saliency(Attribution):
@@ -48,45 +51,52 @@ class IntegratedGradients(Attribution):
     The scores of a sample sum to f(s) − f(s₀) up to the quadrature error, which is exact for polynomials of degree
     2 · n_steps − 1 along the path and small for smooth networks; kinks (ReLU) need more steps.
 
+    To train through it, either the graphs of all path points are kept ("graph"), or each chunk is computed again in the
+    backward pass ("two_pass"): the same gradient with the memory of one chunk, and faster where the graph is large. The
+    second calls the model during backward, so it is not for DistributedDataParallel.
+
     Args:
         n_steps: quadrature nodes, at least 1.
-        chunk: path points a sample in one forward. Bounds the memory of evaluation; with create_graph the graph of all
-            chunks is kept all the same.
+        chunk: path points a sample in one forward.
+        memory: "graph", "two_pass", or "auto": two passes where there is more than one chunk.
     """
 
     complete: ClassVar[bool] = True
 
-    def __init__(self, n_steps: int = 32, chunk: int = 8) -> None:
+    def __init__(self, n_steps: int = 32, chunk: int = 8, memory: Memory = "auto") -> None:
         for name, value in (("n_steps", n_steps), ("chunk", chunk)):
             if value < 1:
                 raise AttributionError(f"integrated_gradients: expected {name} ≥ 1, got {value}")
+        if memory not in ("auto", "graph", "two_pass"):
+            raise AttributionError(f"integrated_gradients: expected memory auto, graph or two_pass, got {memory!r}")
         self.n_steps = n_steps
         self.chunk = chunk
+        self.memory = memory
 
     def attribute(self, probe: Probe, s: Tree, baseline: Tree, generator: torch.Generator | None) -> Tree:
         """Mean gradient on the straight path, chunk by chunk, times the difference."""
         nodes, weights = gauss_legendre(self.n_steps)
-        step = difference(s, baseline)
-        total: Tree | None = None
-        for start in range(0, self.n_steps, self.chunk):
-            part = slice(start, start + self.chunk)
-            mean = self._weighted_gradient(probe, baseline, step, nodes[part], weights[part])
-            total = mean if total is None else tree.map_leaves(torch.add, total, mean)
-        assert total is not None
-        return product(total, step)
+        slices = [slice(start, start + self.chunk) for start in range(0, self.n_steps, self.chunk)]
+        pieces = [partial(_path_piece, baseline, nodes[part], weights[part]) for part in slices]
+        if probe.create_graph and (self.memory == "two_pass" or (self.memory == "auto" and len(pieces) > 1)):
+            return sum_of_pieces(pieces, probe)
+        return tree.add([piece(probe, s) for piece in pieces])
 
-    def _weighted_gradient(self, probe: Probe, baseline: Tree, step: Tree, nodes: Tensor, weights: Tensor) -> Tree:
-        copies = len(nodes)
 
-        def path(base: Tensor, change: Tensor) -> Tensor:  # (copies · N, ...)
-            return (base + _column(nodes, change) * change).flatten(0, 1)
+def _path_piece(baseline: Tree, nodes: Tensor, weights: Tensor, probe: Probe, s: Tree) -> Tree:
+    """The contribution of some quadrature nodes: (s − s₀) · Σ_j w_j ∂f/∂s(s₀ + α_j(s − s₀))."""
+    step = difference(s, baseline)
+    copies = len(nodes)
 
-        def mean(gradient: Tensor) -> Tensor:  # (copies · N, ...) → (N, ...)
-            steps = gradient.unflatten(0, (copies, probe.samples))
-            return (_column(weights, steps[0]) * steps).sum(0)
+    def path(base: Tensor, change: Tensor) -> Tensor:  # (copies · N, ...)
+        return (base + _column(nodes, change) * change).flatten(0, 1)
 
-        points = track(tree.map_leaves(path, baseline, step), keep_graph=probe.create_graph)
-        return tree.map_leaves(mean, probe.gradients(points, copies))
+    def mean(gradient: Tensor) -> Tensor:  # (copies · N, ...) → (N, ...)
+        steps = gradient.unflatten(0, (copies, probe.samples))
+        return (_column(weights, steps[0]) * steps).sum(0)
+
+    points = track(tree.map_leaves(path, baseline, step), keep_graph=probe.create_graph)
+    return product(tree.map_leaves(mean, probe.gradients(points, copies)), step)
 
 
 @cache

@@ -1,0 +1,94 @@
+"""Scores that are computed again in the backward pass, piece by piece, instead of keeping every piece's graph.
+
+For scores A and a penalty Ω, ∂Ω(A)/∂θ = ∂⟨A, v⟩/∂θ with v = ∂Ω/∂A held fixed. The first pass computes A without graph,
+the penalty gives v, and the second pass differentiates ⟨A_k, v⟩ for one piece A_k at a time: the gradient is exact, and
+the memory is that of one piece.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from trimkit import tree
+from trimkit.attributions.base import Probe
+from trimkit.tree import Tree
+
+Piece: TypeAlias = Callable[[Probe, Tree], Tree]
+"""(probe, explained point) → a summand of its scores; called twice, it must give the same."""
+
+
+def sum_of_pieces(pieces: Sequence[Piece], probe: Probe) -> Tree:
+    """Σ_k piece_k at the probe's point, whose backward computes each piece anew.
+
+    Args:
+        pieces: summands of the scores.
+        probe: its point and the parameters behind its output receive the gradient.
+    Returns:
+        Real leaves like the point, differentiable once.
+    """
+    arguments = [*tree.leaves(probe.point), *probe.parameters()]
+    return tree.rebuild(probe.point, _SumOfPieces.apply(pieces, probe, *arguments))
+
+
+class _SumOfPieces(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, pieces: Sequence[Piece], probe: Probe, *arguments: Tensor) -> tuple[Tensor, ...]:
+        ctx.pieces, ctx.probe = pieces, probe
+        ctx.random = _random_state(arguments[0].device)  # dropout must fall alike in both passes
+        ctx.save_for_backward(*arguments)  # autograd then refuses a backward after the weights were stepped
+        with torch.enable_grad():
+            plain = probe.without_graph()
+            total = tree.add([tree.map_leaves(Tensor.detach, piece(plain, plain.point)) for piece in pieces])
+        return tuple(tree.leaves(total))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
+        with _replayed(ctx.random):
+            parts = [_piece_gradients(ctx, piece, cotangents) for piece in ctx.pieces]
+        return (None, None, *map(_total, zip(*parts, strict=True)))
+
+
+def _piece_gradients(ctx: Any, piece: Piece, cotangents: Sequence[Tensor]) -> list[Tensor | None]:
+    """One gradient for each saved tensor, None where it is not needed."""
+    saved, needed = ctx.saved_tensors, ctx.needs_input_grad[2:]
+    count = len(cotangents)
+    inputs = [*(leaf.detach().requires_grad_() for leaf in saved[:count]), *saved[count:]]
+    wanted = [leaf for leaf, need in zip(inputs, needed, strict=True) if need]
+    found = iter(_vector_jacobian(piece, ctx.probe, inputs[:count], cotangents, wanted))
+    return [next(found) if need else None for need in needed]
+
+
+def _total(gradients: Sequence[Tensor | None]) -> Tensor | None:
+    there = [gradient for gradient in gradients if gradient is not None]
+    return torch.stack(there).sum(0) if there else None
+
+
+def _vector_jacobian(
+    piece: Piece, probe: Probe, point: list[Tensor], cotangents: Sequence[Tensor], inputs: list[Tensor]
+) -> Sequence[Tensor | None]:
+    """Gradients of ⟨piece(point), cotangents⟩ for the inputs; None where it does not depend on one."""
+    with torch.enable_grad():
+        scores = tree.leaves(piece(probe, tree.rebuild(probe.point, point)))
+        value = torch.stack([(v * a).sum() for v, a in zip(cotangents, scores, strict=True)]).sum()
+    return torch.autograd.grad(value, inputs, allow_unused=True)
+
+
+def _random_state(device: torch.device) -> tuple[torch.device, Tensor, Tensor | None]:
+    return device, torch.get_rng_state(), torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+
+
+@contextmanager
+def _replayed(state: tuple[torch.device, Tensor, Tensor | None]) -> Iterator[None]:
+    device, host, accelerator = state
+    with torch.random.fork_rng(devices=[] if accelerator is None else [device]):
+        torch.set_rng_state(host)
+        if accelerator is not None:
+            torch.cuda.set_rng_state(accelerator, device)
+        yield
