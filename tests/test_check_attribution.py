@@ -42,7 +42,7 @@ class Captums(Attribution):
     """Captum as it comes: its result requires grad and holds no gradient of the parameters."""
 
     def attribute(self, probe, s, baseline, generator):
-        model = probe._function
+        model = probe.function
         return captum.attr.InputXGradient(model).attribute(s, target=Y)
 
 

@@ -127,4 +127,4 @@ def concatenate(trees: Sequence[Tree]) -> Tree:
 def add(trees: Sequence[Tree]) -> Tree:
     """Sum of trees of one structure, leaf by leaf."""
     first, *rest = trees
-    return map_leaves(lambda *column: torch.stack(column).sum(0), first, *rest)
+    return map_leaves(lambda *column: torch.stack(column).sum(0), first, *rest) if rest else first

@@ -22,6 +22,7 @@ from trimkit import tree
 from trimkit.attributions.base import Attribution, Baseline, expand_baseline
 from trimkit.errors import DataError, ModelError, PenaltyError, ShapeError, TrimkitWarning
 from trimkit.graph import missing_second_derivative, require_reach
+from trimkit.groups import Groups
 from trimkit.penalties.base import Penalty, dead_rows, is_measure
 from trimkit.registry import resolve
 from trimkit.targets import Target, select
@@ -158,6 +159,10 @@ class Composed:
         x = x + self.residual.repeat(copies, *[1] * len(self.size))
         with torch.compiler.set_stance("force_eager") if self._compiled else nullcontext():
             return self.model(x)  # compiled code has no second derivative
+
+    def groups(self) -> Groups:
+        """The transform's named groups for this size of data."""
+        return self.transform.groups(tuple(self.size))
 
     @torch.no_grad()
     def change(self, output: Any, target: Target, baseline: Baseline) -> Tensor:

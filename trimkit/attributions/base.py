@@ -45,16 +45,19 @@ class Probe:
     scores cost one forward together.
 
     Attributes:
+        function: coefficients → output; under `trimkit.Trim` a `trimkit.trim.Composed`, with model and transform.
         point: the explained coefficients, tracked by autograd.
         samples: N.
+        target: which number of the output is explained.
+        create_graph: the scores will be trained through.
     """
 
     def __init__(self, function: Function, point: Tree, target: Target, create_graph: bool) -> None:
         self.point = point
         self.samples = tree.batch_size(point)
         self.create_graph = create_graph
-        self._function = function
-        self._target = target
+        self.function = function
+        self.target = target
         self._output: Any = None
 
     @property
@@ -68,7 +71,7 @@ class Probe:
         """∂f/∂s at the explained point: leaves like the coefficients, complex where they are (∂f/∂Re + i ∂f/∂Im)."""
         if self._output is None or not self.create_graph:  # without create_graph, the last gradient freed its graph
             self._output = self._call(self.point)
-        return self._gradient(select(self._output, self._target), self.point)
+        return self._gradient(select(self._output, self.target), self.point)
 
     def gradients(self, points: Tree, copies: int) -> Tree:
         """∂f/∂points at several points a sample.
@@ -84,28 +87,28 @@ class Probe:
     def values(self, points: Tree, copies: int) -> Tensor:
         """f at several points a sample, (copies · N,); rows as in `gradients`. Joins the explained point's forward."""
         if self._output is not None:
-            return select(self._call(points), self._target, copies)
+            return select(self._call(points), self.target, copies)
         raw = self._call(tree.concatenate([self.point, points]))
         self._output = _narrow(raw, 0, self.samples)
-        return select(_narrow(raw, self.samples, copies * self.samples), self._target, copies)
+        return select(_narrow(raw, self.samples, copies * self.samples), self.target, copies)
 
     def without_graph(self) -> Probe:
         """The same probe for scores that are not trained through, with its output at hand."""
-        plain = Probe(self._function, track(self.point, keep_graph=False), self._target, create_graph=False)
+        plain = Probe(self.function, track(self.point, keep_graph=False), self.target, create_graph=False)
         plain._output = self._output
         return plain
 
     def parameters(self) -> list[Tensor]:
         """The leaf tensors, besides the explained point, that the output at the point was computed from."""
         own = {id(leaf) for leaf in tree.leaves(self.point)}
-        found = [leaf for leaf in graph_leaves(select(self.output, self._target)) if id(leaf) not in own]
+        found = [leaf for leaf in graph_leaves(select(self.output, self.target)) if id(leaf) not in own]
         return list({id(leaf): leaf for leaf in found}.values())
 
     def _call(self, points: Tree) -> Any:
         if not self.create_graph:
-            return self._function(points)
+            return self.function(points)
         with sdpa_kernel(SDPBackend.MATH):  # the one attention kernel that has a second derivative
-            return self._function(points)
+            return self.function(points)
 
     def _gradient(self, values: Tensor, points: Tree) -> Tree:
         if not values.requires_grad:
