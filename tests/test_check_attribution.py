@@ -19,12 +19,13 @@ def network(activation):
 
 X = torch.randn(3, 1, 6, 6, generator=torch.Generator().manual_seed(1))
 Y = torch.tensor([0, 1, 2])
+REFERENCES = torch.randn(5, 1, 6, 6, generator=torch.Generator().manual_seed(2))
 
 
 @pytest.mark.parametrize("name", sorted(n for n, s in available("attributions").items() if s.differentiable))
 @pytest.mark.parametrize("activation", [nn.Tanh, nn.ReLU])
 def test_every_registered_name_that_claims_it_can_be_trained_through(name, activation):
-    found = check_attribution(name, network(activation), X, target=Y)
+    found = check_attribution(name, network(activation), X, target=Y, baseline=REFERENCES[:1])
     assert found.ok, found.message
     assert found.parameter_error < 1e-5
     assert found.input_error < 1e-5
@@ -33,7 +34,9 @@ def test_every_registered_name_that_claims_it_can_be_trained_through(name, activ
 @pytest.mark.parametrize("name", sorted(n for n, s in available("attributions").items() if s.complex_ok))
 def test_complex_coefficients_pass_too(name):
     model, fft = network(nn.Tanh).double(), FFT()
-    found = check_attribution(name, lambda s: model(fft.inverse(s, (1, 6, 6))), fft(X), target=Y)
+    found = check_attribution(
+        name, lambda s: model(fft.inverse(s, (1, 6, 6))), fft(X), target=Y, baseline=fft(REFERENCES[:1])
+    )
     assert found.ok, found.message
     assert found.parameter_error is None
 

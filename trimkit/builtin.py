@@ -58,6 +58,47 @@ def trimkit_attributions() -> Iterator[AttributionSpec]:
         "Sundararajan et al. 2017, arXiv:1703.01365",
         complete=True,
     )
+    yield AttributionSpec(
+        "expected_gradients",
+        "trimkit.attributions.stochastic:ExpectedGradients",
+        "Integrated gradients over reference samples, by random draws: cheap enough for every training step.",
+        "Erion et al. 2021, arXiv:1906.10670",
+        stochastic=True,
+    )
+    yield AttributionSpec(
+        "gradient_shap",
+        "trimkit.attributions.stochastic:GradientShap",
+        "Expected gradients with noise on the explained sample.",
+        "Lundberg, Lee 2017, arXiv:1705.07874",
+        stochastic=True,
+    )
+    yield AttributionSpec(
+        "smoothgrad",
+        "trimkit.attributions.stochastic:SmoothGrad",
+        "Saliency averaged over noisy copies of the sample.",
+        "Smilkov et al. 2017, arXiv:1706.03825",
+        stochastic=True,
+    )
+    yield AttributionSpec(
+        "gradient_of_loss",
+        "trimkit.attributions.gradient:GradientOfLoss",
+        "Gradient of the summed log-probabilities, or of the cross-entropy: right for the right reasons.",
+        "Ross et al. 2017, arXiv:1703.03717, eq. 1",
+    )
+    yield AttributionSpec(
+        "feature_ablation",
+        "trimkit.attributions.perturbation:FeatureAblation",
+        "Change of the output when a named group of coefficients is set to the baseline.",
+        order="perturbation",
+    )
+    yield AttributionSpec(
+        "occlusion",
+        "trimkit.attributions.perturbation:Occlusion",
+        "Change of the output when a sliding window of coefficients is set to the baseline.",
+        "Zeiler, Fergus 2014, arXiv:1311.2901",
+        tree_ok=False,
+        order="perturbation",
+    )
 
 
 @hookimpl

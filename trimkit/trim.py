@@ -199,6 +199,7 @@ class TrimPenalty:
         attribution: name, (name, options) or `trimkit.Attribution`; must be differentiable.
         baseline: s₀ for the attribution.
         parameters: what the penalty is meant to train; by default the model's parameters and the transform's.
+        seed: of the draws of stochastic attributions, anew at every call that brings no generator.
 
     Attributes:
         last: `PenaltyReport` of the last call.
@@ -224,6 +225,7 @@ class TrimPenalty:
         attribution: Choice | Attribution = "input_x_gradient",
         baseline: Baseline = None,
         parameters: Iterable[nn.Parameter] | None = None,
+        seed: int = 0,
     ) -> None:
         self.penalty: Penalty = resolve("penalty", penalty)
         self.transform: Transform = resolve("transform", transform)
@@ -231,6 +233,7 @@ class TrimPenalty:
         self.attribution.require_differentiable(True)
         self.baseline = baseline
         self.last: PenaltyReport | None = None
+        self._generator = torch.Generator().manual_seed(seed)
         self._meant = None if parameters is None else list(parameters)
         self._reach: tuple[int, int] | None = None  # id of the model that was examined, parameters reached
 
@@ -274,7 +277,12 @@ class TrimPenalty:
         _warn_of_batch_norm(model)
         composed = Composed(model, self.transform, x, keep_graph=True)
         found = self.attribution.explain(
-            composed, composed.s, target=target, baseline=self.baseline, create_graph=True, generator=generator
+            composed,
+            composed.s,
+            target=target,
+            baseline=self.baseline,
+            create_graph=True,
+            generator=generator or self._generator,
         )
         values = self.values(found.scores, composed.size)
         reach = self._examine(model, values)

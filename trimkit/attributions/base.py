@@ -67,11 +67,15 @@ class Probe:
             self._output = self._call(self.point)
         return self._output
 
-    def gradient(self) -> Tree:
-        """∂f/∂s at the explained point: leaves like the coefficients, complex where they are (∂f/∂Re + i ∂f/∂Im)."""
+    def gradient(self, target: Target = None) -> Tree:
+        """∂f/∂s at the explained point: leaves like the coefficients, complex where they are (∂f/∂Re + i ∂f/∂Im).
+
+        Args:
+            target: what is differentiated, instead of the probe's own.
+        """
         if self._output is None or not self.create_graph:  # without create_graph, the last gradient freed its graph
             self._output = self._call(self.point)
-        return self._gradient(select(self._output, self.target), self.point)
+        return self._gradient(select(self._output, self.target if target is None else target), self.point)
 
     def gradients(self, points: Tree, copies: int) -> Tree:
         """∂f/∂points at several points a sample.
@@ -175,7 +179,7 @@ class Attribution(ABC):
             baseline: where coefficients are absent, see `Baseline`.
             create_graph: keep the graph, so that a loss of the scores trains the model and, where s requires grad,
                 whatever made s. Without it the scores are detached.
-            generator: source of randomness, for stochastic attributions.
+            generator: source of randomness for stochastic attributions; without one each call draws the same numbers.
         Returns:
             Output and scores.
         Raises:
@@ -187,10 +191,20 @@ class Attribution(ABC):
         with torch.inference_mode(False), torch.enable_grad():
             point = track(s, keep_graph=create_graph)
             probe = Probe(function, point, target, create_graph)
-            scores = self.attribute(probe, point, expand_baseline(baseline, point), generator)
+            if self.stochastic and generator is None:
+                generator = torch.Generator().manual_seed(0)
+            scores = self.attribute(probe, point, self.resolve_baseline(baseline, point), generator)
             if create_graph:
                 return Explanation(probe.output, scores)
             return Explanation(detach(probe.output), detach(scores))
+
+    def resolve_baseline(self, baseline: Baseline, s: Tree) -> Tree:
+        """What `attribute` gets as baseline: here s₀ with the structure and shape of s.
+
+        Raises:
+            ShapeError: a baseline that does not broadcast to s.
+        """
+        return expand_baseline(baseline, s)
 
     def require_differentiable(self, create_graph: bool) -> None:
         """Refuse, before any work, to keep a graph that would be missing or wrong."""

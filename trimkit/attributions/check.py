@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from trimkit import tree
-from trimkit.attributions.base import Attribution
+from trimkit.attributions.base import Attribution, Baseline
 from trimkit.graph import missing_second_derivative
 from trimkit.registry import resolve
 from trimkit.targets import Target
@@ -55,6 +55,7 @@ def check_attribution(
     s: Tree,
     *,
     target: Target = None,
+    baseline: Baseline = None,
     tolerance: float = 1e-3,
     seed: int = 0,
 ) -> AttributionCheck:
@@ -68,6 +69,8 @@ def check_attribution(
         model: takes s (or, for a composed function, coefficients) and gives its output.
         s: coefficients (N, ...) at which to check; away from exact zeros and ties.
         target: as in `trimkit.targets.Target`.
+        baseline: s₀, or the references of attributions that draw from some (without it they draw from s itself, and a
+            difference along s would move them too).
         tolerance: largest relative error that passes.
         seed: of the random weights and directions.
     Returns:
@@ -79,12 +82,13 @@ def check_attribution(
     method.require_differentiable(True)
     double = copy.deepcopy(model).double().eval() if isinstance(model, nn.Module) else model
     point = tree.map_leaves(_double, s)
+    fixed = baseline if baseline is None or isinstance(baseline, int | float) else tree.map_leaves(_double, baseline)
     keys = torch.Generator().manual_seed(seed)
     projection = tree.map_leaves(lambda leaf: _noise(leaf.real, keys), point)
 
     def projected(where: Tree, create_graph: bool) -> Tensor:
         generator = torch.Generator(tree.leaves(where)[0].device).manual_seed(seed)
-        scores = method(double, where, target=target, create_graph=create_graph, generator=generator)
+        scores = method(double, where, target=target, baseline=fixed, create_graph=create_graph, generator=generator)
         return _dot(scores, projection)
 
     parameters = [p for p in double.parameters() if p.requires_grad] if isinstance(double, nn.Module) else []

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache, partial
 from typing import ClassVar, Literal, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import log_softmax
 
 from trimkit import tree
 from trimkit.attributions.base import Attribution, Probe, difference, product, track
 from trimkit.attributions.recompute import sum_of_pieces
 from trimkit.errors import AttributionError
+from trimkit.targets import log_probabilities, select
 from trimkit.tree import Tree
 
 Memory: TypeAlias = Literal["auto", "graph", "two_pass"]
@@ -43,6 +46,29 @@ class InputXGradient(Attribution):
     def attribute(self, probe: Probe, s: Tree, baseline: Tree, generator: torch.Generator | None) -> Tree:
         """One gradient at s."""
         return product(probe.gradient(), difference(s, baseline))
+
+
+class GradientOfLoss(Attribution):
+    """∂ℓ/∂s, with its sign: the gradient of a loss of the logits, as "right for the right reasons" penalises it.
+
+    Args:
+        loss: "log_probabilities": Σ_c log p_c over all classes, whatever the target (Ross et al. 2017, eq. 1).
+            "cross_entropy": −log p_y for the target y, an int or labels (N,).
+    """
+
+    def __init__(self, loss: Literal["log_probabilities", "cross_entropy"] = "log_probabilities") -> None:
+        if loss not in ("log_probabilities", "cross_entropy"):
+            raise AttributionError(f"gradient_of_loss: expected loss log_probabilities or cross_entropy, got {loss!r}")
+        self.loss = loss
+
+    def attribute(self, probe: Probe, s: Tree, baseline: Tree, generator: torch.Generator | None) -> Tree:
+        """One gradient at s; for complex coefficients its modulus."""
+        gradient = probe.gradient(log_probabilities if self.loss == "log_probabilities" else self._cross_entropy(probe))
+        return tree.map_leaves(lambda g: g.abs() if g.is_complex() else g, gradient)
+
+    def _cross_entropy(self, probe: Probe) -> Callable[[Tensor], Tensor]:
+        target = probe.target
+        return lambda logits: -select(log_softmax(logits, dim=1), target)
 
 
 class IntegratedGradients(Attribution):
