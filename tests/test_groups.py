@@ -18,6 +18,12 @@ def test_means_divide_by_the_coefficients_a_group_stands_for():
     assert torch.equal(GROUPS.means(SCORES), torch.tensor([[1.0, 1.25], [0.0, 0.0]]))
 
 
+def test_an_empty_group_has_mean_zero():
+    groups = Groups(("a", "none", "b"), torch.tensor([0, 2, 2]), "frequency")
+    assert groups.means(SCORES)[0].tolist() == [1.0, 0.0, 2.5]
+    assert FFT(bands=8).groups((1, 8, 8)).means(torch.ones(1, 1, 8, 5)).isfinite().all()
+
+
 def test_masks_mark_the_named_groups():
     assert GROUPS.mask("high").tolist() == [False, True, True]
     assert GROUPS.mask(["low", "high"]).tolist() == [True, True, True]

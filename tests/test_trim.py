@@ -284,6 +284,26 @@ class TestTrimPenalty:
         with pytest.raises(PenaltyError, match=r"torch.cdist is not twice differentiable; write it out"):
             trimkit.TrimPenalty("l1")(Distances(), X, target=Y)
 
+    def test_custom_functions_are_warned_of(self):
+        class Double(torch.autograd.Function):
+            @staticmethod
+            def forward(ctx, x):
+                return 2 * x
+
+            @staticmethod
+            def backward(ctx, gradient):
+                return 2 * gradient
+
+        class Doubling(nn.Module):
+            def forward(self, x):
+                return Double.apply(x)
+
+        model = nn.Sequential(nn.Flatten(), nn.Linear(56, 4), nn.Tanh(), Doubling(), nn.Linear(4, 3))
+        with pytest.warns(TrimkitWarning, match=r"custom autograd Functions \(Double\).*check_attribution"):
+            trimkit.TrimPenalty("l1")(model, X, target=Y)
+        two_passes = ("integrated_gradients", {"n_steps": 4, "chunk": 2, "memory": "two_pass"})
+        trimkit.TrimPenalty("l1", attribution=two_passes)(network(), X, target=Y)  # trimkit's own is no stranger
+
     def test_penalties_must_give_one_value_a_sample(self):
         with pytest.raises(PenaltyError, match=r"one value a sample, \(4,\), from the penalty, got \(\)"):
             trimkit.TrimPenalty(lambda scores: scores.sum())(network(), X, target=Y)

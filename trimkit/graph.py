@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from torch import Tensor, nn
+from torch.autograd.function import BackwardCFunction
 
 from trimkit.errors import PenaltyError
 
@@ -35,6 +36,13 @@ def missing_second_derivative(value: Tensor) -> str | None:
         if any(part in name for name in names) and (not_implemented or part.endswith("BackwardBackward")):
             return remedy
     return "an operation of the model has no second derivative in torch" if not_implemented else None
+
+
+def custom_functions(value: Tensor) -> list[str]:
+    """Names of the custom autograd Functions in a graph, sorted; their second derivative can be silently wrong."""
+    nodes = (node for node in graph_nodes(value) if isinstance(node, BackwardCFunction))
+    found = {type(node) for node in nodes if not type(node).__module__.startswith("trimkit.")}
+    return sorted(kind.__name__.removesuffix("Backward") for kind in found)
 
 
 def graph_leaves(value: Tensor) -> Iterator[Tensor]:

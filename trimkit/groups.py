@@ -43,8 +43,11 @@ class Groups:
         return values.new_zeros(len(values), len(self.names)).index_add_(1, index, values)
 
     def means(self, scores: Tree) -> Tensor:
-        """Mean score of each group over the coefficients it stands for: (N, G). Sums depend on the band's size."""
-        return self.sums(scores) / self.sizes.to(tree.leaves(scores)[0])
+        """Mean score of each group over the coefficients it stands for: (N, G); 0 for a group that holds none.
+
+        Bands differ in size, so that their sums cannot be compared.
+        """
+        return self.sums(scores) / self.sizes.clamp_min(1).to(tree.leaves(scores)[0])
 
     @property
     def sizes(self) -> Tensor:

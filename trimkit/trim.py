@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from trimkit import tree
 from trimkit.attributions.base import Attribution, Baseline, expand_baseline
 from trimkit.errors import DataError, ModelError, PenaltyError, ShapeError, TrimkitWarning
-from trimkit.graph import missing_second_derivative, require_reach
+from trimkit.graph import custom_functions, missing_second_derivative, require_reach
 from trimkit.groups import Groups
 from trimkit.penalties.base import Penalty, dead_rows, is_measure
 from trimkit.registry import resolve
@@ -235,6 +235,7 @@ class TrimPenalty:
         self.last: PenaltyReport | None = None
         self._generator = torch.Generator().manual_seed(seed)
         self._meant = None if parameters is None else list(parameters)
+        self._groups_of_size: dict[tuple[int, ...], Groups] = {}
         self._reach: tuple[int, int] | None = None  # id of the model that was examined, parameters reached
 
     def __call__(
@@ -310,8 +311,11 @@ class TrimPenalty:
     def _groups(self, size: tuple[int, ...]) -> dict[str, Any]:
         """The transform's groups, for penalties that have a parameter of that name which nobody has filled."""
         filled = self.penalty.keywords if isinstance(self.penalty, partial) else {}
-        wants = "groups" in signature(self.penalty).parameters and filled.get("groups") is None
-        return {"groups": self.transform.groups(size)} if wants else {}
+        if "groups" not in signature(self.penalty).parameters or filled.get("groups") is not None:
+            return {}
+        if size not in self._groups_of_size:
+            self._groups_of_size[size] = self.transform.groups(size)
+        return {"groups": self._groups_of_size[size]}
 
     def _examine(self, model: Model, values: Tensor) -> int:
         """Once for each model: can the penalty be differentiated, and does it reach what it is meant to train?"""
@@ -319,6 +323,7 @@ class TrimPenalty:
             broken = missing_second_derivative(values)
             if broken:
                 raise PenaltyError(f"this penalty cannot be trained: {broken}")
+            _warn_of_custom_functions(values)
             reach = require_reach(values, self._parameters(model), f"the penalty {_name(self.penalty)!r}")
             self._reach = (id(model), reach)
         return self._reach[1]
@@ -389,6 +394,17 @@ def refuse_wrappers(model: Any) -> None:
 
 def _is_compiled(module: nn.Module) -> bool:
     return hasattr(module, "_orig_mod") or module._compiled_call_impl is not None
+
+
+def _warn_of_custom_functions(value: Tensor) -> None:
+    names = custom_functions(value)
+    if names:
+        warnings.warn(
+            f"the model uses custom autograd Functions ({', '.join(names)}), whose second derivative may be silently "
+            "wrong; compare with finite differences: trimkit.check_attribution(attribution, model, x, target=…)",
+            TrimkitWarning,
+            stacklevel=6,
+        )
 
 
 _warned: set[int] = set()
