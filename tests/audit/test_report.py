@@ -1,0 +1,353 @@
+"""The page: well-formed, self-contained, escaped, accessible; its pictures and charts show what they say."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import math
+import re
+
+import html5lib
+import pytest
+import torch
+from jinja2 import UndefinedError
+from PIL import Image
+
+import trimkit
+from trimkit.audit.report import (
+    Chart,
+    Curve,
+    DeletionCurves,
+    Figure,
+    Headline,
+    Provenance,
+    RandomisationPanel,
+    SampleRow,
+    SampleRows,
+    Section,
+    Series,
+    Signature,
+    Table,
+    Text,
+    VerdictTable,
+    bar_figure,
+    coefficient_figure,
+    compare_bands,
+    compare_samples,
+    input_figure,
+    render,
+    sections_of,
+    signed_figure,
+)
+from trimkit.audit.report.charts import round_numbers
+from trimkit.audit.report.coefficients import full_spectrum, log_radius, warp
+from trimkit.audit.report.pictures import mosaic, palette
+from trimkit.audit.verdict import Estimate, Status, Verdict
+
+EVIL = "<script>alert('x')</script>"
+
+
+@pytest.fixture(scope="module")
+def page(report):
+    return report.to_html()
+
+
+def parsed(html):
+    return html5lib.HTMLParser(strict=True, namespaceHTMLElements=False).parse(html)
+
+
+def pixels(figure):
+    data = base64.b64decode(figure.uri.removeprefix("data:image/png;base64,"))
+    return Image.open(io.BytesIO(data))
+
+
+def test_the_page_is_valid_html5(page):
+    document = parsed(page)
+    assert document.find("head/title").text == "What Sequential looks at in planted"
+    assert len(document.findall(".//section")) == 5 + 2 * 4
+
+
+def test_the_page_loads_nothing_and_runs_nothing(page):
+    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    assert f'http-equiv="Content-Security-Policy" content="{policy}"' in page
+    assert not re.search(r"https?:|//\w|@import|url\(", re.sub(r"base64,[\w+/=]+", "", page))
+    assert not re.search(r"<script|<link|<iframe|<object| on\w+=", page)
+    sources = {element.get("src") for element in parsed(page).iter() if element.get("src")}
+    assert sources
+    assert all(source.startswith("data:image/png;base64,") for source in sources)
+
+
+def test_every_picture_says_what_it_shows(page):
+    document = parsed(page)
+    images = list(document.iter("img"))
+    assert len(images) == 2 * 6 * 4
+    assert all(image.get("alt") for image in images)
+    for svg in document.iter("svg"):
+        assert svg.get("aria-hidden") == "true" or (svg.get("role") == "img" and svg.get("aria-label"))
+
+
+def test_the_page_adapts_to_screen_theme_and_paper(page):
+    for rule in ("prefers-color-scheme: dark", "@media print", "max-width: 600px", "image-rendering: pixelated"):
+        assert rule in page
+    assert 'name="viewport"' in page
+
+
+def test_the_page_is_small(page):
+    assert len(page) < 250_000
+
+
+def test_anchors_are_unique(page):
+    ids = [element.get("id") for element in parsed(page).iter() if element.get("id")]
+    assert len(ids) == len(set(ids)) > 5
+
+
+def test_results_lie_beside_the_page(report, tmp_path):
+    path = report.save(tmp_path / "deep" / "report.html")
+    assert path.read_text(encoding="utf-8") == report.to_html()
+    found = json.loads((path.parent / "results.json").read_text(encoding="utf-8"))
+    assert found["overall"] == str(report.overall)
+    assert len(found["verdicts"]) == len(report.verdicts)
+    assert {p.name for p in path.parent.iterdir()} == {"report.html", "results.json"}
+    report.save(tmp_path / "alone" / "report.html", results=False)
+    assert {p.name for p in (tmp_path / "alone").iterdir()} == {"report.html"}
+
+
+def test_a_class_named_script_is_escaped(model, data):
+    named = type(data)(EVIL, data.x, data.y, "test", (EVIL, "b & c", '"quoted"'))
+    html = trimkit.audit(model, named, samples=20, checks=["reconstruction"]).to_html()
+    assert "<script" not in html
+    assert "&lt;script&gt;" in html
+    parsed(html)
+
+
+EVERY = [
+    Headline("", "", Status.WARN, EVIL, ((EVIL, EVIL),)),
+    VerdictTable(
+        "Verdicts",
+        EVIL,
+        (
+            Verdict(
+                EVIL,
+                EVIL,
+                Status.PASS,
+                EVIL,
+                Estimate(0.1, 0.0, math.inf),
+                0.2,
+                settings={EVIL: [EVIL], "a": {"b": EVIL}},
+            ),
+            Verdict("b", "?", Status.NOT_APPLICABLE, "No.", attribution=EVIL),
+            Verdict("b", "?", Status.FAIL, "No.", Estimate(-1, -2, 0), 0.0, "≥", attribution="c"),
+        ),
+    ),
+    SampleRows(
+        "Samples",
+        EVIL,
+        (EVIL, "b"),
+        (SampleRow(EVIL, (bar_figure([1, -1], EVIL, EVIL), Figure(EVIL, EVIL, line="0,0"))),),
+    ),
+    Curve(
+        "Curve", EVIL, Chart(EVIL, (Series(EVIL, (1, 2)),), labels=(EVIL, "b"), x_axis=EVIL, y_axis=EVIL, kind="points")
+    ),
+    DeletionCurves("Deletion", EVIL, (Chart(EVIL, (Series("a", (1, 0), (0.5, 0), (1, 0)),), (0, 1), subtitle=EVIL),)),
+    RandomisationPanel("Randomisation", EVIL, (-1.0, 0.0, 1.0), (1, 3), (2, 2), ((EVIL, 0.5),)),
+    Table("Table", EVIL, (EVIL, "b"), ((EVIL, EVIL), ("c", "d")), EVIL, strong=1),
+    Text("Text", EVIL, (EVIL,), (EVIL,)),
+    Provenance("Provenance", EVIL, ((EVIL, EVIL),), {EVIL: EVIL}),
+    Signature(EVIL),
+]
+
+
+@pytest.mark.parametrize("section", EVERY, ids=lambda section: type(section).__name__)
+def test_every_section_is_drawn_valid_and_escaped(section):
+    html = render(EVIL, EVIL, [section])
+    assert "<script" not in html
+    parsed(html)
+
+
+def test_all_sections_stand_on_one_page():
+    html = render("All", "", EVERY)
+    assert [s.get("class") for s in parsed(html).iter("section")] == [section.macro for section in EVERY]
+
+
+def test_a_section_without_its_macro_is_an_error():
+    class Unknown(Section):
+        macro = "unknown"
+
+    with pytest.raises(UndefinedError):
+        render("t", "", [Unknown("x")])
+
+
+def test_verdicts_are_grouped_where_several_attributions_are_audited(report):
+    table = next(s for s in sections_of(report)[2] if isinstance(s, VerdictTable))
+    assert [label for label, _ in table.groups] == ["", "integrated_gradients", "saliency"]
+    single = VerdictTable("", "", tuple(v for v in report.verdicts if v.attribution != "saliency"))
+    assert [label for label, _ in single.groups] == [""]
+
+
+def test_gauges_put_the_threshold_between_good_and_bad():
+    gauge = VerdictTable.gauge(Verdict("c", "?", Status.PASS, ".", Estimate(0.01, 0.0, 0.02), 0.05))
+    assert gauge.low == 0.0 < gauge.value < gauge.high < gauge.threshold < 100
+    assert gauge.good_left
+    endless = VerdictTable.gauge(Verdict("c", "?", Status.PASS, ".", Estimate(0.01, 0.0, math.inf), 0.05))
+    assert endless.high == 100
+
+
+def test_before_and_after_are_put_side_by_side(report, model, data):
+    after = trimkit.audit(model, data, transform="fft", samples=128, checks=["reconstruction"])
+    reports = {"before": report, "after": after}
+    curve = compare_bands("Bands", "", reports, "integrated_gradients")
+    assert [s.name for s in curve.chart.series] == ["before", "after", "amplitude of the input"]
+    assert curve.chart.kind == "line"
+    rows = compare_samples("Maps", "", reports, "integrated_gradients")
+    assert rows.columns == ("Input", "before: pixels", "before: coefficients", "after: pixels", "after: coefficients")
+    assert len(rows.rows) == 6
+    assert all(len(row.figures) == 5 for row in rows.rows)
+    parsed(render("Both", "", [curve, rows]))
+
+
+def test_pixel_space_needs_no_second_map(model, data):
+    report = trimkit.audit(model, data, samples=20, checks=["reconstruction"])
+    rows = next(s for s in sections_of(report)[2] if isinstance(s, SampleRows))
+    assert rows.columns == ("Input", "Pixel map", "Top 10%")
+    assert {len(row.figures) for row in rows.rows} == {3}
+
+
+# pictures
+
+
+def test_the_palette_is_rdbu_reversed_with_white_in_the_middle():
+    colours = palette()
+    assert colours.shape == (255, 3)
+    assert colours[0].tolist() == [0x05, 0x30, 0x61]
+    assert colours[127].tolist() == [0xF7, 0xF7, 0xF7]
+    assert colours[254].tolist() == [0x67, 0x00, 0x1F]
+    brightness = colours @ [0.2126, 0.7152, 0.0722]
+    assert (brightness[:127] <= brightness[1:128]).all()
+
+
+def test_signed_maps_are_centred_at_zero():
+    image = pixels(signed_figure(torch.tensor([[-2.0, 0.0], [1.0, 2.0]]), "", "", limit=2.0))
+    assert image.mode == "P"
+    assert list(image.get_flattened_data()) == [0, 127, 191, 254]
+
+
+def test_a_map_of_zeros_is_white():
+    assert set(pixels(signed_figure(torch.zeros(3, 3), "", "")).get_flattened_data()) == {127}
+
+
+@pytest.mark.parametrize(("shape", "mode"), [((1, 4, 6), "L"), ((3, 4, 6), "RGB"), ((2, 4, 6), "L")])
+def test_inputs_are_shown_as_pictures(shape, mode):
+    figure = input_figure(torch.rand(shape), "", "x")
+    assert pixels(figure).mode == mode
+    assert figure.aspect == 1.5
+
+
+def test_signals_are_lines_and_scores_are_bars():
+    assert input_figure(torch.tensor([0.0, 1.0, 0.5]), "", "x").line == "0.00,96.00 50.00,4.00 100.00,50.00"
+    up, down = bar_figure([2.0, -1.0], "", "x").bars
+    assert (up.negative, up.y, up.height) == (False, 2.0, 48.0)
+    assert (down.negative, down.y, down.height) == (True, 50.0, 24.0)
+
+
+def test_mosaics_are_nearly_square_and_have_gaps():
+    maps = torch.arange(1.0, 4.0).reshape(3, 1, 1).expand(3, 1, 2)
+    assert mosaic(maps).tolist() == [[1, 1, 0, 2, 2], [0, 0, 0, 0, 0], [3, 3, 0, 0, 0]]
+    assert mosaic(torch.ones(5, 4, 4)).shape == (9, 14)
+
+
+@pytest.mark.parametrize("size", [(6, 6), (6, 7), (5, 8)])
+def test_the_full_spectrum_has_both_conjugates(size):
+    x = torch.randn(size, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    half = torch.fft.rfft2(x).abs()
+    assert torch.allclose(full_spectrum(half, size[1]), torch.fft.fftshift(torch.fft.fft2(x).abs()))
+
+
+def test_log_radius_enlarges_the_middle_and_keeps_every_ray():
+    spectrum = torch.zeros(32, 32)
+    spectrum[16, 16], spectrum[16, 26] = 1.0, 2.0
+    shown = log_radius(spectrum, 161)
+    assert shown[80, 80] == 1
+    middle = int((shown == 1)[80].sum())
+    assert middle > 161 / 32
+    assert bool((shown[80, 80:] == 2).any())
+    assert not bool((shown[80, :80] == 2).any())
+    assert warp(4) < 1e-3
+    assert warp(1000) > warp(100)
+
+
+class Latent(trimkit.Transform):
+    """A space without pictures."""
+
+    def forward(self, x):
+        return x.flatten(1)[:, :5]
+
+    def inverse(self, s, size=None):
+        raise NotImplementedError
+
+    def groups(self, size):
+        labels = torch.arange(5)
+        return trimkit.transforms.Groups(tuple(f"z{i}" for i in range(5)), labels, "latent")
+
+
+@pytest.mark.parametrize(
+    ("transform", "size", "kind"),
+    [
+        ("fft", (1, 8, 8), "uri"),
+        ("fft", (2, 9), "bars"),
+        ("dct", (3, 8, 8), "uri"),
+        ("dct", (12,), "bars"),
+        ("frequency_bands", (1, 8, 8), "uri"),
+        ("frequency_bands", (1, 9), "bars"),
+        ("identity", (1, 8, 8), "uri"),
+        ("identity", (12,), "bars"),
+        (Latent(), (1, 8, 8), "bars"),
+    ],
+)
+def test_coefficients_have_a_picture_in_every_space(transform, size, kind):
+    made = trimkit.create("transform", transform) if isinstance(transform, str) else transform
+    x = torch.rand(1, *size)
+    coefficients = made(x)
+    figure = coefficient_figure(made, coefficients.real, size)
+    assert getattr(figure, kind)
+    assert "the strongest group is" in figure.alt
+
+
+# charts
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (0, 1, [0, 0.2, 0.4, 0.6, 0.8, 1]),
+        (-0.3, 0.3, [-0.2, 0, 0.2]),
+        (0, 4.1, [0, 1, 2, 3, 4]),
+        (0, 1e-5, [0, 2e-6, 4e-6, 6e-6, 8e-6, 1e-5]),
+    ],
+)
+def test_ticks_are_round_numbers(low, high, expected):
+    assert round_numbers(low, high) == pytest.approx(expected)
+
+
+def test_charts_put_points_in_per_cent():
+    chart = Chart("", (Series("a", (0.0, 2.0), (0.0, 1.0), (0.5, 2.0)),), (10.0, 20.0))
+    (shape,) = chart.shapes
+    assert shape.line == "0.00,100.00 100.00,0.00"
+    assert shape.interval == "0.00,100.00 100.00,50.00 100.00,0.00 0.00,75.00"
+    assert chart.zero == 100.0
+    assert "a: largest 2" in chart.alt
+
+
+def test_controls_are_drawn_below():
+    chart = Chart("", (Series("a", (1.0,)), Series("r", (1.0,), style="random")), labels=("x",))
+    assert [shape.series.name for shape in chart.shapes] == ["r", "a"]
+
+
+def test_many_labels_are_thinned():
+    chart = Chart("", (Series("a", (1.0,) * 40),), labels=tuple(map(str, range(40))))
+    assert len(chart.x_ticks) <= 9
+    assert [tick.minor for tick in chart.x_ticks[:4]] == [False, True, True, False]
+
+
+def test_equal_values_have_an_axis():
+    assert Chart("", (Series("a", (0.0, 0.0)),), (0.0, 1.0)).limits == (0.0, 1.0)

@@ -1,0 +1,28 @@
+"""Verdicts on a finished model's explanations; the package is what users call: ``report = trimkit.audit(model, …)``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from trimkit._lazy import lazy_names, make_callable
+
+if TYPE_CHECKING:
+    from trimkit.audit.checks.base import Check, Findings
+    from trimkit.audit.result import Report
+    from trimkit.audit.runner import audit
+    from trimkit.audit.verdict import Estimate, Status, Verdict
+
+__all__ = ["Check", "Estimate", "Findings", "Report", "Status", "Verdict", "audit"]
+
+_NAMES = {
+    "Check": "trimkit.audit.checks.base:Check",
+    "Estimate": "trimkit.audit.verdict:Estimate",
+    "Findings": "trimkit.audit.checks.base:Findings",
+    "Report": "trimkit.audit.result:Report",
+    "Status": "trimkit.audit.verdict:Status",
+    "Verdict": "trimkit.audit.verdict:Verdict",
+    "audit": "trimkit.audit.runner:audit",
+}
+
+__getattr__, __dir__ = lazy_names(__name__, _NAMES)
+make_callable(__name__, "trimkit.audit.runner:audit")

@@ -1,0 +1,172 @@
+"""What a check is: values of single samples, measured batch by batch, and a verdict from all of them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from torch import Tensor
+
+from trimkit.audit.statistics import Array, Bootstrap, in_key_order
+from trimkit.audit.subject import Batch, Subject
+from trimkit.audit.verdict import Direction, Estimate, Status, Verdict, judge, number, samples_needed
+
+
+@dataclass
+class Findings:
+    """What was measured for one verdict.
+
+    Attributes:
+        label: of the attribution, "" for a check of the transform.
+        ids: the samples, rising.
+        values: name → (n, ...) in the order of ids.
+        subject: what was audited.
+        forwards: samples sent through a model by the check, for all attributions together.
+        bootstrap: draws over these samples.
+    """
+
+    label: str
+    ids: list[int]
+    values: Mapping[str, Array]
+    subject: Subject
+    forwards: int
+    bootstrap: Bootstrap
+
+
+class Check(ABC):
+    """One question. A subclass measures values of samples and concludes from them.
+
+    Options of its constructor are its thresholds; they are saved with the result. Sums over samples belong in
+    `conclude`, where all samples are there in a fixed order; `measure` sees one batch and must not depend on which
+    samples share it.
+
+    Attributes:
+        name: in reports and on the command line.
+        question: in plain words.
+        of_transform: one verdict an audit, about the transform, instead of one for each attribution.
+        unit: of the estimate, see `trimkit.audit.verdict.Verdict`.
+        mandatory: counts in the overall verdict; the runner sets it from the check's spec.
+        samples: use at most so many of the audited samples; None for all.
+    """
+
+    name: ClassVar[str]
+    question: ClassVar[str]
+    of_transform: ClassVar[bool] = False
+    unit: ClassVar[Literal["", "%"]] = ""
+    mandatory: bool = True
+    samples: int | None = None
+
+    def prepare(self, subject: Subject) -> None:  # noqa: B027, most checks have nothing to prepare
+        """Work to be done once, before the first batch."""
+
+    def inapplicable(self, subject: Subject, label: str) -> str:
+        """Why the question cannot be asked of this attribution, one sentence, or "". Called after `prepare`."""
+        return ""
+
+    def improve(self, subject: Subject, batch: Batch, label: str) -> Batch:
+        """Mend the scores of one attribution before any check sees them (more quadrature steps). Returns the batch."""
+        return batch
+
+    @abstractmethod
+    def measure(self, subject: Subject, batch: Batch, labels: list[str]) -> dict[str, dict[str, Tensor]]:
+        """Values of the samples of one batch.
+
+        Args:
+            subject: what is audited.
+            batch: samples, with the scores of every attribution.
+            labels: the attributions to which the check applies; [""] for a check of the transform.
+        Returns:
+            Label → name → (N, ...).
+        """
+
+    @abstractmethod
+    def conclude(self, findings: Findings) -> Verdict:
+        """The verdict from all samples."""
+
+    def evidence(self, findings: Findings) -> dict[str, Any]:
+        """Plain JSON values that the report draws, beside the verdict. None here."""
+        return {}
+
+    def chosen(self, subject: Subject) -> set[int]:
+        """The ids that this check uses: all audited ones, or the first `samples` in key order."""
+        return set(in_key_order(subject.ids, subject.seed)[: self.samples])
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Constructor options as they are, for the record: the public attributes of the instance."""
+        return {name: value for name, value in vars(self).items() if not name.startswith("_") and name != "mandatory"}
+
+    def verdict(
+        self, findings: Findings, status: Status, sentence: str, estimate: Estimate, against: tuple[Direction, float]
+    ) -> Verdict:
+        """A verdict with the fields that every check fills alike.
+
+        Args:
+            findings: what was measured.
+            status: the answer.
+            sentence: in plain words.
+            estimate: the number it rests on.
+            against: direction and threshold.
+        """
+        direction, threshold = against
+        undecided = status is Status.INCONCLUSIVE and judge(estimate, threshold, direction) is Status.INCONCLUSIVE
+        return Verdict(
+            check=self.name,
+            question=self.question,
+            status=status,
+            sentence=sentence,
+            estimate=estimate,
+            threshold=threshold,
+            direction=direction,
+            n=len(findings.ids),
+            seed=findings.subject.seed,
+            attribution=findings.label,
+            mandatory=self.mandatory,
+            settings={"transform": describe(findings.subject.transform), **self.options},
+            forwards=findings.forwards,
+            samples_needed=samples_needed(estimate, threshold, len(findings.ids)) if undecided else None,
+            unit=self.unit,
+        )
+
+    def not_applicable(self, subject: Subject, label: str, reason: str) -> Verdict:
+        """The verdict where the question cannot be asked."""
+        return Verdict(
+            self.name,
+            self.question,
+            Status.NOT_APPLICABLE,
+            reason,
+            seed=subject.seed,
+            attribution=label,
+            mandatory=self.mandatory,
+            settings={"transform": describe(subject.transform), **self.options},
+            unit=self.unit,
+        )
+
+
+def more_samples(n: int | None) -> str:
+    """``" 40 more samples would probably decide."``, with a leading blank; "" where no number is known."""
+    return f" {n} more samples would probably decide." if n else ""
+
+
+def undecided(check: Check, estimate: Estimate, threshold: float, n: int) -> str:
+    """The sentence of an interval that straddles its threshold."""
+    low, high, held = (number(v, check.unit) for v in (estimate.low, estimate.high, threshold))
+    more = more_samples(samples_needed(estimate, threshold, n)) or " No realistic number of samples would decide."
+    return f"The interval from {low} to {high} {check.unit}".rstrip() + f" contains the threshold {held}.{more}"
+
+
+def describe(part: Any) -> str:
+    """A transform or attribution in one line: its class and its public options.
+
+    Example:
+        >>> from trimkit.transforms import DCT
+        >>> describe(DCT(bands=4))
+        'DCT(dims=None, bands=4)'
+    """
+    plain = (bool, int, float, str, type(None))
+    options = {
+        k: v for k, v in vars(part).items() if not k.startswith("_") and k != "training" and isinstance(v, plain)
+    }
+    return f"{type(part).__name__}({', '.join(f'{k}={v!r}' for k, v in options.items())})"

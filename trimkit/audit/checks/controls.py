@@ -1,0 +1,163 @@
+"""Do the scores find what the model uses better than random and input-only controls do?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trimkit import tree
+from trimkit.audit.checks.base import Array, Check, Findings
+from trimkit.audit.removal import OPERATORS, curves, cuts, order_by, random_order, replacements
+from trimkit.audit.statistics import holm
+from trimkit.audit.subject import Batch, Subject
+from trimkit.audit.verdict import Estimate, Status, Verdict, number, samples_needed
+from trimkit.errors import OptionError
+from trimkit.tree import Tree
+
+CONTROLS = ("random", "input-only")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The scores against one control under one removal operator.
+
+    Attributes:
+        operator: see `trimkit.audit.removal.OPERATORS`.
+        control: "random" or "input-only".
+        difference: area under the control's deletion curve minus that of the scores; above zero, the scores are better.
+        p: one-sided, by paired bootstrap over samples, Holm-adjusted over all comparisons of the verdict.
+    """
+
+    operator: str
+    control: str
+    difference: Estimate
+    p: float
+
+
+class Controls(Check):
+    """Deletion curves: groups of coefficients are removed, those with the largest total score first.
+
+    The class's probability (the explained number, where there are no classes) must fall faster than when groups go in
+    random order, and faster than when they go by the input's own amplitude |s|, which no model enters into. The area is
+    the mean over the curve's inner points. What a removed coefficient becomes decides the ranking of methods, so the
+    claim must survive three removal operators: all → PASS, some → WARN, none → FAIL.
+
+    Args:
+        alpha: level of the tests, Holm-adjusted over operators and controls.
+        orders: random orders a sample, averaged, at least 1.
+    """
+
+    name = "controls"
+    question = "Do the scores find what the model uses better than random and input-only controls do?"
+
+    def __init__(self, alpha: float = 0.05, orders: int = 2) -> None:
+        if not 0 < alpha < 1 or orders < 1:
+            raise OptionError(f"controls: expected 0 < alpha < 1 and orders ≥ 1, got {alpha} and {orders}")
+        self.alpha = alpha
+        self.orders = orders
+
+    def inapplicable(self, subject: Subject, label: str) -> str:
+        """Transforms whose coefficients form one group."""
+        groups = len(subject.groups.names)
+        return "" if groups > 1 else "The transform has one group of coefficients only, so there is no order to test."
+
+    def measure(self, subject: Subject, batch: Batch, labels: list[str]) -> dict[str, dict[str, Tensor]]:
+        """``operator/order``: deletion curves, (N, points), of the scores and of both controls."""
+        orders = self._orders(subject, batch, labels)
+        found: dict[str, dict[str, Tensor]] = {label: {} for label in labels}
+        for operator, replacement in replacements(subject, batch).items():
+            table = curves(subject, batch, orders, replacement)
+            random = torch.stack([table[f"random {i}"] for i in range(self.orders)]).mean(0)
+            for label in labels:
+                found[label][f"{operator}/scores"] = table[f"scores {label}"]
+                found[label][f"{operator}/random"] = random
+                found[label][f"{operator}/input-only"] = table["input-only"]
+        return found
+
+    def conclude(self, findings: Findings) -> Verdict:
+        """From the adjusted comparisons under every operator."""
+        compared = self.compare(findings)
+        won = [o for o in OPERATORS if all(c.p < self.alpha for c in compared if c.operator == o)]
+        status = Status.PASS if len(won) == len(OPERATORS) else Status.WARN if won else Status.FAIL
+        worst = min(compared, key=lambda c: c.difference.value)
+        sentence = self._sentence(compared, won, worst)
+        verdict = self.verdict(findings, status, sentence, worst.difference, ("≥", 0.0))
+        n = len(findings.ids)
+        more = (
+            samples_needed(worst.difference, 0.0, n)
+            if status is not Status.PASS and worst.difference.value > 0
+            else None
+        )
+        settings = {**verdict.settings, "removal": OPERATORS, "controls": list(CONTROLS)}
+        return replace(verdict, settings=settings, samples_needed=more)
+
+    def compare(self, findings: Findings) -> list[Comparison]:
+        """Every operator against every control, with Holm-adjusted p-values."""
+        keys = [(operator, control) for operator in OPERATORS for control in CONTROLS]
+        differences = [self._difference(findings, *k) for k in keys]
+        adjusted = holm([findings.bootstrap.p_value(d) for d in differences])
+        return [
+            Comparison(*k, findings.bootstrap.estimate(d), p)
+            for k, d, p in zip(keys, differences, adjusted, strict=True)
+        ]
+
+    def evidence(self, findings: Findings) -> dict[str, Any]:
+        """Curves with pointwise intervals, and the comparisons."""
+        groups = len(findings.subject.groups.names)
+        operators = {
+            operator: {
+                order: _band(findings, findings.values[f"{operator}/{order}"]) for order in ("scores", *CONTROLS)
+            }
+            for operator in OPERATORS
+        }
+        compared = [
+            {"operator": c.operator, "control": c.control, **vars(c.difference), "p": c.p}
+            for c in self.compare(findings)
+        ]
+        return {"removed": [k / groups for k in cuts(groups)], "operators": operators, "comparisons": compared}
+
+    def _orders(self, subject: Subject, batch: Batch, labels: list[str]) -> dict[str, Tensor]:
+        groups = subject.groups
+        amplitude = groups.sums(magnitude(batch.s))
+        orders = {"input-only": order_by(amplitude, subject, batch).cpu()}
+        for label in labels:
+            totals = groups.sums(batch.explained[label].scores)
+            orders[f"scores {label}"] = order_by(totals, subject, batch).cpu()
+        for i in range(self.orders):
+            orders[f"random {i}"] = random_order(subject, batch, len(groups.names), f"random order {i}")
+        return orders
+
+    @staticmethod
+    def _difference(findings: Findings, operator: str, control: str) -> Array:
+        scores, other = (findings.values[f"{operator}/{order}"][:, 1:-1].mean(1) for order in ("scores", control))
+        return other - scores
+
+    def _sentence(self, compared: list[Comparison], won: list[str], worst: Comparison) -> str:
+        if len(won) == len(OPERATORS):
+            return (
+                "Removing first what the scores rank first lowers the output faster than random and input-only orders "
+                f"do, under all {len(OPERATORS)} removal operators."
+            )
+        d = worst.difference
+        gap = f"{number(d.value)} [{number(d.low)}, {number(d.high)}]"
+        lost = f"not shown against the {worst.control} control with coefficients {OPERATORS[worst.operator]}: {gap}"
+        if won:
+            return f"Better than both controls under {_and(won)} only; {lost}."
+        return f"Under no removal operator better than both controls; {lost}."
+
+
+def magnitude(s: Tree) -> Tree:
+    """|s|: the map that knows the input and no model."""
+    return tree.map_leaves(Tensor.abs, s)
+
+
+def _band(findings: Findings, curve: Array) -> dict[str, list[float]]:
+    value, low, high = findings.bootstrap.band(curve)
+    return {"value": value.tolist(), "low": low.tolist(), "high": high.tolist()}
+
+
+def _and(names: list[str]) -> str:
+    return " and ".join(names)

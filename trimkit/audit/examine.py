@@ -1,0 +1,240 @@
+"""Before the work: is this data, is this a model, do they fit? And what was understood, for a person to check."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from trimkit.data import Dataset, dataset_of
+from trimkit.errors import DataError, ModelError
+from trimkit.predictor import FrozenPredictor
+from trimkit.targets import Target, select
+
+Data: TypeAlias = Dataset | Tensor | tuple[Tensor, Tensor]
+"""A dataset, x, or (x, y)."""
+
+Wanted: TypeAlias = str | int | Callable[[Any], Tensor]
+"""What is explained: "predicted", "label", a class index, or a callable on the model's output."""
+
+
+@dataclass(frozen=True)
+class Understood:
+    """What the audit takes model and data to be.
+
+    Attributes:
+        outputs: number K of outputs a sample.
+        lines: (what, how) pairs for a person to check before the work.
+        notes: what looks suspicious.
+    """
+
+    outputs: int
+    lines: tuple[tuple[str, str], ...]
+    notes: tuple[str, ...]
+
+
+def as_dataset(data: Data, name: str = "data") -> Dataset:
+    """Take data in as a dataset.
+
+    Args:
+        data: see `Data`.
+        name: for reports, where the data has none.
+    Raises:
+        DataError: no samples, NaN or infinity, labels that do not fit, or something else than data.
+    """
+    if isinstance(data, Dataset):
+        return data
+    pair = data if isinstance(data, tuple | list) else (data, None)
+    if len(pair) != 2 or not isinstance(pair[0], Tensor):
+        raise DataError(f"expected a Dataset, a tensor x (N, ...) or a pair (x, y), got {_brief(data)}")
+    x, y = pair
+    return dataset_of(name, x.detach().cpu(), None if y is None else torch.as_tensor(y).detach().cpu(), "")
+
+
+def examine(model: Callable[[Tensor], Any], data: Dataset, target: Wanted = "predicted") -> Understood:
+    """Try a model on two samples, twice, and say what was understood.
+
+    Args:
+        model: in evaluation mode.
+        data: what it will be audited on.
+        target: what will be explained.
+    Raises:
+        ModelError: train mode, an output that is random, not finite, or not (N, K), or data that it does not take.
+        DataError: a target for which labels are missing or out of range.
+    """
+    require_evaluation_mode(model)
+    x = place(data.x[:2], model)
+    with torch.no_grad(), torch.random.fork_rng(devices=_devices(x)):
+        first, second = (_try(model, x, target) for _ in range(2))
+    if not torch.equal(first, second):
+        raise ModelError(
+            "the model gives two outputs for one input, so nothing about it can be measured; remove the randomness "
+            "(dropout or noise that stays active in evaluation mode)"
+        )
+    check_target(target, data, first.shape[1])
+    return Understood(first.shape[1], tuple(_lines(model, data, first, target)), tuple(_suspicions(data)))
+
+
+def require_evaluation_mode(model: Any) -> None:
+    """Refuse a module any part of which is in train mode.
+
+    Raises:
+        ModelError: naming the first such part.
+    """
+    if not callable(model):
+        raise ModelError(f"expected a callable model, got {type(model).__name__}")
+    if not isinstance(model, nn.Module):
+        return
+    training = [(name, type(part).__name__) for name, part in model.named_modules() if part.training]
+    if training:
+        name, kind = training[0]
+        where = f"its part {name!r} ({kind})" if name else f"{kind}"
+        raise ModelError(f"the model is in train mode ({where}), where outputs depend on the batch: call model.eval()")
+
+
+def logits(output: Any) -> Tensor:
+    """The (N, K) tensor in what a model returned: itself, its ``.logits``, its "logits" entry, or its first part.
+
+    Raises:
+        ModelError: there is none, or it is neither (N,) nor (N, K).
+    """
+    found = output
+    if isinstance(output, Mapping):
+        found = output.get("logits", next(iter(output.values()), None))
+    elif hasattr(output, "logits"):
+        found = output.logits
+    elif isinstance(output, Sequence) and output:
+        found = output[0]
+    if not isinstance(found, Tensor):
+        raise ModelError(
+            f"expected logits (N, K) from the model, got {_brief(output)}; wrap it so that it returns them"
+        )
+    found = found[:, None] if found.ndim == 1 else found
+    if found.ndim != 2:
+        raise ModelError(
+            f"expected logits (N, K) from the model, got {tuple(found.shape)}; wrap it to return one row a sample"
+        )
+    return found
+
+
+def place(x: Tensor, model: Any) -> Tensor:
+    """Samples on the device, and in the floating type, of the model's parameters."""
+    like = next((p for p in parameters_of(model) if p.is_floating_point()), None)
+    return x if like is None else x.to(like.device, like.dtype)
+
+
+def parameters_of(model: Any) -> list[nn.Parameter]:
+    """A module's parameters, also those that a `trimkit.FrozenPredictor` hides; none for a bare callable."""
+    module = model.inner if isinstance(model, FrozenPredictor) else model
+    return list(module.parameters()) if isinstance(module, nn.Module) else []
+
+
+def check_target(target: Wanted, data: Dataset, outputs: int) -> None:
+    """Refuse a target that model and data do not allow.
+
+    Raises:
+        DataError: labels that are missing or out of range, a class that the model does not have, an unknown word.
+    """
+    if target == "label" and outputs > 1:
+        if data.y is None:
+            raise DataError(f"target 'label' needs labels, and data {data.name!r} has none; use target='predicted'")
+        if int(data.y.max()) >= outputs:
+            raise DataError(
+                f"labels go up to {int(data.y.max())}, but the model has {outputs} outputs, 0 … {outputs - 1}"
+            )
+    elif isinstance(target, int) and not 0 <= target < outputs:
+        raise DataError(f"target {target} is out of range: the model has {outputs} outputs, 0 … {outputs - 1}")
+    elif isinstance(target, str) and target not in ("label", "predicted"):
+        raise DataError(f"expected target 'predicted', 'label', a class index or a callable, got {target!r}")
+
+
+def resolve_target(target: Wanted, output: Tensor, labels: Tensor | None) -> Target:
+    """The target of one batch, in the form that attributions take; the same for every model that is compared.
+
+    Args:
+        target: see `Wanted`.
+        output: (N, K) logits of the audited model.
+        labels: (N,) or None.
+    Returns:
+        Class indices (N,); None where there is one output; the callable itself.
+    """
+    if callable(target):
+        return target
+    if output.shape[1] == 1:
+        return None
+    if target == "label":
+        assert labels is not None
+        return labels.to(output.device)
+    return output.argmax(1) if target == "predicted" else torch.full_like(output[:, 0], int(target), dtype=torch.long)
+
+
+def explained_values(output: Any, target: Target) -> Tensor:
+    """The explained number of each sample, (N,): what the attribution claims to account for."""
+    return select(output, target) if callable(target) else select(logits(output), target)
+
+
+def _try(model: Callable[[Tensor], Any], x: Tensor, target: Wanted) -> Tensor:
+    try:
+        output = model(x)
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ModelError(
+            f"the model does not take samples of shape {tuple(x.shape[1:])}{_channels_hint(x)}: {reason}"
+        ) from error
+    found = select(output, target)[:, None] if callable(target) else logits(output)
+    if len(found) != len(x):
+        raise ModelError(f"expected one row of logits a sample, got {len(found)} rows for {len(x)} samples")
+    if not bool(torch.isfinite(found).all()):
+        raise ModelError("the model's output is NaN or infinite on the first two samples; are its weights intact?")
+    return found
+
+
+def _devices(x: Tensor) -> list[int]:
+    return [x.device.index] if x.device.type == "cuda" else []
+
+
+def _channels_hint(x: Tensor) -> str:
+    last = x.ndim == 4 and x.shape[-1] in (1, 3, 4) and x.shape[1] not in (1, 3, 4)
+    return " (channels last? models in torch take (C, H, W): permute the data)" if last else ""
+
+
+def _suspicions(data: Dataset) -> list[str]:
+    low, high = float(data.x.min()), float(data.x.max())
+    if low >= 0 and 2 < high <= 255 and bool((data.x == data.x.round()).all()):
+        return [f"the data are whole numbers from {low:g} to {high:g}: was the model trained on data divided by 255?"]
+    if low == high:
+        return [f"all values of the data equal {low:g}"]
+    return []
+
+
+def _lines(model: Any, data: Dataset, output: Tensor, target: Wanted) -> list[tuple[str, str]]:
+    split = f", split {data.split}" if data.split else ""
+    labels = f"{len(data.classes)} classes ({_shorten(data.classes)})" if data.classes else "none"
+    parameters = sum(p.numel() for p in parameters_of(model))
+    first = ", ".join(f"{v:.2f}" for v in output[0, :5].tolist()) + (", …" if output.shape[1] > 5 else "")
+    wanted = getattr(target, "__name__", "a function of the output") if callable(target) else str(target)
+    return [
+        ("data", f"{data.name}{split}: {len(data)} samples of {'×'.join(map(str, data.shape))}, {_spread(data.x)}"),
+        ("labels", labels),
+        (
+            "model",
+            f"{type(model).__name__}, {parameters:,} parameters, {tuple(data.shape)} → {output.shape[1]} outputs",
+        ),
+        ("two samples", f"in (2, {', '.join(map(str, data.shape))}), out {tuple(output.shape)}: first row {first}"),
+        ("explained", wanted if output.shape[1] > 1 or callable(target) else "the only output"),
+    ]
+
+
+def _spread(x: Tensor) -> str:
+    return f"range {float(x.min()):.3g} … {float(x.max()):.3g}, mean {float(x.mean()):.3g}"
+
+
+def _shorten(names: Sequence[str], most: int = 4) -> str:
+    return ", ".join(names[:most]) + (", …" if len(names) > most else "")
+
+
+def _brief(value: Any) -> str:
+    return f"a tensor {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__

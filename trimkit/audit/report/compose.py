@@ -1,0 +1,296 @@
+"""The page of an audit, and the pages that compare two: evidence in, sections out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from trimkit.audit.evidence import KEPT, Example
+from trimkit.audit.removal import OPERATORS
+from trimkit.audit.report.charts import Chart, Series, Style
+from trimkit.audit.report.coefficients import coefficient_figure, pixel_figure
+from trimkit.audit.report.pictures import Figure, input_figure
+from trimkit.audit.report.sections import (
+    Curve,
+    DeletionCurves,
+    Headline,
+    Provenance,
+    RandomisationPanel,
+    SampleRow,
+    SampleRows,
+    Section,
+    Signature,
+    Text,
+    VerdictTable,
+)
+from trimkit.audit.result import Report
+from trimkit.audit.verdict import Status
+from trimkit.transforms import Identity, Transform
+
+_SENTENCES = {
+    Status.PASS: "Every question was answered in favour of the explanation.",
+    Status.WARN: "The explanation passes, with a reservation that is named below.",
+    Status.FAIL: "At least one question was answered against the explanation. Do not rely on it before reading why.",
+    Status.INCONCLUSIVE: "At least one question stays open. The table says what would decide it.",
+}
+
+_LIMITATIONS = (
+    "A verdict holds for this model, these data, this space, this target and these attributions, and for nothing else.",
+    "The thresholds are conventions. They are recorded with the result; change them where you have better ones.",
+    "Removing coefficients makes inputs that the model has never seen. That is why a claim must survive three ways of "
+    "removing; it is no proof that the model behaves alike on natural data.",
+    "Groups of coefficients are judged, not single ones: a group may matter for one of its coefficients only.",
+    "An attribution that passes says what the model uses. It does not say that using it is right.",
+)
+
+_SPACES = {"FFT": "frequency", "DCT": "cosine", "Identity": "pixel", "FrequencyBands": "frequency-band"}
+
+_STYLES: tuple[Style, ...] = ("one", "two", "three")
+
+
+def sections_of(report: Report) -> tuple[str, str, list[Section]]:
+    """The page of one audit: title, lead and sections, for `trimkit.audit.report.render`."""
+    about = report.provenance
+    title = f"What {about['model']['class']} looks at in {about['data']['name']}"
+    lead = (
+        f"An audit of {_and(report.labels)} in {space_name(report.transform)} space, "
+        f"on {about['audited']['n']} of {about['data']['n']} samples."
+    )
+    verdicts = VerdictTable(
+        "Verdicts",
+        "Each question is decided by the side of its threshold on which the whole 95 % interval lies.",
+        report.verdicts,
+    )
+    parts: list[Section] = [headline(report), verdicts]
+    for label in report.labels:
+        parts += _of_attribution(report, label)
+    return title, lead, [*parts, limitations(report), provenance(report), Signature("Signed by")]
+
+
+def headline(report: Report, title: str = "") -> Headline:
+    """The overall status with the facts of the audit."""
+    about = report.provenance
+    facts = (
+        ("Space", about["transform"]),
+        ("Attribution", ", ".join(report.labels)),
+        ("Explained", str(about["target"])),
+        ("Samples", f"{about['audited']['n']} of {about['data']['n']}, seed {about['audited']['seed']}"),
+        ("Model", f"{about['model']['class']}, {about['model']['parameters']:,} parameters"),
+        ("Date", about["date"].replace("T", " ").replace("+00:00", " UTC")),
+    )
+    return Headline(title, "", report.overall, _SENTENCES[report.overall], facts)
+
+
+def space_name(transform: Transform) -> str:
+    """The space in a word, such as "frequency"."""
+    return _SPACES.get(type(transform).__name__, type(transform).__name__)
+
+
+def sample_rows(report: Report, label: str, title: str = "Samples", lead: str = "") -> SampleRows:
+    """Input, pixel map, coefficient map (in another space than pixels) and reconstruction of a few samples."""
+    rows = tuple(_row(report, example) for example in report.examples[label])
+    maps = ("Pixel map",) if _in_pixels(report) else ("Pixel map", "Coefficient map")
+    return SampleRows(title, lead, ("Input", *maps, f"Top {KEPT:.0%}"), rows)
+
+
+def band_chart(reports: Mapping[str, Report], label: str, title: str = "") -> Chart:
+    """Shares of |score| by group, one line a report, with the input's own amplitude as control.
+
+    Args:
+        reports: name in the legend → report; all in the same space.
+        label: of the attribution.
+        title: above the chart.
+    """
+    bands = [report.evidence[label]["bands"] for report in reports.values()]
+    series = [_series(name, band["share"], style) for name, band, style in zip(reports, bands, _STYLES, strict=False)]
+    control = Series("amplitude of the input", tuple(bands[0]["input"]["value"]), style="input")
+    axis = bands[0]["axis"]
+    ordered = axis.split()[0] in ("frequency", "position", "scale", "spatial")
+    return Chart(
+        title,
+        (*series, control),
+        labels=tuple(map(_short, bands[0]["names"])),
+        x_axis=axis,
+        y_axis="share of the attribution",
+        percent=True,
+        kind="line" if ordered else "points",
+    )
+
+
+def compare_bands(title: str, lead: str, reports: Mapping[str, Report], label: str) -> Curve:
+    """Where several models look, in one chart: before and after training, say."""
+    return Curve(title, lead, band_chart(reports, label))
+
+
+def compare_samples(title: str, lead: str, reports: Mapping[str, Report], label: str) -> SampleRows:
+    """The same samples explained for several models: input, then pixel and coefficient map of each.
+
+    Samples are matched by their ids; those that not every report shows are left out.
+    """
+    shown = [{e.id: (report, e) for e in report.examples[label]} for report in reports.values()]
+    common = [i for i in shown[0] if all(i in one for one in shown)]
+    kinds = {name: ("pixels",) if _in_pixels(one) else ("pixels", "coefficients") for name, one in reports.items()}
+    columns = ("Input", *(f"{name}: {kind}" for name, several in kinds.items() for kind in several))
+    rows = [SampleRow(_caption(shown[0][i][1]), _compared([one[i] for one in shown])) for i in common]
+    return SampleRows(title, lead, columns, tuple(rows))
+
+
+def deletion_curves(report: Report, label: str, title: str = "Deletion curves", lead: str = "") -> DeletionCurves:
+    """What the model still says while groups are removed, one chart for each removal operator."""
+    found = report.evidence[label]["controls"]
+    x = tuple(found["removed"])
+    every = [v for curves in found["operators"].values() for c in curves.values() for v in (*c["low"], *c["high"])]
+    limits = (0.0, 1.0) if min(every) >= 0 and max(every) <= 1 else (min(0.0, *every), max(0.0, *every))
+    charts = tuple(
+        Chart(
+            operator,
+            (
+                _series(label, curves["scores"], "one"),
+                _series("random order", curves["random"], "random"),
+                _series("amplitude of the input", curves["input-only"], "input"),
+            ),
+            x,
+            x_axis="share of the groups that are removed",
+            y_axis="explained class's probability" if limits == (0.0, 1.0) else "explained output",
+            percent=limits == (0.0, 1.0),
+            y_limits=limits,
+            subtitle=OPERATORS[operator],
+        )
+        for operator, curves in found["operators"].items()
+    )
+    return DeletionCurves(title, lead, charts)
+
+
+def randomisation_panel(report: Report, label: str, title: str = "Randomisation", lead: str = "") -> RandomisationPanel:
+    """Likeness to untrained models beside the likeness of untrained models to each other."""
+    found = report.evidence[label]["randomisation"]
+    markers = (
+        ("trained and random", _mean(found["trained"])),
+        ("random and random", _mean(found["null"])),
+        ("scores and input", found["input"]),
+    )
+    histograms = found["histograms"]
+    return RandomisationPanel(
+        title, lead, tuple(found["edges"]), tuple(histograms["trained"]), tuple(histograms["null"]), markers
+    )
+
+
+def limitations(report: Report) -> Text:
+    """What the result does not say, and what looked suspicious."""
+    notes = tuple(f"Noted: {note}" for note in report.notes)
+    return Text("Limitations", points=(*notes, *_LIMITATIONS))
+
+
+def provenance(report: Report) -> Provenance:
+    """Versions, plugins, hashes, seeds, machine and command line."""
+    about = report.provenance
+    model, data, hardware = about["model"], about["data"], about["hardware"]
+    counts = ", ".join(f"{name}: {count}" for name, count in data["class_counts"].items())
+    facts = (
+        ("Versions", ", ".join(f"{name} {version}" for name, version in about["versions"].items())),
+        ("Plugins", ", ".join(f"{p['distribution']} {p['version']} ({p['state']})" for p in about["plugins"])),
+        ("Model sha256", model["sha256"] or "no weights"),
+        ("Data", f"{data['name']} {data['split']}".strip() + f", {data['n']} samples of {data['shape']}"),
+        ("Data sha256", data["sha256"]),
+        ("Classes", counts or "no labels"),
+        ("Hardware", f"{hardware['device']} ({hardware['name']}), {hardware['threads']} threads"),
+        ("Command", about["command"]),
+        ("Date", about["date"]),
+    )
+    return Provenance("Provenance", "Everything that is needed to repeat this result, or to doubt it.", facts, about)
+
+
+def _of_attribution(report: Report, label: str) -> list[Section]:
+    of = f" · {label}" if len(report.labels) > 1 else ""
+    evidence = report.evidence[label]
+    space = space_name(report.transform)
+    parts: list[Section] = [
+        sample_rows(
+            report,
+            label,
+            f"Samples{of}",
+            "Red raises the explained output, blue lowers it."
+            if _in_pixels(report)
+            else f"The same attribution, once in pixels and once in {space} space. Red raises the explained output, "
+            "blue lowers it.",
+        ),
+        Curve(
+            f"Where the scores lie{of}",
+            "Mean share of |score| by group, with its 95 % interval over samples. Where the line leaves the amplitude "
+            "of the input, the model and not the picture decides.",
+            band_chart({label: report}, label),
+        ),
+    ]
+    if "controls" in evidence:
+        lead = (
+            "Groups are removed, those with the largest score first. A good explanation's curve falls below both "
+            "controls, whatever removed coefficients become."
+        )
+        parts.append(deletion_curves(report, label, f"Deletion curves{of}", lead))
+    if "randomisation" in evidence:
+        lead = (
+            "Rank correlation of maps. If the scores depend on what was learned, a trained model's map is no more like "
+            "a random model's than two random models' maps are like each other."
+        )
+        parts.append(randomisation_panel(report, label, f"Randomisation{of}", lead))
+    return parts
+
+
+def _row(report: Report, example: Example) -> SampleRow:
+    figures = (
+        _input(example),
+        *_maps(report, example),
+        input_figure(example.kept, "data from these coefficients alone", _kept(example)),
+    )
+    return SampleRow(_caption(example), figures)
+
+
+def _in_pixels(report: Report) -> bool:
+    return isinstance(report.transform, Identity)
+
+
+def _maps(report: Report, example: Example) -> tuple[Figure, ...]:
+    pixels = pixel_figure(example.pixels, f"Scores of sample {example.id} in the data's own space.")
+    if _in_pixels(report):
+        return (pixels,)
+    return pixels, coefficient_figure(report.transform, example.scores, example.x.shape)
+
+
+def _compared(shown: Sequence[tuple[Report, Example]]) -> tuple[Figure, ...]:
+    return (_input(shown[0][1]), *(figure for report, example in shown for figure in _maps(report, example)))
+
+
+def _input(example: Example) -> Figure:
+    return input_figure(example.x, "", f"Sample {example.id}, label {example.label or 'unknown'}.")
+
+
+def _kept(example: Example) -> str:
+    return f"Sample {example.id} from the {KEPT:.0%} of its coefficients with the largest scores."
+
+
+def _caption(example: Example) -> str:
+    said = [f"Sample {example.id}"]
+    if example.label:
+        said.append(f"label {example.label}")
+    if example.predicted:
+        said.append(f"predicted {example.predicted}")
+    return " · ".join(said)
+
+
+def _series(name: str, band: Mapping[str, Sequence[float]], style: Style) -> Series:
+    return Series(name, tuple(band["value"]), tuple(band["low"]), tuple(band["high"]), style)
+
+
+def _short(name: str) -> str:
+    """``0.088–0.177`` → ``0.09–0.18``, so that nine labels fit a line."""
+    return re.sub(r"\d+\.\d+", lambda found: f"{float(found[0]):.2f}", name)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _and(names: Sequence[Any]) -> str:
+    *first, last = map(str, names)
+    return f"{', '.join(first)} and {last}" if first else last

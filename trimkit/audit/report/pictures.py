@@ -1,0 +1,146 @@
+"""Small pictures without a plotting library: palette PNGs as data URIs, bars and signals as SVG shapes."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+_RDBU_R = (
+    "053061", "2166ac", "4393c3", "92c5de", "d1e5f0", "f7f7f7", "fddbc7", "f4a582", "d6604d", "b2182b", "67001f"
+)  # fmt: skip
+"""ColorBrewer's RdBu, reversed: blue below zero, red above; told apart with any common colour blindness."""
+
+CENTRE = 127
+"""Index of zero in the palette of 255 colours."""
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One bar, in per cent of the picture: left edge, width, top, height; whether its value is below zero."""
+
+    x: float
+    width: float
+    y: float
+    height: float
+    negative: bool
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture with its caption: a PNG, or bars, or a line.
+
+    Attributes:
+        caption: below the picture.
+        alt: what it shows, for those who do not see it.
+        uri: data URI of a PNG, or "".
+        bars: bars of scores, where there is no PNG.
+        line: points "x,y x,y …" of a signal, in per cent, where there is neither.
+        aspect: width / height.
+    """
+
+    caption: str
+    alt: str
+    uri: str = ""
+    bars: tuple[Bar, ...] = ()
+    line: str = ""
+    aspect: float = 1.0
+
+
+def palette() -> NDArray[np.uint8]:
+    """The diverging palette, (255, 3), zero at `CENTRE`."""
+    stops = np.array([[int(code[i : i + 2], 16) for i in (0, 2, 4)] for code in _RDBU_R], dtype=float)
+    at = np.linspace(0, len(stops) - 1, 255)
+    return np.stack([np.interp(at, range(len(stops)), stops[:, i]) for i in range(3)], axis=1).round().astype(np.uint8)
+
+
+def signed_figure(values: Tensor, caption: str, alt: str, limit: float | None = None) -> Figure:
+    """A map of signed scores, white at zero.
+
+    Args:
+        values: (h, w).
+        caption: below the picture.
+        alt: for those who do not see it.
+        limit: magnitude of the deepest colour; by default `robust_limit`.
+    """
+    limit = limit or robust_limit(values)
+    index = (values.double() / limit * CENTRE).round().clamp(-CENTRE, CENTRE) + CENTRE
+    return Figure(caption, alt, _png(index.numpy().astype(np.uint8), palette()), aspect=_aspect(values))
+
+
+def robust_limit(values: Tensor) -> float:
+    """The 99.5th percentile of |values|, so that one outlier does not bleach a map; never 0."""
+    return float(torch.quantile(values.double().abs().flatten(), 0.995)) or float(values.abs().max()) or 1.0
+
+
+def input_figure(x: Tensor, caption: str, alt: str) -> Figure:
+    """A sample as it is: a picture for (C, H, W), else a line.
+
+    Values in [0, 1] are shown as such, others are stretched to their own range. Three channels are colours; any other
+    number is averaged to grey.
+
+    Args:
+        x: (C, H, W), (C, L) or (F,).
+        caption: below the picture.
+        alt: for those who do not see it.
+    """
+    if x.ndim < 3:
+        return Figure(caption, alt, line=_polyline(x.reshape(-1, x.shape[-1])[0].tolist()), aspect=1.0)
+    low, high = (0.0, 1.0) if float(x.min()) >= 0 and float(x.max()) <= 1 else (float(x.min()), float(x.max()))
+    scaled = ((x - low) / ((high - low) or 1.0) * 255).clamp(0, 255).round()
+    pixels = scaled.permute(1, 2, 0) if x.shape[0] == 3 else scaled.mean(0)
+    return Figure(caption, alt, _png(pixels.numpy().astype(np.uint8)), aspect=_aspect(x))
+
+
+def bar_figure(values: Sequence[float], caption: str, alt: str) -> Figure:
+    """Signed numbers as bars from a line at zero."""
+    most = max((abs(v) for v in values), default=0.0) or 1.0
+    width = 100 / max(1, len(values))
+    bars = tuple(
+        Bar(i * width + 0.1 * width, 0.8 * width, 50 - max(0.0, v) / most * 48, max(0.4, abs(v) / most * 48), v < 0)
+        for i, v in enumerate(values)
+    )
+    return Figure(caption, alt, bars=bars)
+
+
+def mosaic(maps: Tensor, gap: int = 1) -> Tensor:
+    """Maps (B, h, w) in rows, as nearly square as can be, with gaps of zeros between them.
+
+    Returns:
+        (rows · (h + gap) − gap, columns · (w + gap) − gap), columns = ⌈√B⌉.
+    """
+    count, height, width = maps.shape
+    columns = math.ceil(math.sqrt(count))
+    rows = math.ceil(count / columns)
+    tiles = maps.new_zeros(rows * columns, height + gap, width + gap)
+    tiles[:count, :height, :width] = maps
+    whole = tiles.unflatten(0, (rows, columns)).transpose(1, 2).reshape(rows * (height + gap), columns * (width + gap))
+    return whole[: whole.shape[0] - gap, : whole.shape[1] - gap]
+
+
+def _png(pixels: NDArray[np.uint8], colours: NDArray[np.uint8] | None = None) -> str:
+    from PIL import Image
+
+    image = Image.fromarray(np.ascontiguousarray(pixels))
+    if colours is not None:
+        image.putpalette(colours.tobytes())
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _aspect(values: Tensor) -> float:
+    return values.shape[-1] / values.shape[-2]
+
+
+def _polyline(values: Sequence[float]) -> str:
+    low, high = min(values), max(values)
+    span, last = (high - low) or 1.0, max(1, len(values) - 1)
+    return " ".join(f"{100 * i / last:.2f},{96 - 92 * (v - low) / span:.2f}" for i, v in enumerate(values))

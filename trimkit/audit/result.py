@@ -1,0 +1,120 @@
+"""What an audit returns: verdicts, the evidence for them, and where they come from."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from trimkit.audit.evidence import Example
+from trimkit.audit.verdict import Status, Verdict, exit_code, overall
+from trimkit.transforms.base import Transform
+
+FORMAT = 1
+"""Of results.json."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """The result of `trimkit.audit`.
+
+    Attributes:
+        verdicts: of every check, for every attribution.
+        evidence: attribution's label ("" for the transform) → check's name or "bands" → plain JSON values.
+        examples: label → samples to look at.
+        provenance: see `trimkit.audit.provenance`.
+        transform: the space; pictures of coefficients depend on it.
+        notes: what looked suspicious in model or data.
+    """
+
+    verdicts: tuple[Verdict, ...]
+    evidence: Mapping[str, Mapping[str, Any]]
+    examples: Mapping[str, tuple[Example, ...]]
+    provenance: Mapping[str, Any]
+    transform: Transform
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def overall(self) -> Status:
+        """The worst status of the mandatory checks."""
+        return overall(self.verdicts)
+
+    @property
+    def exit_code(self) -> int:
+        """0 for PASS and WARN, 1 for FAIL, 3 for INCONCLUSIVE."""
+        return exit_code(self.overall)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The audited attributions."""
+        return tuple(self.examples)
+
+    def verdict(self, check: str, attribution: str = "") -> Verdict:
+        """One verdict; the attribution may be left out where there is one.
+
+        Raises:
+            LookupError: there is none, or there are several.
+        """
+        found = [v for v in self.verdicts if v.check == check and attribution in ("", v.attribution)]
+        if len(found) != 1:
+            known = sorted({(v.check, v.attribution) for v in self.verdicts})
+            raise LookupError(f"expected one verdict for {(check, attribution)}, got {len(found)}; there are {known}")
+        return found[0]
+
+    def to_json(self) -> str:
+        """Everything but the pictures, as JSON."""
+        content = {
+            "format": FORMAT,
+            "overall": str(self.overall),
+            "exit_code": self.exit_code,
+            "verdicts": [v.as_json() for v in self.verdicts],
+            "evidence": self.evidence,
+            "notes": list(self.notes),
+            "provenance": self.provenance,
+        }
+        return json.dumps(_plain(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+    def to_html(self) -> str:
+        """The report as one self-contained page."""
+        from trimkit.audit.report import render, sections_of
+
+        return render(*sections_of(self))
+
+    def save(self, path: str | Path, *, results: bool = True) -> Path:
+        """Write the page, and results.json beside it. Each file is written aside and renamed.
+
+        Args:
+            path: of the page, such as "report.html".
+            results: also write results.json into the same folder.
+        Returns:
+            The page's path.
+        """
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if results:
+            write_text(target.parent / "results.json", self.to_json())
+        write_text(target, self.to_html())
+        return target
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file aside, in the same folder, and rename it: a reader sees the old file or the new one."""
+    aside = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    try:
+        aside.write_text(text, encoding="utf-8")
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _plain(value: Any) -> Any:
+    """JSON has no infinity and no NaN: they become null."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

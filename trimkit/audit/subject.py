@@ -1,0 +1,310 @@
+"""What is audited: a model, a transform, attributions, and the chosen samples, batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trimkit import tree
+from trimkit.attributions.base import Attribution, Baseline, expand_baseline
+from trimkit.audit.examine import Wanted, explained_values, logits, place, resolve_target
+from trimkit.audit.statistics import choose, generator
+from trimkit.data import Dataset
+from trimkit.errors import AttributionError, ModelError
+from trimkit.groups import Groups
+from trimkit.targets import Target
+from trimkit.transforms.base import Transform
+from trimkit.tree import Tree
+from trimkit.trim import Composed, Trim
+
+MOST_REFERENCE = 1024
+"""Reference samples whose coefficients are averaged for the mean."""
+
+
+@dataclass
+class Counter:
+    """A number that several wrappers count up together."""
+
+    value: int = 0
+
+
+class Counted(nn.Module):
+    """A model that counts the samples it is sent, and gives logits (N, K) whatever it wraps them in.
+
+    Args:
+        model: any callable; a module is called as it is, its mode untouched.
+        raw: give its outputs unchanged, for targets that are callables.
+        counter: shared with other models of the same audit.
+    """
+
+    def __init__(self, model: Callable[[Tensor], Any], raw: bool = False, counter: Counter | None = None) -> None:
+        super().__init__()
+        self.training = False  # this wrapper alone: .eval() would walk into the caller's model
+        self.model = model
+        self.raw = raw
+        self.counter = counter or Counter()
+
+    def forward(self, x: Tensor) -> Any:
+        """(M, *size) → the model's logits (M, K), or its raw output."""
+        self.counter.value += len(x)
+        output = self.model(x)
+        return output if self.raw else logits(output)
+
+    def beside(self, model: nn.Module) -> Counted:
+        """Another model, wrapped alike, that counts into the same counter."""
+        return Counted(model, self.raw, self.counter)
+
+
+@dataclass(frozen=True)
+class Explained:
+    """Scores of a batch.
+
+    Attributes:
+        scores: real leaves like the coefficients.
+        gap: (N,) Σ scores − change, for attributions that claim completeness, else None.
+        change: (N,) f(x) − f(baseline), where there is a gap.
+        steps: (N,) quadrature nodes that were used, where the attribution has them.
+    """
+
+    scores: Tree
+    gap: Tensor | None = None
+    change: Tensor | None = None
+    steps: Tensor | None = None
+
+    def rows(self, index: Tensor) -> Explained:
+        """The samples at an index (M,)."""
+        return Explained(
+            take(self.scores, index),
+            *(None if v is None else v[index] for v in (self.gap, self.change, self.steps)),
+        )
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples, and what is known of them.
+
+    Attributes:
+        ids: indices in the dataset, rising.
+        x: (N, *size), on the model's device.
+        target: what is explained, resolved from the audited model's output.
+        s: coefficients of x.
+        residual: x − T⁻¹(s).
+        explained: attribution's label → its scores.
+    """
+
+    ids: tuple[int, ...]
+    x: Tensor
+    target: Target
+    s: Tree
+    residual: Tensor
+    explained: Mapping[str, Explained] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def rows(self, index: Sequence[int]) -> Batch:
+        """The samples at these positions of the batch."""
+        at = torch.as_tensor(index, dtype=torch.long, device=self.x.device)
+        return Batch(
+            tuple(self.ids[i] for i in index),
+            self.x[at],
+            take_target(self.target, at),
+            take(self.s, at),
+            self.residual[at],
+            {label: found.rows(at) for label, found in self.explained.items()},
+        )
+
+
+def filled(groups: Groups) -> Groups:
+    """The groups that hold coefficients; on small data a band of frequencies may hold none."""
+    index = tree.rows(tree.map_leaves(lambda leaf: leaf[None], groups.labels))[0]
+    present = torch.unique(index).tolist()
+    new = torch.full((len(groups.names),), -1)
+    new[present] = torch.arange(len(present))
+    labels = tree.map_leaves(lambda leaf: new.to(leaf.device)[leaf], groups.labels)
+    return replace(groups, names=tuple(groups.names[i] for i in present), labels=labels)
+
+
+def take(values: Tree, index: Tensor) -> Tree:
+    """Some samples of a tree (N, ...)."""
+    return tree.map_leaves(lambda leaf: leaf[index], values)
+
+
+def take_target(target: Target, index: Tensor) -> Target:
+    """The target of some samples: a tensor (N,) is indexed, any other form serves every sample."""
+    return target[index] if isinstance(target, Tensor) else target
+
+
+@dataclass
+class Subject:
+    """A model under audit, on chosen samples, in one space.
+
+    Attributes:
+        model: the audited model.
+        transform: the space.
+        attributions: label → attribution, in the order of the report.
+        data: where samples come from.
+        samples: how many are audited, at most.
+        target: what is explained, see `trimkit.audit.examine.Wanted`.
+        reference: where removed coefficients take their values from.
+        batch_size: samples in one batch.
+        seed: of every draw.
+        baseline: s₀ of the attributions and of the first removal operator.
+    """
+
+    model: Counted
+    transform: Transform
+    attributions: Mapping[str, Attribution]
+    data: Dataset
+    samples: int = 256
+    target: Wanted = "predicted"
+    reference: Dataset | None = None
+    batch_size: int = 64
+    seed: int = 0
+    baseline: Baseline = None
+
+    @cached_property
+    def ids(self) -> list[int]:
+        """The audited samples: a random choice that depends on the seed and their indices alone."""
+        return choose(len(self.data), self.samples, self.seed)
+
+    @cached_property
+    def groups(self) -> Groups:
+        """Named groups of the transform's coefficients, without empty ones (a narrow band between two bins)."""
+        return filled(self.transform.groups(self.data.shape))
+
+    @cached_property
+    def outputs(self) -> Tensor:
+        """(n, K) logits of the audited samples, float64 on the CPU; for a callable target the explained values (n, 1).
+
+        Raises:
+            ModelError: some are not finite.
+        """
+        found = []
+        for part in torch.tensor(self.ids).split(self.batch_size):
+            output = self.evaluate(place(self.data.x[part], self.model))
+            values = explained_values(output, self.target)[:, None] if callable(self.target) else output
+            found.append(values.double().cpu())
+        outputs = torch.cat(found)
+        if not bool(torch.isfinite(outputs).all()):
+            bad = int((~torch.isfinite(outputs).all(1)).nonzero()[0])
+            raise ModelError(f"the model's output for sample {self.ids[bad]} is NaN or infinite")
+        return outputs
+
+    @cached_property
+    def scale(self) -> float:
+        """Standard deviation of the explained outputs over the audited samples: what counts as a large change."""
+        labels = self._labels(torch.tensor(self.ids))
+        target = None if callable(self.target) else resolve_target(self.target, self.outputs, labels)
+        values = self.outputs[:, 0] if target is None else explained_values(self.outputs, target)
+        return float(values.std(correction=0)) or 1.0
+
+    @cached_property
+    def reference_mean(self) -> Tree:
+        """Mean coefficients of the reference data: leaves (1, ...)."""
+        data = self.reference or self.data
+        total: Tree | None = None
+        ids = torch.tensor(choose(len(data), MOST_REFERENCE, self.seed))
+        for part in ids.split(self.batch_size):
+            sums = tree.map_leaves(lambda leaf: leaf.sum(0, keepdim=True), self.coefficients(data.x[part]))
+            total = sums if total is None else tree.map_leaves(torch.add, total, sums)
+        assert total is not None
+        return tree.map_leaves(lambda leaf: leaf / len(ids), total)
+
+    def donors(self, ids: Sequence[int]) -> Tree:
+        """Coefficients of a random reference sample for each id; not of itself, where there are others."""
+        data, own = self.reference or self.data, self.reference is None
+        chosen = []
+        for i in ids:
+            draw = int(torch.randint(len(data), (), generator=generator(self.seed, "donor", i)))
+            chosen.append((draw + 1) % len(data) if own and draw == i else draw)
+        return self.coefficients(data.x[torch.tensor(chosen)])
+
+    @torch.no_grad()
+    def coefficients(self, x: Tensor) -> Tree:
+        """T(x) on the model's device, without graph."""
+        return self.transform(place(x, self.model))
+
+    @torch.no_grad()
+    def evaluate(self, x: Tensor) -> Any:
+        """The audited model's output, without graph."""
+        return self.model(x)
+
+    def batches(self) -> Iterator[Batch]:
+        """The audited samples in the order of their ids; the last batch may be smaller. Without scores."""
+        for part in torch.tensor(self.ids).split(self.batch_size):
+            x = place(self.data.x[part], self.model)
+            output = self.evaluate(x)
+            target = resolve_target(self.target, output, self._labels(part))
+            composed = Composed(self.model, self.transform, x, keep_graph=False)
+            yield Batch(tuple(part.tolist()), x, target, composed.s, composed.residual)
+
+    def explain_all(self, batch: Batch) -> Batch:
+        """The batch with the scores of every attribution.
+
+        Raises:
+            AttributionError: scores that are not finite.
+        """
+        explained = {label: self.explain(batch, label) for label in self.attributions}
+        for label, found in explained.items():
+            bad = ~torch.isfinite(tree.rows(found.scores)).all(1)
+            if bool(bad.any()):
+                sample = batch.ids[int(bad.nonzero()[0])]
+                raise AttributionError(
+                    f"{label}: the scores of sample {sample} hold NaN or infinity; no audit can use them"
+                )
+        return replace(batch, explained=explained)
+
+    def explain(self, batch: Batch, label: str, *, model: nn.Module | None = None, draw: int = 0) -> Explained:
+        """Scores of one attribution.
+
+        A stochastic attribution explains each sample alone, with a generator keyed by the sample's id, so that its
+        draws do not depend on the batch.
+
+        Args:
+            batch: samples.
+            label: of the attribution.
+            model: another model than the audited one, such as a randomised copy.
+            draw: which of several independent draws of a stochastic attribution.
+        """
+        trim = Trim(model or self.model, self.transform, self.attributions[label])
+        return self.run(trim, batch, self.baseline, draw)
+
+    def run(self, trim: Trim, batch: Batch, baseline: Baseline = None, draw: int = 0) -> Explained:
+        """Scores of a batch by a given `Trim`, whatever its space; see `explain`."""
+        if not trim.attribution.stochastic:
+            return _explained(trim, trim(batch.x, batch.target, baseline=baseline))
+        found = []
+        for position, i in enumerate(batch.ids):
+            one = batch.rows([position])
+            source = generator(self.seed, "attribution", i, draw)
+            found.append(_explained(trim, trim(one.x, one.target, baseline=baseline, generator=source)))
+        return join(found)
+
+    def expanded_baseline(self, batch: Batch) -> Tree:
+        """s₀ with the shape of a batch's coefficients."""
+        return expand_baseline(self.baseline, batch.s)
+
+    def _labels(self, ids: Tensor) -> Tensor | None:
+        return None if self.data.y is None else self.data.y[ids]
+
+
+def _explained(trim: Trim, result: Any) -> Explained:
+    nodes = getattr(trim.attribution, "n_steps", None)
+    size = tree.batch_size(result.scores)
+    steps = None if nodes is None else torch.full((size,), float(nodes), device=tree.leaves(result.scores)[0].device)
+    return Explained(result.scores, result.gap, result.change, steps)
+
+
+def join(parts: Sequence[Explained]) -> Explained:
+    """Put the scores of consecutive samples together."""
+    columns = [[getattr(part, name) for part in parts] for name in ("gap", "change", "steps")]
+    return Explained(
+        tree.concatenate([part.scores for part in parts]),
+        *(None if column[0] is None else torch.cat(column) for column in columns),
+    )

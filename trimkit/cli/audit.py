@@ -1,0 +1,263 @@
+"""``trimkit audit``: verdicts on a model's explanations in a space, and a report."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trimkit.cli._arguments import plain_parser
+from trimkit.errors import DataError, OptionError
+
+if TYPE_CHECKING:
+    from trimkit.audit.result import Report
+    from trimkit.audit.runner import Progress
+
+DEFAULT_FOLDER = "trimkit-audit"
+"""Where a report goes without --out; a number is added where one is there already."""
+
+_DESCRIPTION = """\
+Verdicts on a model's explanations in a space, with a report: report.html and results.json in a new folder.
+Exit codes: 0 pass, 1 fail, 2 wrong usage, 3 inconclusive."""
+
+
+def run(argv: list[str]) -> int:
+    """Audit a model and write its report.
+
+    Args:
+        argv: arguments after ``trimkit audit``.
+    Returns:
+        0 pass, 1 fail, 3 inconclusive.
+    Raises:
+        TrimkitError: an option, model or data that does not fit.
+    """
+    arguments = _parser().parse_args(argv)
+    options = _audit_options(arguments)
+    folder = _free_folder(arguments.out, arguments.force)
+    report = _audit(arguments, options, folder)
+    _write_verdicts(report)
+    path = save(report, folder, replace=arguments.force)
+    sys.stdout.write(f"{path}\n")
+    return _exit_code(report, arguments.fail_on)
+
+
+def save(report: Report, folder: Path, *, replace: bool = False) -> Path:
+    """Write a report folder aside and rename it, so that a reader sees all of it or nothing.
+
+    Args:
+        report: what to write.
+        folder: must not exist, unless ``replace``.
+        replace: put it in the place of an older report folder.
+    Returns:
+        Path of the page.
+    """
+    aside, old = (folder.with_name(f".{folder.name}.{what}-{os.getpid()}") for what in ("tmp", "old"))
+    try:
+        report.save(aside / "report.html")
+        if replace and folder.exists():
+            os.replace(folder, old)
+        os.replace(aside, folder)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
+    return folder / "report.html"
+
+
+def parse_choice(text: str) -> str | tuple[str, dict[str, Any]]:
+    """A part as typed: ``fft`` or ``fft:bands=4,dims=1``; a name may be qualified, ``distribution:name``.
+
+    Example:
+        >>> parse_choice("fft"), parse_choice("acme:mellin:scale=2,kind=log")
+        ('fft', ('acme:mellin', {'scale': 2, 'kind': 'log'}))
+    """
+    name, colon, options = text.rpartition(":")
+    if not colon or "=" not in options:
+        return text
+    return name, parse_values(options.split(","), text)
+
+
+def parse_values(pairs: Sequence[str], of: str) -> dict[str, Any]:
+    """``name=value`` pairs; values are numbers, truth values, lists or words, as in YAML.
+
+    Args:
+        pairs: as typed.
+        of: what they belong to, for the message.
+    Raises:
+        OptionError: a pair without ``=``, or a value that is no YAML.
+    """
+    import yaml
+
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise OptionError(f"{of}: expected name=value, got {pair!r}")
+        try:
+            found[name] = _number(yaml.safe_load(value))
+        except yaml.YAMLError as error:
+            raise OptionError(f"{of}: the value of {name!r} cannot be read: {value!r}") from error
+    return found
+
+
+def _number(value: Any) -> Any:
+    """YAML 1.1 takes 1e-3 for a word."""
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
+def _parser() -> argparse.ArgumentParser:
+    p = plain_parser("trimkit audit", _DESCRIPTION)
+    p.formatter_class = argparse.RawDescriptionHelpFormatter
+    _add_model_and_data(p)
+    p.add_argument("--transform", metavar="T", default="identity", help="the space: NAME or NAME:option=value,…")
+    p.add_argument(
+        "--attribution", metavar="A", nargs="+", action="extend", help="one or several, as --transform; by default "
+        "integrated_gradients"
+    )  # fmt: skip
+    p.add_argument(
+        "--target", default="pred", help="what is explained: pred (the largest output), label or a class number"
+    )
+    p.add_argument("--samples", type=int, default=256, help="audit at most so many samples (256)")
+    p.add_argument("--batch-size", type=int, default=64, help="samples in one forward (64)")
+    p.add_argument("--seed", type=int, default=0, help="of every draw (0)")
+    p.add_argument("--checks", metavar="CHECK", nargs="+", help="only these; by default all of `trimkit list checks`")
+    p.add_argument(
+        "--threshold",
+        metavar="CHECK.OPTION=VALUE",
+        action="append",
+        default=[],
+        help="such as completeness.tolerance=0.02",
+    )
+    p.add_argument("--fail-on", choices=["fail", "warn"], default="fail", help="warn: a warning also exits with 1")
+    p.add_argument("--out", metavar="DIR", help=f"folder of the report ({DEFAULT_FOLDER}, numbered where it exists)")
+    p.add_argument("--force", action="store_true", help="replace the report in an existing --out folder")
+    return p
+
+
+def _add_model_and_data(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--model", required=True, metavar="SPEC", help="package.module:factory or file.py:factory")
+    p.add_argument("--weights", metavar="FILE", help=".safetensors, or a state dict in .pt")
+    p.add_argument(
+        "--model.arg",
+        metavar="K=V",
+        dest="model_arguments",
+        action="append",
+        default=[],
+        help="argument of the factory",
+    )
+    p.add_argument(
+        "--allow-pickle", action="store_true", help="let --model be a pickled module: runs code from the file"
+    )
+    p.add_argument(
+        "--data", required=True, metavar="D", help="a dataset's name, .npz, .safetensors, .pt, or pkg.mod:function"
+    )
+    p.add_argument("--split", default="test", help="of the data: test or train (test)")
+
+
+def _audit_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The keyword arguments of `trimkit.audit`; refuses wrong ones before anything heavy is imported."""
+    return {
+        "transform": parse_choice(arguments.transform),
+        "attributions": [parse_choice(a) for a in arguments.attribution or ["integrated_gradients"]],
+        "target": _target(arguments.target),
+        "checks": arguments.checks,
+        "thresholds": parse_values(arguments.threshold, "--threshold"),
+        "samples": arguments.samples,
+        "batch_size": arguments.batch_size,
+        "seed": arguments.seed,
+    }
+
+
+def _target(text: str) -> str | int:
+    if text in ("pred", "predicted", "label"):
+        return "label" if text == "label" else "predicted"
+    if text.isdecimal():
+        return int(text)
+    raise OptionError(f"--target: expected pred, label or the number of a class, got {text!r}")
+
+
+def _audit(arguments: argparse.Namespace, options: dict[str, Any], folder: Path) -> Report:
+    import warnings
+
+    import trimkit
+    from trimkit.audit.examine import examine
+    from trimkit.data import load
+    from trimkit.intake import load_model
+
+    model_arguments = parse_values(arguments.model_arguments, "--model.arg")
+    model = load_model(
+        arguments.model, arguments.weights, arguments=model_arguments, allow_pickle=arguments.allow_pickle
+    )
+    data = load(arguments.data, arguments.split)
+    understood = examine(model, data, options["target"])
+    for what, how in (*understood.lines, ("report", f"{folder}{os.sep}")):
+        sys.stdout.write(f"{what:<12} {how}\n")
+    sys.stdout.flush()
+    for note in understood.notes:
+        sys.stderr.write(f"trimkit: warning: {note}\n")
+    with warnings.catch_warnings(), _progress() as progress:
+        warnings.simplefilter("ignore", trimkit.TrimkitWarning)  # said above already
+        return trimkit.audit(model, data, progress=progress, **options)
+
+
+@contextmanager
+def _progress() -> Iterator[Progress | None]:
+    """A bar on stderr while it is a terminal, else nothing."""
+    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+
+    with Bar(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("auditing", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _write_verdicts(report: Report) -> None:
+    several = len(report.labels) > 1
+    width = max(len(_name(v, several)) for v in report.verdicts)
+    sys.stdout.write("\n")
+    for v in report.verdicts:
+        figures = f"  ({v.figures})" if v.figures else ""
+        sys.stdout.write(f"{v.status:<14} {_name(v, several):<{width}}  {v.sentence}{figures}\n")
+    sys.stdout.write(f"{report.overall:<14} overall\n\n")
+
+
+def _name(verdict: Any, several: bool) -> str:
+    return f"{verdict.check} [{verdict.attribution}]" if several and verdict.attribution else verdict.check
+
+
+def _exit_code(report: Report, fail_on: str) -> int:
+    from trimkit.audit.verdict import exit_code
+
+    return exit_code(report.overall, fail_on_warn=fail_on == "warn")
+
+
+def _free_folder(out: str | None, force: bool) -> Path:
+    """The folder to write, refused or numbered before any work where it is taken."""
+    if out is None:
+        return _numbered(Path(DEFAULT_FOLDER))
+    folder = Path(out)
+    if not folder.exists():
+        return folder
+    if not force:
+        raise OptionError(f"--out {out} exists; name another folder, or add --force to replace the report in it")
+    if not folder.is_dir() or (any(folder.iterdir()) and not (folder / "results.json").is_file()):
+        raise DataError(f"--out {out} is no report folder (it has no results.json), so --force does not replace it")
+    return folder
+
+
+def _numbered(folder: Path) -> Path:
+    number, free = 1, folder
+    while free.exists():
+        number += 1
+        free = folder.with_name(f"{folder.name}-{number}")
+    return free

@@ -1,0 +1,206 @@
+"""Models from outside: a factory that the user names, and weights that cannot run code."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+import warnings
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trimkit._calling import call
+from trimkit.errors import ModelError, PluginError, nearest
+
+_SHOWN = 3
+"""Names of weights that an error lists."""
+
+
+def load_model(
+    spec: str,
+    weights: str | Path | None = None,
+    *,
+    arguments: Mapping[str, Any] | None = None,
+    allow_pickle: bool = False,
+) -> nn.Module:
+    """Build a model and load its weights.
+
+    Args:
+        spec: ``package.module:factory`` (the working folder is importable) or ``file.py:factory``: a function or class
+            that returns a module. It is the user's own code and is run.
+        weights: a ``.safetensors`` file or a state dict in ``.pt`` / ``.pth``; both are read without running code, and
+            must have exactly the keys of the model.
+        arguments: of the factory.
+        allow_pickle: let ``spec`` be a ``.pt`` or ``.pth`` file that holds a whole pickled module. Loading one runs
+            whatever code it holds: only for files that you made yourself.
+    Returns:
+        The module, in evaluation mode.
+    Raises:
+        ModelError: no such module, attribute or file; something that is no module; weights that do not fit; a pickled
+            module without ``allow_pickle``.
+        OptionError: arguments that the factory does not take.
+    """
+    if Path(spec).suffix in (".pt", ".pth"):
+        return _unpickle(Path(spec), allow_pickle).eval()
+    factory = _factory(spec)
+    model = factory if isinstance(factory, nn.Module) else _build(spec, factory, arguments or {})
+    if weights is not None:
+        _load_weights(model, Path(weights))
+    return model.eval()
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors of a weights file, by name; no code of the file is run.
+
+    Raises:
+        ModelError: no such file, another format, a damaged file, or a pickled module.
+    """
+    if not path.is_file():
+        raise ModelError(f"weights file {path} does not exist")
+    if path.suffix == ".safetensors":
+        return _read_safetensors(path)
+    if path.suffix in (".pt", ".pth", ".bin"):
+        return _read_state_dict(path)
+    raise ModelError(f"weights {path.name}: expected .safetensors, .pt or .pth, got {path.suffix or 'no suffix'!r}")
+
+
+def _factory(spec: str) -> Any:
+    where, colon, name = spec.rpartition(":")
+    if not colon or not where or not name:
+        raise ModelError(f"expected a model as 'package.module:factory' or 'file.py:factory', got {spec!r}")
+    module = _from_file(Path(where)) if where.endswith(".py") else _from_name(where)
+    found: Any = module
+    for part in name.split("."):
+        if not hasattr(found, part):
+            raise ModelError(f"{where} has no {part!r}. {nearest(part, _public(found))}")
+        found = getattr(found, part)
+    return found
+
+
+def _from_name(name: str) -> ModuleType:
+    added = "" not in sys.path
+    if added:
+        sys.path.insert(0, "")  # the working folder, as `python -m` has it
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        missing = error.name or name
+        if name == missing or name.startswith(f"{missing}."):
+            raise ModelError(f"there is no module {missing!r}, neither installed nor in the working folder") from error
+        raise ModelError(f"module {name!r} needs {missing!r}, which is not installed") from error
+    except (Exception, SystemExit) as error:
+        raise ModelError(f"module {name!r} cannot be imported: {_summary(error)}") from error
+    finally:
+        if added:
+            sys.path.remove("")
+
+
+def _from_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise ModelError(f"model file {path} does not exist")
+    specification = importlib.util.spec_from_file_location(path.stem, path)
+    assert specification is not None
+    assert specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    sys.modules.setdefault(path.stem, module)
+    try:
+        specification.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        raise ModelError(f"model file {path} cannot be run: {_summary(error)}") from error
+    return module
+
+
+def _build(spec: str, factory: Any, arguments: Mapping[str, Any]) -> nn.Module:
+    try:
+        model = call(f"model {spec!r}", factory, (), arguments)
+    except PluginError as error:
+        raise ModelError(str(error)) from error
+    if not isinstance(model, nn.Module):
+        raise ModelError(f"model {spec!r} returned {type(model).__name__}; expected a torch.nn.Module")
+    return model
+
+
+def _load_weights(model: nn.Module, path: Path) -> None:
+    found, wanted = read_weights(path), model.state_dict()
+    missing = [name for name in wanted if name not in found]
+    unknown = [name for name in found if name not in wanted]
+    if missing or unknown:
+        sides = [_listed("lacks", missing), _listed("has, but the model does not,", unknown)]
+        raise ModelError(f"weights {path.name} do not fit the model: the file {' and '.join(s for s in sides if s)}")
+    for name, tensor in wanted.items():
+        if found[name].shape != tensor.shape:
+            raise ModelError(
+                f"weights {path.name} do not fit the model: {name!r} has shape {tuple(found[name].shape)}, the model's "
+                f"is {tuple(tensor.shape)}; build the model with the arguments it was trained with"
+            )
+    model.load_state_dict(found)
+
+
+def _listed(verb: str, names: list[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"{verb} {', '.join(names[:_SHOWN])}{more}" if names else ""
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except Exception as error:
+        raise ModelError(f"weights {path.name} cannot be read: {_summary(error)}") from error
+
+
+def _read_state_dict(path: Path) -> dict[str, Tensor]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore", UserWarning
+            )  # torch's remark on foreign pickle protocols, before it refuses
+            found = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise ModelError(_refusal(path)) from error
+    found = found.get("state_dict", found) if isinstance(found, Mapping) else found
+    if not isinstance(found, Mapping) or not all(isinstance(value, Tensor) for value in found.values()):
+        raise ModelError(f"weights {path.name}: expected a state dict of tensors, got {type(found).__name__}")
+    return dict(found)
+
+
+def _refusal(path: Path) -> str:
+    """Why torch does not read a file: objects other than tensors, or no such file at all."""
+    with path.open("rb") as file:
+        pickled = file.read(1) == b"\x80"
+    if not pickled and not zipfile.is_zipfile(path):
+        return f"weights {path.name} cannot be read: it was not written by torch.save, or is damaged"
+    return (
+        f"{path.name} is refused: it holds pickled objects, and loading those runs code from the file. Save the "
+        "weights alone: torch.save(model.state_dict(), path), or safetensors.torch.save_file(model.state_dict(), path)"
+    )
+
+
+def _unpickle(path: Path, allowed: bool) -> nn.Module:
+    if not path.is_file():
+        raise ModelError(f"model file {path} does not exist")
+    if not allowed:
+        raise ModelError(
+            f"{path.name} is refused as a model: a pickled module runs code from the file when it is loaded. Name a "
+            "factory, 'package.module:factory', and give the file's state dict as weights"
+        )
+    found = torch.load(path, map_location="cpu", weights_only=False)
+    if not isinstance(found, nn.Module):
+        raise ModelError(f"{path.name} holds {type(found).__name__}; expected a torch.nn.Module")
+    return found
+
+
+def _public(module: Any) -> list[str]:
+    return [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
+
+
+def _summary(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
