@@ -1,0 +1,78 @@
+"""The demo end to end on one seed, and what its report says."""
+
+import json
+
+import html5lib
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from trimkit.cli import main
+from trimkit.data.shortcut import digits_shortcut
+from trimkit.demo.networks import accuracy, digit_classifier, train_classifier
+from trimkit.demo.story import shortcut_penalty
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    out = tmp_path_factory.mktemp("demo") / "told"
+    assert main(["demo", "--out", str(out), "--seeds", "1", "--samples", "64"]) == 0
+    return out
+
+
+def test_the_shortcut_costs_a_plain_model_its_accuracy_and_the_penalty_gives_it_back(folder):
+    found = json.loads((folder / "demo.json").read_text())["median_accuracy"]
+    assert found["plain"]["random"] < 0.75
+    assert found["trim"]["random"] > 0.93
+    assert found["ceiling"]["random"] > 0.93
+    assert abs(found["trim"]["random"] - found["ceiling"]["random"]) < 0.03
+
+
+def test_the_planted_bin_stands_out_before_and_is_gone_after(folder):
+    shares = json.loads((folder / "demo.json").read_text())["planted_share"]
+    assert shares["plain"][1] > 3 * shares["input"][2]  # intervals, not estimates
+    assert shares["trim"][2] < shares["chance"][0]
+
+
+def test_the_weights_it_leaves_behind_are_those_it_speaks_of(folder):
+    expected = json.loads((folder / "demo.json").read_text())["accuracy"]
+    for name in ("plain", "trim", "ceiling"):
+        model = digit_classifier().eval()
+        model.load_state_dict(load_file(folder / f"{name}.safetensors"))
+        assert accuracy(model, digits_shortcut("test")) == pytest.approx(expected[name]["random"][0], abs=1e-9)
+
+
+def test_the_report_is_one_valid_page_that_loads_nothing(folder):
+    html = (folder / "report.html").read_text()
+    document = html5lib.HTMLParser(strict=True, namespaceHTMLElements=False).parse(html)
+    assert all(img.get("alt") and img.get("src").startswith("data:image/png") for img in document.iter("img"))
+    assert not list(document.iter("script"))
+    headings = [h.text for h in document.iter("h2")]
+    for wanted in ("Accuracy on test digits", "The same digits, before and after", "Deletion curves", "Randomisation"):
+        assert wanted in headings
+
+
+def test_a_second_telling_replaces_the_first_and_nothing_else(folder, tmp_path, capsys):
+    other = tmp_path / "mine"
+    other.mkdir()
+    (other / "thesis.txt").write_text("years of work")
+    assert main(["demo", "--out", str(other)]) == 2
+    assert "was not written by a demo" in capsys.readouterr().err
+    assert (other / "thesis.txt").read_text() == "years of work"
+
+
+@pytest.mark.parametrize("option", ["--seeds", "--samples"])
+def test_numbers_must_be_positive(option, tmp_path, capsys):
+    assert main(["demo", "--out", str(tmp_path / "x"), option, "0"]) == 2
+    assert "≥ 1" in capsys.readouterr().err
+
+
+def test_training_is_repeatable_and_leaves_the_global_random_state_alone():
+    data = digits_shortcut("train").take(64)
+    torch.manual_seed(1)
+    expected = torch.rand(1)
+    torch.manual_seed(1)
+    one = train_classifier(data, penalty=shortcut_penalty(), weight=0.1, epochs=1)
+    assert torch.equal(torch.rand(1), expected)
+    two = train_classifier(data, penalty=shortcut_penalty(), weight=0.1, epochs=1)
+    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
