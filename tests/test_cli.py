@@ -122,4 +122,4 @@ def test_a_pipe_that_closes_is_no_traceback(site):
 def test_a_terminal_that_is_not_utf_8_still_gets_an_answer(site):
     done = site.run("list", PYTHONIOENCODING="ascii")
     assert done.returncode == 0
-    assert "8 ? 8 padded" in done.stdout
+    assert "8 ? 8 interpolated" in done.stdout

@@ -95,14 +95,14 @@ def test_its_transform_and_attribution_in_an_audit(overlay):
 
 
 def test_its_method_is_trained(overlay):
-    overlay.trimkit("train", "acme-pca", "--data", "digits", "--method.components", "8", "--output", "pca")
+    overlay.trimkit("train", "acme-pca", "--data", "digits", "--method.components", "8", "--out", "pca")
     assert "acme-trim" in (overlay.work / "pca" / "environment.json").read_text()
 
 
 def test_its_penalty_shapes_another_plugins_method(overlay):
     overlay.trimkit(
         *("train", "beta-vae", "--data", "digits", "--predictor", "acme_model:classifier"),
-        *("--trim", "acme_l2@z:0.1", "--steps", "20", "--output", "vae"),
+        *("--trim", "acme_l2@z:0.1", "--steps", "20", "--out", "vae"),
     )
     lines = (overlay.work / "vae" / "metrics.jsonl").read_text().splitlines()
     assert "acme_l2" in lines[-1]

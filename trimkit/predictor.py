@@ -157,7 +157,7 @@ class PredictionLoss(nn.Module):
         if (match == "features") != bool(layers):
             raise OptionError(f"PredictionLoss: match='features' and layers go together, got {match!r}, {list(layers)}")
         self.predictor = predictor if isinstance(predictor, FrozenPredictor) else FrozenPredictor(predictor)
-        self.match = match
+        self.match: Match = match
         self.layers = tuple(layers)
 
     def forward(self, x_hat: Tensor, reference: Tensor) -> Tensor:

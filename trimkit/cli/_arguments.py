@@ -27,7 +27,10 @@ class _OneLine:
     _option_string_actions: dict[str, Any]
 
     def error(self, message: str, *_: Any, **__: Any) -> NoReturn:
-        raise OptionError(f"{_mended(message, self._option_string_actions)} See `{self.prog} --help`.")
+        see = f"See `{self.prog} --help`."
+        if message.endswith(see):  # jsonargparse takes the first error for one of a value, and reports it again
+            raise OptionError(message)
+        raise OptionError(f"{_mended(message, self._option_string_actions)} {see}")
 
 
 class _PlainParser(_OneLine, argparse.ArgumentParser):

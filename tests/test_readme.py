@@ -1,0 +1,41 @@
+"""The README's command lines, run as they stand in a fresh folder after a short demo."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from trimkit.cli import main
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+COMMANDS = [
+    line.removeprefix("$ trimkit ")
+    for block in re.findall(r"```console\n(.*?)```", README, re.DOTALL)
+    for line in block.splitlines()
+    if line.startswith("$ trimkit ")
+]
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("readme")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert main(["demo", "--seeds", "1", "--samples", "16"]) == 0
+        yield folder
+
+
+def test_there_are_command_lines_to_run():
+    assert {command.split()[0] for command in COMMANDS} >= {"audit", "train", "list", "plugins"}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_line_works(command, workplace, capsys):
+    assert main(shlex.split(command)) == 0
+    assert capsys.readouterr().out.strip()
+
+
+def test_the_pictures_exist():
+    for path in re.findall(r"!\[[^]]*\]\(([^)]+)\)", README):
+        assert (Path(__file__).parents[1] / path).is_file()

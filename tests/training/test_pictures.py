@@ -1,0 +1,111 @@
+"""Pictures have the size, order and content they should have."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from trimkit.methods import DiagonalGaussian, LatentSpace, Method
+from trimkit.training.pictures import (
+    GAP,
+    LABEL,
+    STEPS,
+    draw_grid,
+    draw_kl,
+    draw_sample,
+    reconstruction_grid,
+    traversal_grid,
+)
+
+
+def pixels(picture: Image.Image) -> np.ndarray:
+    return np.asarray(picture)
+
+
+def test_a_grey_image_is_enlarged_without_smoothing():
+    sample = torch.zeros(1, 16, 16)
+    sample[0, 0, 0] = 1.0
+    found = pixels(draw_sample(sample))
+    assert found.shape == (64, 64, 3)
+    assert (found[:4, :4] == 255).all()
+    assert found.sum() == 4 * 4 * 3 * 255
+
+
+def test_three_channels_are_colours_and_others_their_mean():
+    colours = torch.zeros(3, 64, 64)
+    colours[0] = 1.0
+    assert pixels(draw_sample(colours))[0, 0].tolist() == [255, 0, 0]
+    assert pixels(draw_sample(torch.stack([torch.ones(64, 64), torch.zeros(64, 64)])))[0, 0].tolist() == [128] * 3
+
+
+def test_values_outside_the_range_are_cut():
+    assert pixels(draw_sample(torch.full((1, 64, 64), 3.0))).min() == 255
+    assert pixels(draw_sample(torch.full((1, 64, 64), -3.0))).max() == 0
+
+
+@pytest.mark.parametrize("shape", [(6,), (1,), (2, 50)])
+def test_signals_are_curves(shape):
+    picture = draw_sample(torch.linspace(-1, 1, int(np.prod(shape))).reshape(shape))
+    assert picture.size == (64, 64)
+    assert (pixels(picture) == 0).any()
+
+
+def test_a_rising_signal_rises():
+    dark = pixels(draw_sample(torch.linspace(0, 1, 30)))[:, :, 0] < 128
+    columns = [int(np.flatnonzero(dark[:, c]).mean()) for c in (5, 30, 58)]
+    assert columns[0] > columns[1] > columns[2]
+
+
+def test_a_grid_has_a_cell_a_sample_and_a_column_of_labels():
+    picture = draw_grid([torch.zeros(4, 1, 16, 16)] * 3, ["a", "b", "c"])
+    assert picture.size == (LABEL + 4 * (64 + GAP), 3 * (64 + GAP))
+    assert pixels(picture)[10, LABEL + 10].tolist() == [0, 0, 0]
+
+
+def test_originals_are_above_their_reconstructions():
+    picture = pixels(reconstruction_grid(torch.zeros(2, 1, 64, 64), torch.ones(2, 1, 64, 64)))
+    assert picture[32, LABEL + 32].tolist() == [0, 0, 0]
+    assert picture[64 + GAP + 32, LABEL + 32].tolist() == [255, 255, 255]
+
+
+class Bright(Method):
+    """z0 is dead, z1 is the brightness of the image."""
+
+    def __init__(self) -> None:
+        super().__init__((1, 64, 64))
+
+    def latent_spaces(self):
+        return [LatentSpace("z", (2,))]
+
+    def encode(self, x, aux=None, space=None):
+        mean = torch.stack([torch.zeros(len(x)), x.mean((1, 2, 3))], 1)
+        return DiagonalGaussian(mean, torch.full_like(mean, -10.0))
+
+    def decode(self, z, space=None):
+        return z[:, 1].view(-1, 1, 1, 1).expand(-1, 1, 64, 64)
+
+
+def test_a_traversal_moves_one_latent_over_its_spread():
+    x = torch.linspace(0.4, 0.6, 21).view(-1, 1, 1, 1).expand(-1, 1, 64, 64)
+    picture = traversal_grid(Bright(), x, kl=[0.0, 3.0])
+    assert picture.size == (LABEL + STEPS * (64 + GAP), 2 * (64 + GAP))
+    centres = [LABEL + c * (64 + GAP) + 32 for c in range(STEPS)]
+    rows = [[int(pixels(picture)[r * (64 + GAP) + 32, c, 0]) for c in centres] for r in (0, 1)]
+    first_is_the_latent_with_more_kl, dead = rows
+    assert first_is_the_latent_with_more_kl == sorted(first_is_the_latent_with_more_kl)
+    assert first_is_the_latent_with_more_kl[0] < 100 < 155 < first_is_the_latent_with_more_kl[-1]
+    assert len(set(dead)) == 1
+
+
+def test_a_traversal_without_kl_keeps_the_order_and_the_limit():
+    x = torch.rand(5, 1, 64, 64)
+    picture = traversal_grid(Bright(), x, most=1)
+    assert picture.size == (LABEL + STEPS * (64 + GAP), 64 + GAP)
+
+
+def test_kl_bars(tmp_path):
+    draw_kl([0.0, 1.0, 2.5], ["z0", "z1", "z2"], tmp_path / "kl.png")
+    with Image.open(tmp_path / "kl.png") as picture:
+        assert picture.size == (285, 300)

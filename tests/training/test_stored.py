@@ -1,0 +1,89 @@
+"""A trained method comes back from its run, and its space is a transform by name."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+import trimkit
+from trimkit.errors import ModelError, UnknownNameError
+from trimkit.methods import load_method, stored
+from trimkit.methods.stored import plain
+from trimkit.training import train
+
+
+@pytest.fixture
+def registered(toy_class, monkeypatch):
+    """The toy method under a name, as a plugin would register it."""
+    from trimkit import registry
+    from trimkit.hooks import MethodSpec
+    from trimkit.registry import Part
+
+    spec = MethodSpec("toy", f"{toy_class.__module__}:{toy_class.__qualname__}", "A toy.")
+    part = Part("toy", spec, registry.default().plugins()[0])
+    monkeypatch.setitem(registry.default()._parts, "methods", [part])
+    monkeypatch.setattr(Part, "load", lambda self: toy_class)
+
+
+@pytest.fixture
+def run(registered, toy, data, tmp_path):
+    return train(toy(), data, folder=tmp_path / "run", steps=2, batch_size=8)
+
+
+def test_it_comes_back_as_it_was(run, data):
+    method = load_method(run.folder)
+    assert type(method) is type(run.method)
+    assert not method.training
+    run.method.eval()
+    assert torch.equal(method.encode(data.x).mean, run.method.encode(data.x).mean)
+
+
+def test_its_space_is_a_transform(run, data):
+    transform = trimkit.methods.latent(str(run.folder), space="z")
+    assert torch.equal(transform(data.x), run.method.eval().encode(data.x).mean)
+
+
+def test_what_is_written_is_plain(run):
+    found = json.loads((run.folder / "method.json").read_text())
+    assert found == {"method": "toy", "class": found["class"], "options": {"shape": [6], "rate": 0.01}}
+    assert found["class"].endswith(":Toy")
+
+
+def test_a_method_without_a_name(toy, data, tmp_path):
+    run = train(toy(), data, folder=tmp_path / "run", steps=1)
+    with pytest.raises(
+        ModelError, match="has no registered name: make it yourself and load model.safetensors".replace(".", r"\.")
+    ):
+        load_method(run.folder)
+
+
+def test_a_plugin_that_is_gone(run):
+    path = run.folder / "method.json"
+    path.write_text(path.read_text().replace('"toy"', '"boy"'))
+    with pytest.raises(UnknownNameError, match="There is no method 'boy'"):
+        load_method(run.folder)
+
+
+def test_weights_that_do_not_fit(run, toy_class):
+    other = toy_class()
+    other.critic = torch.nn.Linear(3, 5)
+    (run.folder / "model.safetensors").write_bytes(stored.weights(other))
+    with pytest.raises(ModelError, match=r"model\.safetensors does not fit the method: .*critic"):
+        load_method(run.folder)
+
+
+def test_another_folder(tmp_path):
+    with pytest.raises(ModelError, match=r"is not the folder of a complete run: .*No such file"):
+        load_method(tmp_path)
+
+
+def test_plain_values_are_the_same_in_every_process():
+    found = plain({"a": (1, 2.0, None, True), "f": plain, "o": torch.nn.ReLU(), 3: "x"})
+    assert found == {
+        "a": [1, 2.0, None, True],
+        "f": "trimkit.methods.stored:plain",
+        "o": "torch.nn.modules.activation:ReLU",
+        "3": "x",
+    }

@@ -1,0 +1,237 @@
+"""``trimkit train METHOD``: train a generative method, alone or around a frozen predictor."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trimkit.cli._arguments import add_part, make_part, parser
+from trimkit.cli._tables import write_table
+from trimkit.cli._warnings import one_line_warnings
+from trimkit.errors import DataError, OptionError
+from trimkit.registry import available, specification
+
+if TYPE_CHECKING:
+    from jsonargparse import ArgumentParser
+
+    from trimkit.data import Dataset
+    from trimkit.methods import Method
+    from trimkit.training import Run, RunFolder
+
+_HELP = """\
+usage: trimkit train METHOD [options]
+
+Train a generative method, alone or around a frozen predictor; `trimkit train METHOD --help` shows its options.
+
+methods:
+{methods}
+"""
+
+
+def run(argv: list[str]) -> int:
+    """Train one method and write its run folder.
+
+    Args:
+        argv: arguments after ``trimkit train``.
+    Returns:
+        0.
+    Raises:
+        TrimkitError: an option, data, a predictor or a run that does not fit.
+    """
+    if not argv or argv[0] in ("-h", "--help"):
+        sys.stdout.write(_HELP.format(methods=_method_lines()))
+        return 0
+    name, *rest = argv
+    if name.startswith("-"):
+        raise OptionError(f"expected the method first, got {name!r}: trimkit train METHOD [options]")
+    specification("method", name)
+    of = _parser(name)
+    with one_line_warnings():
+        _report(_train(name, of, of.parse_args(rest), shlex.join(["trimkit", "train", *argv])))
+    return 0
+
+
+def _method_lines() -> str:
+    specs = available("methods")
+    width = max(map(len, specs), default=0)
+    return "\n".join(f"  {name:<{width}}  {spec.summary}" for name, spec in specs.items()) or "  none is installed"
+
+
+def _parser(name: str) -> ArgumentParser:
+    p = parser(f"trimkit train {name}", specification("method", name).summary)
+    p.add_argument("--config", action="config", help="YAML file of these options, such as a run's config.yaml")
+    p.add_argument(
+        "--data",
+        type=str,
+        metavar="DATA",
+        default="digits",
+        help="dataset, .npz or .safetensors file, or pkg.mod:function",
+    )
+    _add_guidance(p)
+    _add_settings(p)
+    add_part(p, "method", name, "method", skip={"shape"})
+    return p
+
+
+def _add_guidance(p: ArgumentParser) -> None:
+    p.add_argument(
+        "--predictor",
+        type=str | None,
+        metavar="MODEL",
+        help="the frozen predictor: pkg.mod:function that makes the model",
+    )
+    p.add_argument("--predictor-weights", type=str | None, metavar="FILE", help="its weights: .safetensors, .pt")
+    p.add_argument(
+        "--prediction",
+        choices=["kl", "mse", "label"],
+        default="kl",
+        help="what the prediction loss compares: logits (kl), outputs (mse) or the output with the label",
+    )
+    p.add_argument(
+        "--prediction-weight", type=float | str | None, metavar="W", help="a number or schedule; 1 with a predictor"
+    )
+    p.add_argument(
+        "--reconstruction-weight",
+        type=float | str | None,
+        metavar="W",
+        help="a number or schedule; the method's own, 1",
+    )
+    p.add_argument(
+        "--trim",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="TERM",
+        help="penalties on the predictor's attributions: PENALTY[@SPACE][:WEIGHT], such as l1@z:0.1",
+    )
+    p.add_argument(
+        "--trim-target",
+        type=str,
+        metavar="WHICH",
+        default="pred",
+        help="output that they explain: pred, label or a class number",
+    )
+
+
+def _add_settings(p: ArgumentParser) -> None:
+    p.add_argument("--steps", type=int | None, metavar="N", help="steps in total; 3000 without --epochs")
+    p.add_argument("--epochs", type=int | None, metavar="N", help="passes over the data, instead of steps")
+    p.add_argument("--batch-size", type=int, metavar="N", default=64, help="samples a step")
+    p.add_argument("--seed", type=int, metavar="N", default=0, help="of weights, order and noise")
+    p.add_argument("--clip", type=float | None, metavar="NORM", help="largest norm of a phase's gradient")
+    p.add_argument("--checkpoint-every", type=int, metavar="N", default=500, help="steps between checkpoints")
+    p.add_argument("--log-every", type=int, metavar="N", default=50, help="steps between lines of metrics.jsonl")
+    p.add_argument("--device", type=str, metavar="NAME", default="auto", help="auto, cpu, cuda, cuda:1, mps")
+    p.add_argument("--out", type=str | None, metavar="FOLDER", help="of the run; runs/METHOD-DATA by default")
+    p.add_argument("--resume", action="store_true", help="go on from the run's newest checkpoint")
+
+
+def _train(name: str, of: ArgumentParser, config: Any, command: str) -> Run:
+    from trimkit.data import load
+    from trimkit.training import train
+
+    data = load(config.data, "train")
+    return train(
+        _make_method(name, of, config, data),
+        data,
+        test=_held_out(config.data, data),
+        predictor=_predictor(config),
+        prediction=config.prediction,
+        trim=config.trim,
+        target=_target(config.trim_target),
+        weights=_weights(config),
+        folder=_folder(name, of, config, data, command),
+        resume=config.resume,
+        progress=True,
+        **{key: config[key] for key in _SETTINGS},
+    )
+
+
+_SETTINGS = ("steps", "epochs", "batch_size", "seed", "clip", "checkpoint_every", "log_every", "device")
+
+
+@contextmanager
+def _initial_weights(config: Any) -> Iterator[None]:
+    """Let modules be made with weights that depend on the seed alone."""
+    import torch
+
+    from trimkit.training.randomness import derived_seed
+
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(derived_seed(config.seed, "initial weights"))
+        yield
+
+
+def _make_method(name: str, of: ArgumentParser, config: Any, data: Dataset) -> Method:
+    with _initial_weights(config):
+        return make_part(of, config, "method", name, "method", shape=data.shape)
+
+
+def _held_out(spec: str, data: Dataset) -> Dataset | None:
+    """The data's test split, where it has one of its own."""
+    from trimkit.data import load
+
+    try:
+        test = load(spec, "test")
+    except DataError:
+        return None
+    return None if test.sha256 == data.sha256 else test
+
+
+def _predictor(config: Any) -> Any:
+    if config.predictor is None:
+        if config.predictor_weights is not None:
+            raise OptionError("--predictor-weights needs --predictor, the function that makes the model")
+        return None
+    from trimkit.intake import load_model
+
+    with _initial_weights(config):
+        return load_model(config.predictor, config.predictor_weights)
+
+
+def _target(text: str) -> Any:
+    if text in ("pred", "label"):
+        return text
+    if text.isdecimal():
+        return int(text)
+    raise OptionError(f"--trim-target: expected pred, label or the number of a class, got {text!r}")
+
+
+def _weights(config: Any) -> dict[str, Any]:
+    given = {"prediction": config.prediction_weight, "recon": config.reconstruction_weight}
+    return {name: weight for name, weight in given.items() if weight is not None}
+
+
+def _folder(name: str, of: ArgumentParser, config: Any, data: Dataset, command: str) -> RunFolder:
+    import yaml
+
+    from trimkit.training import RunFolder
+
+    usual = Path("runs") / re.sub(r"[^\w.-]+", "-", f"{name}-{data.name}")
+    recorded = {key: value for key, value in yaml.safe_load(of.dump(config)).items() if key not in ("resume", "output")}
+    return RunFolder(config.out or usual, command, recorded)
+
+
+def _report(run: Run) -> None:
+    """A table of what was reached, and the folder as the last line."""
+    parts = [part for part in ("train", "test") if part in run.results]
+    columns = [_flat(run.results[part]) for part in parts]
+    rows = [(name, *(f"{column[name]:.4g}" for column in columns)) for name in columns[0]]
+    write_table(("", *parts), rows)
+    sys.stdout.write(f"{run.folder}\n")
+
+
+def _flat(numbers: Mapping[str, Any]) -> dict[str, float]:
+    """The scalars, those of nested mappings among them."""
+    found: dict[str, float] = {}
+    for name, value in numbers.items():
+        if isinstance(value, Mapping):
+            found |= {f"{name} {inner}": number for inner, number in _flat(value).items()}
+        elif isinstance(value, int | float):
+            found[name] = value
+    return found

@@ -1,0 +1,212 @@
+"""What a generative method is: data ⇄ named latent spaces, trained by phases or in closed form.
+
+A plugin's method looks like this; `trimkit.train` trains it, and every TRIM penalty, prediction loss and audit works in
+its latent spaces because each of them is a transform (`Method.as_transform`):
+
+    class PCA(Method):
+        def __init__(self, shape: tuple[int, ...], components: int = 8) -> None:
+            super().__init__(shape)
+            self.components = components  # every argument is kept under its own name
+            self.register_buffer("basis", torch.zeros(components, math.prod(shape)))
+
+        def latent_spaces(self) -> Sequence[LatentSpace]:
+            return [LatentSpace("z", (self.components,))]
+
+        def encode(self, x, aux=None, space=None) -> Posterior:
+            return Delta(x.flatten(1) @ self.basis.T)
+
+        def decode(self, z, space=None) -> Tensor:
+            return (z @ self.basis).unflatten(1, self.shape)
+
+        def fit(self, x, aux=None) -> None:
+            self.basis.copy_(torch.linalg.svd(x.flatten(1), full_matrices=False).Vh[: self.components])
+"""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from trimkit.errors import DataError, OptionError, ShapeError, TrainingError, UnknownNameError, nearest
+from trimkit.groups import Groups
+from trimkit.methods.phases import Phase
+from trimkit.methods.posteriors import Posterior
+
+if TYPE_CHECKING:
+    from trimkit.methods.latent import LatentTransform
+
+
+@dataclass(frozen=True)
+class LatentSpace:
+    """A named space of codes, and what a method can do with it.
+
+    Attributes:
+        name: "z", "w", "w+", "components", …
+        shape: of one sample's code, such as (10,) or (14, 512).
+        layout: named groups of the code's entries (layers, scales); None for one group an index of the first axis.
+        can_encode: `Method.encode` gives codes of this space.
+        can_decode: `Method.decode` takes codes of this space.
+        exact_inverse: decode(encode(x).mean) = x up to rounding.
+        stochastic: the posterior has a spread.
+        needs_aux: encoding needs auxiliary variables.
+        reason: why something above is impossible, for the message of a refusal.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    layout: Groups | None = None
+    can_encode: bool = True
+    can_decode: bool = True
+    exact_inverse: bool = False
+    stochastic: bool = False
+    needs_aux: bool = False
+    reason: str = ""
+
+    @property
+    def groups(self) -> Groups:
+        """The layout, or one group for each index of the code's first axis: ``z0``, ``z1``, …"""
+        if self.layout is not None:
+            return self.layout
+        units = torch.arange(self.shape[0])
+        labels = units.view(-1, *[1] * (len(self.shape) - 1)).expand(self.shape)
+        return Groups(tuple(f"{self.name}{i}" for i in range(self.shape[0])), labels, f"unit of {self.name}")
+
+
+class Method(nn.Module, ABC):
+    """A generative method: a transform that is learned.
+
+    A subclass writes `latent_spaces`, `encode`, `decode`, and how it is trained: `phases`, or `fit` in closed form.
+    Its constructor takes ``shape``, which ``trimkit train`` fills in from the data, and keeps every argument in an
+    attribute of the same name (see `options`); everything that changes in training is a parameter or a saved buffer.
+
+    Args:
+        shape: of one sample of data: (C, H, W), (C, L) or (F,).
+
+    Attributes:
+        shape: as given.
+    """
+
+    def __init__(self, shape: Sequence[int]) -> None:
+        super().__init__()
+        self.shape = tuple(int(n) for n in shape)
+        if not self.shape or min(self.shape) < 1:
+            raise ShapeError(
+                f"{type(self).__name__}: expected the shape of one sample, such as (1, 16, 16), got {shape}"
+            )
+
+    @abstractmethod
+    def latent_spaces(self) -> Sequence[LatentSpace]:
+        """The method's spaces, the usual one first."""
+
+    def encode(self, x: Tensor, aux: Tensor | None = None, space: str | None = None) -> Posterior:
+        """q(z|x).
+
+        Args:
+            x: (N, *shape) data.
+            aux: (N, ...) auxiliary variables, where the space needs them.
+            space: of the codes; None for the first.
+        Returns:
+            Posterior over (N, *space.shape).
+        """
+        raise TrainingError(f"{type(self).__name__} has no encoder")
+
+    def decode(self, z: Tensor, space: str | None = None) -> Tensor:
+        """The data that codes stand for.
+
+        Args:
+            z: (N, *space.shape) codes.
+            space: of the codes; None for the first.
+        Returns:
+            (N, *shape) in data units: the mean of p(x|z), not its logits.
+        """
+        raise TrainingError(f"{type(self).__name__} has no decoder")
+
+    def sample(self, n: int, generator: torch.Generator | None = None, aux: Tensor | None = None) -> Tensor:
+        """New data.
+
+        Args:
+            n: how many.
+            generator: source of randomness.
+            aux: (n, ...) auxiliary variables, where the method needs them.
+        Returns:
+            (n, *shape) in data units.
+        """
+        raise TrainingError(f"{type(self).__name__} has no prior to sample from")
+
+    def phases(self) -> Sequence[Phase]:
+        """How it is trained, in the order in which phases take their turns; empty for closed-form methods."""
+        return ()
+
+    def fit(self, x: Tensor, aux: Tensor | None = None) -> None:
+        """Train in closed form, on all data at once.
+
+        Args:
+            x: (N, *shape).
+            aux: (N, ...) auxiliary variables, where the method needs them.
+        """
+        raise TrainingError(f"{type(self).__name__} has no closed form: train it with trimkit.train(method, data)")
+
+    def check(self, x: Tensor) -> None:
+        """Refuse data that the method cannot model; override to add conditions such as a range.
+
+        Args:
+            x: (N, ...) all training data.
+        Raises:
+            ShapeError: not (N, *shape), or not floating.
+            DataError: empty, or NaN or infinity among the values.
+        """
+        if not x.is_floating_point() or tuple(x.shape[1:]) != self.shape:
+            raise ShapeError(
+                f"{type(self).__name__} was made for floating data of shape {self.shape} a sample, got {x.dtype} "
+                f"{tuple(x.shape[1:])}; make it anew with shape={tuple(x.shape[1:])}"
+            )
+        if not len(x):
+            raise DataError("expected at least one sample, got empty data")
+        if not bool(torch.isfinite(x).all()):
+            raise DataError("expected finite data, got NaN or infinity; clean the data before training")
+
+    def space(self, name: str | None = None) -> LatentSpace:
+        """A latent space by name; the first for None.
+
+        Raises:
+            UnknownNameError: the method has no such space.
+        """
+        spaces = {space.name: space for space in self.latent_spaces()}
+        if name is None:
+            return next(iter(spaces.values()))
+        if name not in spaces:
+            raise UnknownNameError(f"{type(self).__name__} has no latent space {name!r}. {nearest(name, spaces)}")
+        return spaces[name]
+
+    def as_transform(self, space: str | None = None) -> LatentTransform:
+        """The latent space as a transform: forward = encode(x).mean, inverse = decode, groups = the units.
+
+        It shares this method's weights, so a penalty on it trains them.
+
+        Args:
+            space: name; the first for None.
+        Raises:
+            TransformError: the space cannot be encoded to, cannot be decoded, or needs auxiliary variables.
+        """
+        from trimkit.methods.latent import LatentTransform
+
+        return LatentTransform(self, self.space(space))
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The constructor's arguments, read from the attributes of the same names, as scikit-learn does.
+
+        Raises:
+            OptionError: an argument that was not kept.
+        """
+        names = [name for name in inspect.signature(type(self)).parameters if name not in ("args", "kwargs")]
+        lost = [name for name in names if not hasattr(self, name)]
+        if lost:
+            raise OptionError(f"{type(self).__name__} must keep its argument {lost[0]!r} as self.{lost[0]}")
+        return {name: getattr(self, name) for name in names}

@@ -1,0 +1,89 @@
+"""A trained method on disk: what it is in method.json, its weights in model.safetensors. Neither can run code."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save
+
+from trimkit.errors import ModelError
+from trimkit.methods.base import Method
+from trimkit.methods.latent import LatentTransform
+from trimkit.registry import create, default
+
+RECORD, WEIGHTS = "method.json", "model.safetensors"
+
+
+def record(method: Method) -> dict[str, Any]:
+    """What a method is, as plain values: the name it is registered under (None where it is not), class, options."""
+    kind = f"{type(method).__module__}:{type(method).__qualname__}"
+    names = [part.name for part in default().parts("methods") if part.spec.target == kind]
+    return {"method": names[0] if names else None, "class": kind, "options": plain(method.options)}
+
+
+def weights(method: Method) -> bytes:
+    """Parameters and saved buffers as safetensors; tensors that share memory are written once a name."""
+    state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in method.state_dict().items()}
+    return save(state, {"format": "pt"})
+
+
+def load_method(folder: str | Path) -> Method:
+    """The trained method of a run.
+
+    Args:
+        folder: of a complete run, as ``trimkit train`` and `trimkit.train` write it.
+    Returns:
+        The method, in eval mode. It is made by its registered name, so its plugin must be installed; nothing that the
+        folder names is imported.
+    Raises:
+        ModelError: no complete run, a method without a registered name, or weights that do not fit.
+        UnknownNameError: its plugin is not installed.
+    """
+    folder = Path(folder)
+    try:
+        found = json.loads((folder / RECORD).read_text("utf-8"))
+        state = load_file(folder / WEIGHTS)
+    except Exception as error:
+        raise ModelError(f"{folder} is not the folder of a complete run: {' '.join(str(error).split())}") from error
+    if found["method"] is None:
+        raise ModelError(
+            f"the method of {folder}, {found['class']}, has no registered name: make it yourself and load {WEIGHTS} "
+            "with safetensors.torch.load_file"
+        )
+    method: Method = create("method", found["method"], **found["options"])
+    try:
+        method.load_state_dict(state)
+    except RuntimeError as error:
+        raise ModelError(f"{folder / WEIGHTS} does not fit the method: {' '.join(str(error).split())}") from error
+    return method.eval()
+
+
+def latent(run: str, space: str | None = None) -> LatentTransform:
+    """The latent space of a trained run as a transform.
+
+    Args:
+        run: folder of the run.
+        space: name of the space; the method's first by default.
+    Raises:
+        ModelError: see `load_method`.
+        TransformError: a space that cannot be encoded to or decoded.
+    """
+    return load_method(run).as_transform(space)
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON and YAML can hold it: what is no number, text, list or mapping becomes text."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(child) for key, child in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(child) for child in value]
+    return value if value is None or isinstance(value, bool | int | float | str) else _described(value)
+
+
+def _described(value: Any) -> str:
+    """What a function or object is called; never its address, which differs in every process."""
+    name = getattr(value, "__qualname__", type(value).__qualname__)
+    return f"{getattr(value, '__module__', type(value).__module__)}:{name}"

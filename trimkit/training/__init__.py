@@ -1,0 +1,8 @@
+"""Training of generative methods: the phase loop, checkpoints, run folders."""
+
+from trimkit.training.guidance import TrimTerm
+from trimkit.training.run import Run, train
+from trimkit.training.run_folder import RunFolder
+from trimkit.training.settings import Settings
+
+__all__ = ["Run", "RunFolder", "Settings", "TrimTerm", "train"]

@@ -1,0 +1,120 @@
+"""What a trained method achieves on data: its terms, its active latents, and what the frozen predictor makes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trimkit.data import Dataset
+from trimkit.methods import Batch, Method
+from trimkit.predictor import FrozenPredictor
+from trimkit.training.engine import Engine
+from trimkit.training.loop import PhaseRunner, Position, in_eval_mode, make_batch
+
+MOST = 4096
+"""Samples that an evaluation looks at."""
+
+ACTIVE = 0.1
+"""KL in nats from which a latent counts as used."""
+
+
+def batches(data: Dataset, engine: Engine, size: int) -> Iterator[Batch]:
+    """The first samples in their order, on the device."""
+    for index in torch.arange(min(len(data), MOST)).split(size):
+        yield make_batch(data, index, engine)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Numbers of a method on data.
+
+    Attributes:
+        method: trained.
+        engine: where it runs.
+        batch_size: of the evaluation.
+        runner: of the phase that trains the decoder, or None.
+        predictor: the frozen f, or None.
+    """
+
+    method: Method
+    engine: Engine
+    batch_size: int
+    runner: PhaseRunner | None = None
+    predictor: FrozenPredictor | None = None
+
+    def numbers(self, data: Dataset) -> dict[str, Any]:
+        """Samples seen, `terms` and `readings` where they exist, and the error of reconstructions."""
+        found: dict[str, Any] = {"samples": min(len(data), MOST)}
+        with in_eval_mode(self.method), self.engine.global_randomness("evaluation"):
+            if self.runner is not None:
+                found |= self.terms(data, self.runner)
+            if self.can_reconstruct:
+                found["squared_error"] = self.squared_error(data)
+                found |= {} if self.predictor is None else {"predictor": self.readings(data, self.predictor)}
+        return found
+
+    @property
+    def can_reconstruct(self) -> bool:
+        """True where the first latent space can be encoded to and decoded from data alone."""
+        space = self.method.space()
+        return space.can_encode and space.can_decode and not space.needs_aux
+
+    @torch.no_grad()
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """decode(encode(x).mean): (N, *shape) → (N, *shape)."""
+        return self.method.decode(self.method.encode(x).mean)
+
+    def terms(self, data: Dataset, runner: PhaseRunner) -> dict[str, Any]:
+        """Means of a phase's terms and diagnostics.
+
+        Returns:
+            Name → mean, or a list for diagnostics with several entries; "active_latents" where the KL of each is known.
+        """
+        sums: dict[str, Tensor] = {}
+        for number, batch in enumerate(batches(data, self.engine, self.batch_size)):
+            result = runner.terms(batch, self.engine, Position(0, -1, number))
+            found = {**{name: term.mean for name, term in result.terms.items()}, **result.diagnostics}
+            for name, value in found.items():
+                sums[name] = sums.get(name, 0) + len(batch) * value.detach().double().cpu()
+        means: dict[str, Any] = {name: (value / min(len(data), MOST)).tolist() for name, value in sums.items()}
+        if "kl_per_dimension" in means:
+            means["active_latents"] = sum(kl > ACTIVE for kl in means["kl_per_dimension"])
+        return means
+
+    def squared_error(self, data: Dataset) -> float:
+        """Mean squared error a value of reconstructions at the posterior mean."""
+        errors = [
+            (self.reconstruct(batch.x) - batch.x).square().flatten(1).mean(1)
+            for batch in batches(data, self.engine, self.batch_size)
+        ]
+        return float(torch.cat(errors).double().mean())
+
+    @torch.no_grad()
+    def readings(self, data: Dataset, predictor: FrozenPredictor) -> dict[str, float]:
+        """What the predictor makes of reconstructions at the posterior mean, without residual.
+
+        Returns:
+            For at least two logits: "agreement" (same class as for the original) and, with labels, "accuracy_originals"
+            and "accuracy_reconstructions", each in [0, 1]. Otherwise "squared_error" between the outputs.
+        """
+        pairs = [
+            (predictor(batch.x), predictor(self.reconstruct(batch.x)))
+            for batch in batches(data, self.engine, self.batch_size)
+        ]
+        original, rebuilt = (torch.cat(outputs).cpu() for outputs in zip(*pairs, strict=True))
+        if original.ndim != 2 or original.shape[1] < 2:
+            return {"squared_error": float((original - rebuilt).square().mean())}
+        found = {"agreement": _share(original.argmax(1) == rebuilt.argmax(1))}
+        if data.y is not None:
+            y = data.y[: len(original)]
+            found["accuracy_originals"] = _share(original.argmax(1) == y)
+            found["accuracy_reconstructions"] = _share(rebuilt.argmax(1) == y)
+        return found
+
+
+def _share(hits: Tensor) -> float:
+    return float(hits.double().mean())

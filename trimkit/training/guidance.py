@@ -1,0 +1,255 @@
+"""What a frozen predictor asks of a method in training: reconstructions it reads alike, latents it reads simply."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from trimkit.attributions.base import Attribution
+from trimkit.errors import DataError, ModelError, OptionError, TrimkitWarning, nearest
+from trimkit.methods import RECONSTRUCTION, Batch, Method, Phase, Schedule, Term, Weight, as_schedule
+from trimkit.penalties.base import Penalty
+from trimkit.predictor import FrozenPredictor, Match, PredictionLoss
+from trimkit.trim import Choice, TrimPenalty
+
+TrimTarget: TypeAlias = Literal["pred", "label"] | int
+"""Which output a TRIM term explains: the predicted class, the label, or one class for all."""
+
+PREDICTION = "prediction"
+"""The name of the prediction loss among the terms."""
+
+
+@dataclass(frozen=True)
+class TrimTerm:
+    """A penalty on a predictor's attributions in a latent space.
+
+    Attributes:
+        penalty: name, (name, options) or a function of scores → (N,).
+        space: of the method; None for its first.
+        weight: a schedule, or text as on the command line.
+        attribution: name, (name, options) or object; must be differentiable.
+        target: see `TrimTarget`.
+    """
+
+    penalty: Choice | Penalty
+    space: str | None = None
+    weight: Weight = 1.0
+    attribution: Choice | Attribution = "input_x_gradient"
+    target: TrimTarget = "pred"
+
+    @classmethod
+    def parse(cls, text: str, target: TrimTarget = "pred") -> TrimTerm:
+        """A term as typed: ``PENALTY[@SPACE][:WEIGHT]``, such as ``l1@z:0.1`` or ``hoyer@z:linear(0, 1, 500)``.
+
+        Raises:
+            OptionError: something is missing, or the weight is none.
+        """
+        head, at, tail = text.partition("@")
+        front, colon, weight = (tail if at else head).partition(":")
+        penalty, space = (head, front) if at else (front, None)
+        if not penalty or (at and not space) or (colon and not weight):
+            raise OptionError(f"expected PENALTY[@SPACE][:WEIGHT], such as l1@z:0.1, got {text!r}")
+        as_schedule(weight or 1.0)  # refuses what is no weight; the text is kept, since run folders record it
+        return cls(penalty, space, weight or 1.0, target=target)
+
+    @property
+    def name(self) -> str:
+        """``penalty@space``, by which its value is logged and its weight can be set."""
+        chosen = self.penalty[0] if isinstance(self.penalty, tuple) else self.penalty
+        if not isinstance(chosen, str):
+            function = chosen.func if isinstance(chosen, partial) else chosen
+            chosen = getattr(function, "__name__", type(function).__name__)
+        return f"{chosen}@{self.space}" if self.space else chosen
+
+
+class Guidance:
+    """The prediction loss and the TRIM terms that join the phase that trains a method's decoder.
+
+    Args:
+        predictor: f, any module; a frozen copy is used.
+        prediction: "kl", "mse", "label", "features", or a `PredictionLoss` of the same predictor.
+        trims: terms; strings are parsed.
+        method: whose latent spaces the terms are in.
+        phase: the one they join.
+    Raises:
+        OptionError: a term given twice, or a malformed one.
+        UnknownNameError, TransformError, AttributionError: a term that cannot be built.
+
+    Attributes:
+        predictor: the frozen f.
+        weights: name of each term → its weight or schedule.
+    """
+
+    def __init__(
+        self,
+        predictor: nn.Module,
+        prediction: Match | PredictionLoss,
+        trims: Sequence[TrimTerm],
+        method: Method,
+        phase: Phase,
+    ) -> None:
+        self.predictor = FrozenPredictor(predictor)
+        self.prediction = _own_loss(self.predictor, prediction)
+        self.trims = {trim.name: trim for trim in trims}
+        if len(self.trims) < len(trims):
+            raise OptionError(f"a TRIM term is given twice among {[trim.name for trim in trims]}; give one weight each")
+        self.penalties = {
+            name: TrimPenalty(
+                trim.penalty,
+                transform=method.as_transform(trim.space),
+                attribution=trim.attribution,
+                parameters=phase.parameters,
+            )
+            for name, trim in self.trims.items()
+        }
+        self.weights: dict[str, Schedule] = {
+            PREDICTION: 1.0,
+            **{name: as_schedule(trim.weight) for name, trim in self.trims.items()},
+        }
+
+    def describe(self) -> dict[str, Any]:
+        """What is joined to the loss, for run folders and checkpoints."""
+        trims = {
+            name: {
+                "penalty": trim.penalty,
+                "weight": trim.weight,
+                "attribution": trim.attribution,
+                "target": trim.target,
+            }
+            for name, trim in self.trims.items()
+        }
+        return {"predictor": self.predictor.sha256, "prediction": self.prediction.match, "trim": trims}
+
+    def terms(self, batch: Batch, reconstruction: Tensor, generator: torch.Generator) -> dict[str, Term]:
+        """The prediction loss on x̂ without residual, and each penalty on the scores of f ∘ decode with it.
+
+        Args:
+            batch: of N samples.
+            reconstruction: x̂ in data units, with its graph.
+            generator: for stochastic attributions.
+        Returns:
+            Terms of (N,) values.
+        """
+        reference = self._labels(batch) if self.prediction.match == "label" else batch.x
+        terms = {PREDICTION: Term(self.prediction.per_sample(reconstruction, reference))}
+        for name, penalty in self.penalties.items():
+            target = self._target(batch, self.trims[name].target)
+            terms[name] = Term(penalty.per_sample(self.predictor, batch.x, target, generator=generator))
+        return terms
+
+    def check(self, batch: Batch, classes: int) -> None:
+        """Refuse data that the predictor does not take, before any work.
+
+        Args:
+            batch: a few samples.
+            classes: number of classes among all labels.
+        Raises:
+            ModelError: the predictor fails on the batch, gives no output a sample, or has too few classes.
+            DataError: labels are needed and absent.
+        """
+        output = _output(self.predictor, batch)
+        if self.prediction.match == "label" or any(trim.target == "label" for trim in self.trims.values()):
+            self._labels(batch)
+            if output.ndim == 2 and 1 < output.shape[1] < classes:
+                raise ModelError(f"the predictor has {output.shape[1]} classes, and the data {classes}")
+
+    def _labels(self, batch: Batch) -> Tensor:
+        if batch.y is None:
+            raise DataError("prediction or TRIM by 'label' needs labelled data; use prediction kl and target pred")
+        return batch.y
+
+    def _target(self, batch: Batch, target: TrimTarget) -> Tensor | int | None:
+        if target == "label":
+            return self._labels(batch)
+        if isinstance(target, int):
+            return target
+        with torch.no_grad():
+            output = self.predictor(batch.x)
+        return None if output.ndim == 1 or output.shape[1] == 1 else output.argmax(1)
+
+
+@torch.no_grad()
+def _output(predictor: FrozenPredictor, batch: Batch) -> Tensor:
+    """The predictor's output for a batch, or what it does not take."""
+    try:
+        output = predictor(batch.x)
+    except Exception as error:
+        raise ModelError(
+            f"the predictor does not take data of shape {tuple(batch.x.shape[1:])} a sample: "
+            f"{' '.join(str(error).split())}"
+        ) from error
+    if not isinstance(output, Tensor) or output.ndim < 1 or len(output) != len(batch):
+        got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        raise ModelError(f"expected one output a sample, ({len(batch)}, ...), from the predictor, got {got}")
+    return output
+
+
+def _own_loss(predictor: FrozenPredictor, prediction: Match | PredictionLoss) -> PredictionLoss:
+    if isinstance(prediction, PredictionLoss):
+        return PredictionLoss(predictor, prediction.match, prediction.layers)
+    return PredictionLoss(predictor, prediction)
+
+
+def make_guidance(
+    method: Method,
+    phases: Sequence[Phase],
+    predictor: nn.Module | None,
+    prediction: Match | PredictionLoss,
+    trims: Sequence[TrimTerm],
+) -> Guidance | None:
+    """What joins a method's phases; None without a predictor.
+
+    Args:
+        method: whose latent spaces the terms are in.
+        phases: of the method.
+        predictor: f; that of ``prediction`` where it is a `PredictionLoss`.
+        prediction: how f's outputs are compared.
+        trims: TRIM terms.
+    Raises:
+        OptionError: TRIM terms without predictor, or no single phase that trains the decoder.
+    """
+    if predictor is None and isinstance(prediction, PredictionLoss):
+        predictor = prediction.predictor
+    if predictor is None:
+        if trims:
+            raise OptionError(
+                f"the TRIM term {trims[0].name!r} explains a predictor; give one (--predictor pkg.mod:fn)"
+            )
+        return None
+    decoding = [phase for phase in phases if phase.trains_decoder]
+    if len(decoding) != 1:
+        raise OptionError(
+            f"{type(method).__name__} has {len(decoding)} phases that train its decoder, so a predictor cannot join; "
+            "exactly one must say trains_decoder=True"
+        )
+    return Guidance(predictor, prediction, trims, method, decoding[0])
+
+
+def check_weights(phases: Sequence[Phase], guidance: Guidance | None, given: Mapping[str, Weight]) -> None:
+    """Refuse weights of terms that do not exist, and a reconstruction weight of 0 that leaves the decoder untrained.
+
+    Raises:
+        OptionError: the name, and those that are known; or what is missing.
+    """
+    known = {name for phase in phases for name in phase.weights} | set(guidance.weights if guidance else ())
+    for name in given:
+        if name not in known:
+            lack = "There is no predictor. " if guidance is None and name == PREDICTION else ""
+            raise OptionError(f"no term is named {name!r}. {lack}{nearest(name, known)}")
+    if as_schedule(given.get(RECONSTRUCTION, 1.0)) != 0:
+        return
+    if guidance is None or as_schedule(given.get(PREDICTION, 1.0)) == 0:
+        raise OptionError(
+            "with a reconstruction weight of 0, only a prediction loss trains the decoder: give a predictor"
+        )
+    warnings.warn(
+        "the reconstruction weighs 0: the decoder learns what the predictor reads, not what the data look like",
+        TrimkitWarning,
+        stacklevel=5,
+    )

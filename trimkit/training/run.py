@@ -1,0 +1,96 @@
+"""`train`: from a method and data to a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from trimkit._calling import call
+from trimkit.data import Dataset, dataset_of, load
+from trimkit.errors import OptionError
+from trimkit.methods import Method, Weight
+from trimkit.predictor import Match, PredictionLoss
+from trimkit.training.guidance import TrimTarget, TrimTerm, make_guidance
+from trimkit.training.run_folder import RunFolder
+from trimkit.training.session import Plan, Run, Session, fit
+from trimkit.training.settings import Settings
+
+
+def train(
+    method: Method,
+    data: Dataset | Tensor | str,
+    *,
+    test: Dataset | None = None,
+    predictor: nn.Module | None = None,
+    prediction: Match | PredictionLoss = "kl",
+    trim: Sequence[str | TrimTerm] = (),
+    target: TrimTarget = "pred",
+    weights: Mapping[str, Weight] | None = None,
+    folder: str | Path | RunFolder | None = None,
+    resume: bool = False,
+    **settings: Any,
+) -> Run:
+    """Train a generative method, optionally around a frozen predictor f.
+
+    The phase that trains the decoder minimises
+
+        L = w_recon · recon + the method's other terms + w_prediction · D(f(x̂), f(x) or y) + Σ_k w_k · penalty_k(scores)
+
+    with x̂ without residual, and scores of f ∘ decode at the code of x with it.
+
+    Args:
+        method: trained in place.
+        data: a dataset, samples (N, *method.shape), or what `trimkit.data.load` takes.
+        test: held-out data for the results and pictures.
+        predictor: f; a frozen copy is used, and verified at the start, at every checkpoint and at the end.
+        prediction: how f's outputs are compared, see `trimkit.PredictionLoss`; "label" compares with y.
+        trim: terms such as ``"l1@z:0.1"`` (PENALTY[@SPACE][:WEIGHT]) or `TrimTerm`.
+        target: which output the terms given as text explain: "pred", "label" or the number of a class.
+        weights: replaces weights by the names of terms: "recon", "kl", "prediction", "l1@z", …; each a number, a
+            function of the step, or text such as "linear(0, 1, 500)". With "recon" at 0 the predictor alone says what
+            reconstructions must keep.
+        folder: where files go, see `RunFolder`; none are written without it.
+        resume: go on from the folder's newest checkpoint: bit for bit what an uninterrupted run gives.
+        **settings: fields of `Settings`: steps or epochs, batch_size, seed, …
+    Returns:
+        The run.
+    Raises:
+        OptionError, ShapeError, DataError, ModelError, UnknownNameError: something does not fit; nothing was done.
+        TrainingError: the folder exists already, or a gradient is not finite.
+        CheckpointError: nothing whole to resume, or it is of another run.
+        FrozenError: the predictor changed.
+    """
+    plan = Plan(
+        method=method,
+        data=as_dataset(data),
+        test=test,
+        settings=call("training", Settings, (), settings),
+        folder=RunFolder(folder) if isinstance(folder, str | Path) else folder,
+        resume=resume,
+        weights=weights or {},
+    )
+    plan.check()
+    trims = [TrimTerm.parse(term, target) if isinstance(term, str) else term for term in trim]
+    phases = list(method.phases())
+    if not phases:
+        if trims or weights or predictor is not None:
+            raise OptionError(
+                f"{type(method).__name__} is fitted in closed form: there is no loss that a predictor, TRIM terms or "
+                "weights could join; fit it alone and explain the predictor in its space afterwards"
+            )
+        return fit(plan)
+    return Session(plan, phases, make_guidance(method, phases, predictor, prediction, trims)).run()
+
+
+def as_dataset(data: Dataset | Tensor | str) -> Dataset:
+    """Training data from the forms in which users pass it.
+
+    Raises:
+        DataError: nothing of that name, or samples that cannot be used.
+    """
+    if isinstance(data, str):
+        return load(data)
+    return data if isinstance(data, Dataset) else dataset_of("samples", data)
