@@ -1,8 +1,8 @@
 """Training through integrated gradients: time and peak memory of one graph, two passes, and Captum.
 
 Ratios at m quadrature steps on the network of penalty_step.py. Peak memory is measured in a fresh process each, above
-the peak of a plain step; times are interleaved in one process. (Captum is given a gradient function that keeps the graph;
-its own option for bounded memory, internal_batch_size, gives wrong gradients when trained through.)
+the peak of a plain step; times are interleaved in one process. (Captum is given a gradient function that keeps the
+graph; its own option for bounded memory, internal_batch_size, gives wrong gradients when trained through.)
 """
 
 from __future__ import annotations

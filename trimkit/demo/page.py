@@ -100,9 +100,9 @@ def _accuracy(story: Story, model: str, test: str) -> str:
 def _maps(story: Story) -> list[Section]:
     before_after = {"plain": story.audits["fft"], "with TRIM": story.audits["fft-trim"]}
     samples = (
-        "The pixel maps of both models look like strokes and noise; little in them says that one is wrong. In frequency "
-        "space the plain model's planted bin stands out, with its conjugate on the other side of the centre; after "
-        "training with the penalty it is gone."
+        "The pixel maps of both models look like strokes and noise; little in them says that one is wrong. In "
+        "frequency space the plain model's planted bin stands out, with its conjugate on the other side of the centre; "
+        "after training with the penalty it is gone."
     )
     bands = (
         "Mean share of |score| by band of frequency, with 95 % intervals. The plain model leans on the band that holds "
