@@ -9,13 +9,42 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.autograd import gradcheck, gradgradcheck
 
-from trimkit.errors import PenaltyError, ShapeError, UnknownNameError
+from trimkit.errors import OptionError, PenaltyError, ShapeError, UnknownNameError
 from trimkit.groups import Groups
-from trimkit.penalties import dead_rows, hoyer, is_measure, l1, masked
+from trimkit.penalties import (
+    agreement,
+    contrast,
+    dead_rows,
+    entropy,
+    gini,
+    group_l1,
+    hoyer,
+    is_measure,
+    l0_gate,
+    l1,
+    masked,
+    needs_signs,
+    total_variation,
+)
 from trimkit.registry import available, create
 
 MASK = torch.tensor([1.0, 0.0, 0.0, 1.0])
-OPTIONS = {"masked": {"mask": MASK}}
+GROUPS = Groups(("a", "b", "c"), torch.tensor([0, 0, 1, 2]), "frequency")
+OPTIONS = {
+    "masked": {"mask": MASK},
+    "contrast": {"mask": MASK},
+    "agreement": {"reference": torch.tensor([1.0, 2.0, 0.0, -1.0], dtype=torch.float64)},
+    **{name: {"groups": GROUPS} for name in ("group_l1", "monotone_order", "isotonic")},
+}
+POWER = {
+    **dict.fromkeys(("l1", "group_l1", "total_variation", "monotone_gradient", "monotone_order"), 1),
+    **dict.fromkeys(("masked", "isotonic"), 2),
+    **dict.fromkeys(("hoyer", "gini", "entropy", "l0_gate", "agreement"), 0),
+}
+"""value(c · scores) = c^power · value(scores); "contrast" has none."""
+OF_THE_DEAD = {"entropy": 1.0, "l0_gate": 4.0, "agreement": 1.0, "contrast": 0.5}
+"""Values of rows of zeros where that is not 0: never what a penalty rewards."""
+WITH_SIGN = ("monotone_gradient", "agreement", "contrast")
 EVERY = sorted(available("penalties"))
 every = pytest.mark.parametrize("name", EVERY)
 
@@ -41,6 +70,60 @@ def test_hoyer_is_one_for_a_single_score_and_zero_for_equal_ones():
     scores = double([[0, 0, -5, 0], [1, -1, 1, 1], [3, 4, 0, 0], [0, 0, 0, 0]])
     expected = double([1, 0, (2 - 7 / 5) / (2 - 1), 0])
     assert torch.allclose(hoyer(scores), expected, atol=1e-12)
+
+
+def test_gini_is_the_mean_absolute_difference():
+    scores = torch.randn(5, 7, dtype=torch.float64)
+    a = scores.abs()
+    expected = (a[:, :, None] - a[:, None]).abs().sum((1, 2)) / (2 * 49 * a.mean(1))
+    assert torch.allclose(gini(scores), expected)
+    ends = gini(double([[0, 0, -5, 0], [1, -1, 1, 1], [0, 0, 0, 0]]))
+    assert torch.allclose(ends, double([0.75, 0, 0]), atol=1e-12)
+
+
+def test_entropy_is_that_of_the_shares():
+    scores = double([[0, 0, -5, 0], [1, -1, 1, 1], [2, -2, 0, 0]])
+    assert torch.allclose(entropy(scores, normalised=False), double([0, math.log(4), math.log(2)]))
+    assert torch.allclose(entropy(scores), double([0, 1, 0.5]))
+
+
+def test_group_l1_weighs_norms_by_the_groups_size():
+    scores = double([[3, -4, 2, 0], [0, 0, 0, -1]])
+    assert torch.allclose(group_l1(scores, groups=GROUPS), double([5 * math.sqrt(2) + 2, 1]))
+    half = Groups(("low", "high"), torch.tensor([0, 1]), "frequency", torch.tensor([1.0, 2.0]))
+    assert torch.allclose(group_l1(double([[3, 4]]), groups=half), double([3 + 4 * math.sqrt(2)]))
+
+
+def test_l0_counts_open_hard_concrete_gates():
+    scores = double([[3, -1, 0, 0], [1, 1, 1, 1]])
+    locations = (scores.abs() / (0.5 * scores.abs().mean(1, keepdim=True))).log()
+    expected = torch.sigmoid(locations - 2 / 3 * math.log(0.1 / 1.1)).sum(1)
+    assert torch.allclose(l0_gate(scores, threshold=0.5), expected)
+    assert torch.allclose(l0_gate(scores, threshold=1e-9), double([2, 4]))
+
+
+def test_total_variation_adds_steps_between_neighbours():
+    image = torch.zeros(1, 1, 3, 4, dtype=torch.float64)
+    image[0, 0, 1, 1] = 2.0
+    assert total_variation(image).tolist() == [8.0]
+    assert total_variation(image, dims=1).tolist() == [4.0]
+    assert total_variation({"a": double([[1, 3, 2]]), "b": image}).tolist() == [11.0]
+    assert total_variation(-image).tolist() == [8.0]
+
+
+def test_agreement_is_a_distance_to_a_map():
+    scores = double([[2, 4, 0, -2], [-1, -2, 0, 1], [2, -1, 3, 0]])
+    reference = OPTIONS["agreement"]["reference"]
+    assert torch.allclose(agreement(scores, reference=reference), double([0, 2, 1]), atol=1e-12)
+    assert torch.allclose(agreement(scores, reference=reference, distance="mse"), double([6 / 4, 24 / 4, 20 / 4]))
+    assert torch.allclose(agreement(scores, reference=scores), double([0, 0, 0]), atol=1e-12)
+
+
+def test_contrast_is_a_softmax_of_forbidden_and_other_contributions():
+    scores = double([[1, 2, 0, -3], [0, 5, 5, 0]])
+    expected = torch.softmax(double([[-2, 2], [0, 10]]), 1)[:, 0]
+    assert torch.allclose(contrast(scores, mask=MASK), expected)
+    assert torch.allclose(contrast(scores, mask=["b"], groups=GROUPS), torch.sigmoid(double([0, 0])))
 
 
 def test_masked_adds_squares_where_scores_are_forbidden():
@@ -76,35 +159,44 @@ def test_masks_broadcast_over_channels():
 @every
 @given(scores=rows_of_four)
 def test_signs_and_order_of_the_samples_do_not_matter(name, scores):
-    assert torch.allclose(penalty(name)(-scores), penalty(name)(scores))
+    assert name in WITH_SIGN or torch.allclose(penalty(name)(-scores), penalty(name)(scores))
     assert torch.allclose(penalty(name)(scores.flip(0)), penalty(name)(scores).flip(0))
 
 
-@every
+@pytest.mark.parametrize("name", sorted(set(EVERY) & set(POWER)))
 @given(scores=rows_of_four, scale=st.floats(1e-3, 1e3))
 def test_scaling_acts_as_documented(name, scores, scale):
-    power = {"l1": 1, "hoyer": 0, "masked": 2}[name]
-    assert available("penalties")[name].scale_invariant == (power == 0)
+    power = POWER[name]
     assert torch.allclose(penalty(name)(scale * scores), scale**power * penalty(name)(scores), rtol=1e-6, atol=1e-9)
 
 
-@given(rows_of_four)
-def test_hoyer_stays_in_its_range(scores):
-    values = hoyer(scores)
-    assert values.min() >= -1e-9
-    assert values.max() <= 1 + 1e-9
+def test_those_that_say_so_do_not_depend_on_scale():
+    for name, spec in available("penalties").items():
+        assert name not in OPTIONS or spec.scale_invariant == (POWER.get(name) == 0 and name != "agreement")
 
 
-@given(rows_of_four, st.permutations(range(4)))
-def test_sparsity_does_not_depend_on_the_order_of_coefficients(scores, order):
-    assert torch.allclose(hoyer(scores[:, order]), hoyer(scores))
-    assert torch.allclose(l1(scores[:, order]), l1(scores))
+@pytest.mark.parametrize(
+    ("penalty", "low", "high"), [(hoyer, 0, 1), (gini, 0, 0.75), (entropy, 0, 1), (l0_gate, 0, 4), (contrast, 0, 1)]
+)
+@given(scores=rows_of_four)
+def test_values_stay_in_their_range(penalty, low, high, scores):
+    values = penalty(scores, mask=MASK) if penalty is contrast else penalty(scores)
+    assert values.min() >= low - 1e-9
+    assert values.max() <= high + 1e-9
+
+
+@pytest.mark.parametrize("penalty", [hoyer, gini, entropy, l1, l0_gate])
+@given(scores=rows_of_four, order=st.permutations(range(4)))
+def test_sparsity_does_not_depend_on_the_order_of_coefficients(penalty, scores, order):
+    assert torch.allclose(penalty(scores[:, order]), penalty(scores))
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1e30])
-def test_hoyer_survives_the_ends_of_float32(scale):
+def test_squares_survive_the_ends_of_float32(scale):
     scores = torch.tensor([[3.0, 4.0, 0.0, 0.0]]) * scale
     assert torch.allclose(hoyer(scores), torch.tensor([0.6]))
+    assert torch.allclose(group_l1(scores, groups=GROUPS) / scale, torch.tensor([5.0 * math.sqrt(2)]))
+    assert torch.allclose(agreement(scores, reference=scores), torch.zeros(1), atol=1e-6)
 
 
 @every
@@ -118,7 +210,7 @@ def test_first_and_second_derivatives_are_right(name):
 def test_dead_rows_have_no_gradient_and_hurt_no_other_row(name):
     scores = double([[0, 0, 0, 0], [1, -2, 3, 0]]).requires_grad_()
     values = penalty(name)(scores)
-    assert values[0] == 0
+    assert values[0] == OF_THE_DEAD.get(name, 0.0)
     (first,) = torch.autograd.grad(values.sum(), scores, create_graph=True)
     assert torch.isfinite(first).all()
     assert first[0].abs().sum() == 0
@@ -152,6 +244,7 @@ def test_measures_are_marked_also_behind_partial():
     assert is_measure(hoyer)
     assert is_measure(partial(hoyer))
     assert not is_measure(l1)
+    assert {name for name in EVERY if needs_signs(penalty(name))} == {"monotone_gradient"}
     assert {n for n, s in available("penalties").items() if s.measure} == {n for n in EVERY if is_measure(penalty(n))}
 
 
@@ -161,6 +254,16 @@ def test_measures_are_marked_also_behind_partial():
         (lambda: hoyer(torch.ones(3, 1)), ShapeError, "at least two scores a sample, got 1"),
         (lambda: masked(torch.ones(2, 4), mask=torch.zeros(4)), PenaltyError, "forbids nothing"),
         (lambda: masked(torch.ones(2, 4), mask=torch.ones(3)), ShapeError, r"broadcasts to \(4,\)"),
+        (lambda: gini(torch.ones(3, 1)), ShapeError, "gini: expected at least two scores a sample, got 1"),
+        (lambda: group_l1(torch.ones(2, 4)), PenaltyError, "group_l1 needs groups"),
+        (lambda: l0_gate(torch.ones(2, 4), threshold=0), OptionError, "threshold > 0, got 0"),
+        (lambda: total_variation(torch.ones(2, 1)), ShapeError, "at least two neighbours"),
+        (lambda: total_variation(torch.ones(2, 4), dims=3), OptionError, "dims 1 or 2, got 3"),
+        (lambda: total_variation(torch.ones(2, 4), dims=2), ShapeError, r"scores with 2 axes a sample, got \(4,\)"),
+        (lambda: agreement(torch.ones(2, 4), reference=torch.zeros(4)), PenaltyError, "all zero"),
+        (lambda: agreement(torch.ones(2, 4), reference=torch.ones(3)), ShapeError, r"reference must be one that broad"),
+        (lambda: agreement(MASK[None], reference=MASK, distance="l2"), OptionError, "'cosine' or 'mse', got 'l2'"),
+        (lambda: contrast(torch.ones(2, 4), mask=torch.zeros(4)), PenaltyError, "contrast: the mask forbids nothing"),
         (lambda: masked([torch.ones(2, 4)] * 2, mask=[torch.ones(4)]), ShapeError, "one structure"),
         (lambda: l1(torch.ones(0, 4)), ShapeError, "empty batch"),
         (lambda: l1(torch.ones(2, 4, dtype=torch.complex64)), ShapeError, "real scores"),

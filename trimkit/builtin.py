@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from trimkit._captum import captum_attributions
 from trimkit.hooks import AttributionSpec, CheckSpec, DatasetSpec, PenaltySpec, TransformSpec, hookimpl
 
 TRIMKIT_API = 1
@@ -33,6 +34,80 @@ def trimkit_transforms() -> Iterator[TransformSpec]:
         "trimkit.transforms.bands:FrequencyBands",
         "One component in the data's own space for each frequency band; the components sum to the data.",
         "Singh et al. 2020, arXiv:2003.01926",
+    )
+    yield TransformSpec(
+        "wavelet",
+        "trimkit.transforms.wavelet:Wavelet",
+        "Wavelet coefficients of signals and images, as many as entries, grouped by scale and direction.",
+        "Mallat 1989, doi:10.1109/34.192463",
+    )
+    yield TransformSpec(
+        "adaptive_wavelet",
+        "trimkit.transforms.adaptive_wavelet:AdaptiveWavelet",
+        "A wavelet whose filter is learned, with the losses that keep it a wavelet.",
+        "Ha et al. 2021, arXiv:2107.09145",
+        exact=False,
+        learnable=True,
+    )
+    yield TransformSpec(
+        "laplacian_pyramid",
+        "trimkit.transforms.pyramid:LaplacianPyramid",
+        "A coarse version, and the detail that each doubling of resolution adds.",
+        "Burt, Adelson 1983, doi:10.1109/TCOM.1983.1095851",
+    )
+    yield TransformSpec(
+        "color",
+        "trimkit.transforms.color:Color",
+        "Brightness and colour of RGB pictures: YCbCr, Lab or HSV, grouped by channel.",
+        "ITU-T T.871; CIE 1976; Smith 1978, doi:10.1145/965139.807361",
+    )
+    yield TransformSpec(
+        "stft",
+        "trimkit.transforms.stft:STFT",
+        "Short-time Fourier coefficients of signals: frequency over time, complex.",
+        "Griffin, Lim 1984, doi:10.1109/TASSP.1984.1164317",
+        complex_coefficients=True,
+    )
+    yield TransformSpec(
+        "pca",
+        "trimkit.transforms.fitted:PCA",
+        "Principal components of data, in order of falling variance.",
+        "Pearson 1901, doi:10.1080/14786440109462720",
+        exact=False,
+        needs_fit=True,
+    )
+    yield TransformSpec(
+        "zca",
+        "trimkit.transforms.fitted:ZCA",
+        "Whitened data that stay as near to the original as whitening can.",
+        "Bell, Sejnowski 1997, doi:10.1016/S0042-6989(97)00121-1",
+        needs_fit=True,
+    )
+    yield TransformSpec(
+        "nmf",
+        "trimkit.transforms.fitted:NMF",
+        "Non-negative parts that add up to the data.",
+        "Lee, Seung 1999, doi:10.1038/44565",
+        exact=False,
+        needs_fit=True,
+    )
+    yield TransformSpec(
+        "dictionary",
+        "trimkit.transforms.linear:Dictionary",
+        "Given patterns whose weighted sum is the data, weights by least squares.",
+        exact=False,
+    )
+    yield TransformSpec(
+        "compose",
+        "trimkit.transforms.compose:Compose",
+        "Transforms one after the other, such as colour and then wavelets.",
+    )
+    yield TransformSpec(
+        "latent",
+        "trimkit.methods.stored:latent",
+        "The latent space of a method that `trimkit train` has trained: latent:run=FOLDER,space=z.",
+        exact=False,
+        learnable=True,
     )
 
 
@@ -99,6 +174,14 @@ def trimkit_attributions() -> Iterator[AttributionSpec]:
         tree_ok=False,
         order="perturbation",
     )
+    yield AttributionSpec(
+        "contextual_decomposition",
+        "trimkit.attributions.contextual:ContextualDecomposition",
+        "Part of the output due to a group of coefficients, with the rest of the input as its context.",
+        "Murdoch et al. 2018, arXiv:1801.05453; Singh et al. 2019, arXiv:1806.05337",
+        order="perturbation",
+    )
+    yield from captum_attributions()
 
 
 @hookimpl
@@ -124,6 +207,68 @@ def trimkit_penalties() -> Iterator[PenaltySpec]:
         "Squared scores in forbidden coefficients: right for the right reasons.",
         "Ross et al. 2017, arXiv:1703.03717, eq. 1",
     )
+    yield PenaltySpec(
+        "gini",
+        "trimkit.penalties.sparsity:gini",
+        "Gini coefficient, 0 for equal scores and near 1 for a single one, whatever their scale.",
+        "Erion et al. 2021, arXiv:1906.10670",
+        scale_invariant=True,
+        measure=True,
+    )
+    yield PenaltySpec(
+        "entropy",
+        "trimkit.penalties.sparsity:entropy",
+        "Entropy of the scores' shares: 0 where one coefficient has all of it.",
+        "Shannon 1948, doi:10.1002/j.1538-7305.1948.tb01338.x",
+        scale_invariant=True,
+    )
+    yield PenaltySpec(
+        "group_l1",
+        "trimkit.penalties.sparsity:group_l1",
+        "Sum of the groups' norms: few groups should matter.",
+        "Yuan, Lin 2006, doi:10.1111/j.1467-9868.2005.00532.x",
+    )
+    yield PenaltySpec(
+        "l0_gate",
+        "trimkit.penalties.gate:l0_gate",
+        "A smooth number of coefficients that matter: expected open hard-concrete gates.",
+        "Louizos et al. 2018, arXiv:1712.01312, eq. 12",
+        scale_invariant=True,
+    )
+    yield PenaltySpec(
+        "total_variation",
+        "trimkit.penalties.smoothness:total_variation",
+        "Differences of neighbouring scores: importance should vary smoothly.",
+        "Erion et al. 2021, arXiv:1906.10670",
+    )
+    yield PenaltySpec(
+        "monotone_gradient",
+        "trimkit.penalties.monotonicity:monotone_gradient",
+        "Hinge on signed gradients: the output should rise, or fall, with given coefficients.",
+        "Gupta et al. 2019, arXiv:1909.10662; Liu et al. 2020, arXiv:2011.10219",
+    )
+    yield PenaltySpec(
+        "monotone_order",
+        "trimkit.penalties.monotonicity:monotone_order",
+        "Hinge on neighbouring groups: importance should fall, or rise, along bands, scales or latents.",
+    )
+    yield PenaltySpec(
+        "isotonic",
+        "trimkit.penalties.monotonicity:isotonic",
+        "Squared distance of the groups' importance to the nearest monotone sequence.",
+        "Robertson, Wright, Dykstra 1988, Order Restricted Statistical Inference",
+    )
+    yield PenaltySpec(
+        "agreement",
+        "trimkit.penalties.agreement:agreement",
+        "Distance to a given map: 1 − cosine, or the mean square.",
+    )
+    yield PenaltySpec(
+        "contrast",
+        "trimkit.penalties.mask:contrast",
+        "Bounded share of forbidden contributions against the rest, as in CDEP.",
+        "Rieger et al. 2020, arXiv:1909.13584",
+    )
 
 
 @hookimpl
@@ -132,7 +277,7 @@ def trimkit_datasets() -> Iterator[DatasetSpec]:
     yield DatasetSpec(
         "digits",
         "trimkit.data.digits:digits",
-        "1797 real handwritten digits, 8 × 8 padded to 16 × 16.",
+        "1,797 real handwritten digits, 8 × 8 interpolated to 16 × 16.",
         "Alpaydin, Kaynak 1998, doi:10.24432/C50P49",
         shape=(1, 16, 16),
         classes=10,

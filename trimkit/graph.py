@@ -41,8 +41,8 @@ def missing_second_derivative(value: Tensor) -> str | None:
 def custom_functions(value: Tensor) -> list[str]:
     """Names of the custom autograd Functions in a graph, sorted; their second derivative can be silently wrong."""
     nodes = (node for node in graph_nodes(value) if isinstance(node, BackwardCFunction))
-    found = {type(node) for node in nodes if not type(node).__module__.startswith("trimkit.")}
-    return sorted(kind.__name__.removesuffix("Backward") for kind in found)
+    found = {type(node)._forward_cls for node in nodes}  # type: ignore[attr-defined]
+    return sorted(function.__name__ for function in found if not function.__module__.startswith("trimkit."))
 
 
 def graph_leaves(value: Tensor) -> Iterator[Tensor]:

@@ -74,12 +74,14 @@ def _per_sample(output: Tensor, target: Tensor, copies: int) -> Tensor:
         )
     if output.ndim != 2:
         raise ShapeError(f"a tensor target needs an output (N, K), got {tuple(output.shape)}; pass a callable")
-    classes = output.shape[1]
-    on_host = target.device.type == "cpu"  # elsewhere the check would wait for the device at every step
-    if on_host and bool(((target < 0) | (target >= classes)).any()):
-        raise ShapeError(f"expected targets in 0 … {classes - 1}, got {int(target.min())} … {int(target.max())}")
-    index = target.to(output.device, torch.long).repeat(copies)
-    return output.gather(1, index[:, None])[:, 0]
+    index = target.to(output.device, torch.long)[:, None]
+    try:
+        return output.gather(1, index if copies == 1 else index.repeat(copies, 1))[:, 0]
+    except RuntimeError as error:  # on the host, gather checks its index; a check of ours would be a second one
+        low, high, most = int(target.min()), int(target.max()), output.shape[1] - 1
+        if low >= 0 and high <= most:
+            raise
+        raise ShapeError(f"expected targets in 0 … {most}, got {low} … {high}") from error
 
 
 def _at(output: Tensor, index: tuple[int, ...]) -> Tensor:

@@ -7,9 +7,9 @@ predictor's output, f'(T(x)) = f(x) exactly, and any attribution of f' at s = T(
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+import weakref
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from inspect import signature
@@ -19,11 +19,21 @@ import torch
 from torch import Tensor, nn
 
 from trimkit import tree
-from trimkit.attributions.base import Attribution, Baseline, expand_baseline
-from trimkit.errors import DataError, ModelError, PenaltyError, ShapeError, TrimkitWarning
-from trimkit.graph import custom_functions, missing_second_derivative, require_reach
+from trimkit.attributions.base import Attribution, Baseline, Explanation, expand_baseline
+from trimkit.errors import DataError, ModelError, PenaltyError
+from trimkit.graph import missing_second_derivative, require_reach
 from trimkit.groups import Groups
+from trimkit.guards import (
+    check_input,
+    is_compiled,
+    refuse_wrappers,
+    unchanged,
+    warn_of_batch_norm,
+    warn_of_custom_functions,
+)
 from trimkit.penalties.base import Penalty, dead_rows, is_measure
+from trimkit.penalties.sampling import Points
+from trimkit.refusals import refuse_magnitudes, refuse_scale_degeneracy
 from trimkit.registry import resolve
 from trimkit.targets import Target, select
 from trimkit.transforms.base import Transform
@@ -147,7 +157,7 @@ class Composed:
         self.model = model
         self.transform = transform
         self.size = x.shape[1:]
-        self._compiled = isinstance(model, nn.Module) and any(map(_is_compiled, model.modules()))
+        self._compiled = is_compiled(model)
         with torch.set_grad_enabled(keep_graph):
             self.s: Tree = transform(x)
         self.residual = transform.residual(x, tree.map_leaves(Tensor.detach, self.s))
@@ -199,6 +209,8 @@ class TrimPenalty:
         attribution: name, (name, options) or `trimkit.Attribution`; must be differentiable.
         baseline: s₀ for the attribution.
         parameters: what the penalty is meant to train; by default the model's parameters and the transform's.
+        points: where the penalty looks, see `trimkit.penalties.sampling`; None for the data. Elsewhere, the task's
+            output takes a forward of its own.
         seed: of the draws of stochastic attributions, anew at every call that brings no generator.
 
     Attributes:
@@ -225,6 +237,7 @@ class TrimPenalty:
         attribution: Choice | Attribution = "input_x_gradient",
         baseline: Baseline = None,
         parameters: Iterable[nn.Parameter] | None = None,
+        points: Points | None = None,
         seed: int = 0,
     ) -> None:
         self.penalty: Penalty = resolve("penalty", penalty)
@@ -232,11 +245,12 @@ class TrimPenalty:
         self.attribution: Attribution = resolve("attribution", attribution)
         self.attribution.require_differentiable(True)
         self.baseline = baseline
+        self.points = points
         self.last: PenaltyReport | None = None
         self._generator = torch.Generator().manual_seed(seed)
         self._meant = None if parameters is None else list(parameters)
         self._groups_of_size: dict[tuple[int, ...], Groups] = {}
-        self._reach: tuple[int, int] | None = None  # id of the model that was examined, parameters reached
+        self._examined: tuple[Callable[[], Any], int] | None = None  # reference to the model, parameters reached
 
     def __call__(
         self, model: Model, x: Tensor, target: Target = None, *, generator: torch.Generator | None = None
@@ -251,11 +265,11 @@ class TrimPenalty:
         Returns:
             The model's output for x with its graph, and the mean penalty over samples, a differentiable scalar.
         Raises:
-            PenaltyError: the penalty would train nothing that it is meant for.
+            PenaltyError: the penalty would train nothing that it is meant for, or a learnable transform's scale alone.
             AttributionError, ShapeError, ModelError: as in `Trim`.
         """
         composed, output, values = self._explain(model, x, target, generator)
-        if any(leaf.requires_grad for leaf in tree.leaves(composed.s)):
+        if self.points is not None or any(leaf.requires_grad for leaf in tree.leaves(composed.s)):
             output = model(x)  # else the task's loss would train the transform through T⁻¹(T(x)) + r, which is x
         return output, values.mean()
 
@@ -275,18 +289,20 @@ class TrimPenalty:
         self, model: Model, x: Tensor, target: Target, generator: torch.Generator | None
     ) -> tuple[Composed, Any, Tensor]:
         check_input(x)
-        _warn_of_batch_norm(model)
-        composed = Composed(model, self.transform, x, keep_graph=True)
+        warn_of_batch_norm(model)
+        generator = generator or self._generator
+        explained = x if self.points is None else self.points(x, generator)
+        composed = Composed(model, self.transform, explained, keep_graph=True)
         found = self.attribution.explain(
             composed,
             composed.s,
             target=target,
             baseline=self.baseline,
             create_graph=True,
-            generator=generator or self._generator,
+            generator=generator,
         )
         values = self.values(found.scores, composed.size)
-        reach = self._examine(model, values)
+        reach = self._examine(composed, found, values)
         self.last = PenaltyReport(values.detach(), dead_rows(tree.map_leaves(Tensor.detach, found.scores)), reach)
         return composed, found.output, values
 
@@ -317,16 +333,20 @@ class TrimPenalty:
             self._groups_of_size[size] = self.transform.groups(size)
         return {"groups": self._groups_of_size[size]}
 
-    def _examine(self, model: Model, values: Tensor) -> int:
-        """Once for each model: can the penalty be differentiated, and does it reach what it is meant to train?"""
-        if self._reach is None or self._reach[0] != id(model):
+    def _examine(self, composed: Composed, found: Explanation, values: Tensor) -> int:
+        """Once for each model: can the penalty be differentiated, and does it train what it is meant to?"""
+        model = composed.model
+        if self._examined is None or self._examined[0]() is not model:
             broken = missing_second_derivative(values)
             if broken:
                 raise PenaltyError(f"this penalty cannot be trained: {broken}")
-            _warn_of_custom_functions(values)
+            warn_of_custom_functions(found.output)
+            refuse_magnitudes(self.penalty, self.attribution, composed.s)
+            value = partial(self.values, size=composed.size)
+            refuse_scale_degeneracy(value, self.attribution, self.transform, found.scores)
             reach = require_reach(values, self._parameters(model), f"the penalty {_name(self.penalty)!r}")
-            self._reach = (id(model), reach)
-        return self._reach[1]
+            self._examined = (weakref.ref(model) if isinstance(model, nn.Module) else lambda: model, reach)
+        return self._examined[1]
 
     def _parameters(self, model: Model) -> list[nn.Parameter]:
         if self._meant is not None:
@@ -338,87 +358,3 @@ class TrimPenalty:
 def _name(penalty: Any) -> str:
     function = penalty.func if isinstance(penalty, partial) else penalty
     return getattr(function, "__name__", type(function).__name__)
-
-
-def check_input(x: Any) -> None:
-    """Refuse what cannot be explained, before any work.
-
-    Raises:
-        ShapeError: not a tensor, not floating, complex, without samples or without axes.
-    """
-    if not isinstance(x, Tensor):
-        raise ShapeError(f"expected a tensor x (N, ...), got {type(x).__name__}; convert it with torch.as_tensor")
-    if not x.is_floating_point():
-        raise ShapeError(f"expected floating x, got {x.dtype}; convert it as in training, e.g. x.float() / 255")
-    if x.ndim < 2 or 0 in x.shape:
-        raise ShapeError(f"expected x (N, ...) with at least one sample and one feature, got {tuple(x.shape)}")
-
-
-@contextmanager
-def unchanged(model: Any) -> Iterator[None]:
-    """Leave a model's buffers, and the global random state where the model could draw from it, as they were."""
-    training = isinstance(model, nn.Module) and any(module.training for module in model.modules())
-    if not training:
-        yield
-        return
-    buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
-    devices = {p.device.index for p in model.parameters() if p.device.type == "cuda"}
-    with torch.random.fork_rng(devices=sorted(devices)):
-        try:
-            yield
-        finally:
-            with torch.no_grad():
-                for buffer, saved in buffers:
-                    buffer.copy_(saved)
-
-
-def refuse_wrappers(model: Any) -> None:
-    """Refuse wrappers whose second derivatives are silently wrong.
-
-    Raises:
-        ModelError: FSDP, or DDP with static_graph=True.
-    """
-    for module in model.modules() if isinstance(model, nn.Module) else ():
-        names = {base.__name__ for base in type(module).__mro__}
-        if names & {"FullyShardedDataParallel", "FSDPModule"}:
-            raise ModelError(
-                "a penalty under FSDP is refused: its second derivatives fail or are silently wrong; use "
-                "DistributedDataParallel, or the training loop of trimkit"
-            )
-        if "DistributedDataParallel" in names and getattr(module, "static_graph", False):
-            raise ModelError(
-                "a penalty under DistributedDataParallel(static_graph=True) is refused: its gradients are silently not "
-                "reduced across processes; build the wrapper with static_graph=False"
-            )
-
-
-def _is_compiled(module: nn.Module) -> bool:
-    return hasattr(module, "_orig_mod") or module._compiled_call_impl is not None
-
-
-def _warn_of_custom_functions(value: Tensor) -> None:
-    names = custom_functions(value)
-    if names:
-        warnings.warn(
-            f"the model uses custom autograd Functions ({', '.join(names)}), whose second derivative may be silently "
-            "wrong; compare with finite differences: trimkit.check_attribution(attribution, model, x, target=…)",
-            TrimkitWarning,
-            stacklevel=6,
-        )
-
-
-_warned: set[int] = set()
-
-
-def _warn_of_batch_norm(model: Any) -> None:
-    if not isinstance(model, nn.Module) or not model.training or id(model) in _warned:
-        return
-    _warned.add(id(model))
-    if any(isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training for m in model.modules()):
-        warnings.warn(
-            "the model has batch normalisation in train mode: the gradient of a sample's output also flows to the "
-            "other samples of the batch, so scores are not per sample; put these layers in eval mode, or use group or "
-            "layer normalisation",
-            TrimkitWarning,
-            stacklevel=3,
-        )

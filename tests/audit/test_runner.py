@@ -266,3 +266,13 @@ def test_outputs_that_break_late_are_named(data):
 
     with pytest.raises(ModelError, match="output for sample 7 is NaN or infinite"):
         trimkit.audit(Overflowing().eval(), broken, samples=160)
+
+
+def test_a_named_transform_that_learns_from_data_is_fitted_first():
+    model = torch.nn.Sequential(torch.nn.Linear(6, 4), torch.nn.Tanh(), torch.nn.Linear(4, 3)).eval()
+    x = torch.randn(80, 6, generator=torch.Generator().manual_seed(0))
+    report = trimkit.audit(model, x, transform=("pca", {"components": 6}), samples=80, checks=["reconstruction"])
+    assert str(report.verdict("reconstruction").status) == "PASS"
+    unfitted = trimkit.create("transform", "pca")
+    with pytest.raises(TransformError, match="fit"):
+        trimkit.audit(model, x, transform=unfitted, samples=80, checks=["reconstruction"])

@@ -157,6 +157,32 @@ def test_a_predictor_that_changes_during_the_run_is_found(guide, data, monkeypat
         session.run()
 
 
+def test_no_checkpoint_is_written_with_a_predictor_that_changed(guide, data, tmp_path, monkeypatch):
+    from trimkit.errors import FrozenError
+    from trimkit.training.loop import Loop
+    from trimkit.training.run_folder import RunFolder
+    from trimkit.training.session import Plan, Session
+    from trimkit.training.settings import Settings
+
+    method, guidance = guide()
+    settings = Settings(steps=6, batch_size=8, checkpoint_every=2)
+    plan = Plan(method, data, None, settings, RunFolder(tmp_path / "run"), False, {})
+    session = Session(plan, method.phases(), guidance)
+    advance = Loop._advance
+
+    def disturbed(loop: Loop) -> None:
+        if loop.step == 3:
+            guidance.predictor.inner[0].weight.data.add_(1.0)
+        advance(loop)
+
+    monkeypatch.setattr(Loop, "_advance", disturbed)
+    with pytest.raises(FrozenError):
+        session.run()
+    assert session.loop.step == 4
+    names = {path.name for path in (tmp_path / "run.partial" / "checkpoints").glob("*.pt")}
+    assert names == {"step-00000000.pt", "step-00000002.pt"}
+
+
 @pytest.mark.parametrize(("target", "column"), [("pred", None), ("label", "y"), (1, 1)])
 def test_targets(guide, batch, target, column):
     method, guidance = guide(TrimTerm("l1", "z", target=target))

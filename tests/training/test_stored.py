@@ -24,7 +24,8 @@ def registered(toy_class, monkeypatch):
     spec = MethodSpec("toy", f"{toy_class.__module__}:{toy_class.__qualname__}", "A toy.")
     part = Part("toy", spec, registry.default().plugins()[0])
     monkeypatch.setitem(registry.default()._parts, "methods", [part])
-    monkeypatch.setattr(Part, "load", lambda self: toy_class)
+    load = Part.load
+    monkeypatch.setattr(Part, "load", lambda self: toy_class if self.name == "toy" else load(self))
 
 
 @pytest.fixture
@@ -43,6 +44,14 @@ def test_it_comes_back_as_it_was(run, data):
 def test_its_space_is_a_transform(run, data):
     transform = trimkit.methods.latent(str(run.folder), space="z")
     assert torch.equal(transform(data.x), run.method.eval().encode(data.x).mean)
+
+
+def test_its_space_is_a_registered_transform_to_audit_in(run, data):
+    latent = ("latent", {"run": str(run.folder)})
+    model = torch.nn.Linear(6, 3).eval()
+    report = trimkit.audit(model, data.x, transform=latent, samples=16, checks=["reconstruction", "completeness"])
+    assert report.transform.method.shape == (6,)
+    assert str(report.verdict("reconstruction").status) != "PASS"  # a toy is lossy, and the audit says so
 
 
 def test_what_is_written_is_plain(run):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias
 
@@ -137,11 +138,13 @@ class Attribution(ABC):
         differentiable: scores can be trained through.
         complete: scores of a sample sum to f(s) − f(s₀).
         stochastic: draws random numbers (from the generator it is given).
+        gradient_like: scores are gradients, which c · s divides by c; products such as input × gradient do not change.
     """
 
     differentiable: ClassVar[bool] = True
     complete: ClassVar[bool] = False
     stochastic: ClassVar[bool] = False
+    gradient_like: ClassVar[bool] = False
 
     @abstractmethod
     def attribute(self, probe: Probe, s: Tree, baseline: Tree, generator: torch.Generator | None) -> Tree:
@@ -188,7 +191,8 @@ class Attribution(ABC):
         """
         self.require_differentiable(create_graph)
         _check_coefficients(s)
-        with torch.inference_mode(False), torch.enable_grad():
+        leave = torch.inference_mode(False) if torch.is_inference_mode_enabled() else nullcontext()
+        with leave, torch.enable_grad():
             point = track(s, keep_graph=create_graph)
             probe = Probe(function, point, target, create_graph)
             if self.stochastic and generator is None:
@@ -262,7 +266,7 @@ def expand_baseline(baseline: Baseline, s: Tree) -> Tree:
         ShapeError: a baseline that does not broadcast to s.
     """
     if baseline is None or isinstance(baseline, int | float):
-        return tree.map_leaves(lambda leaf: torch.full_like(leaf.detach(), baseline or 0.0), s)
+        return tree.map_leaves(lambda leaf: leaf.detach().new_full((), baseline or 0.0).expand_as(leaf), s)
 
     def leaf(base: Tensor, like: Tensor) -> Tensor:
         try:

@@ -18,6 +18,9 @@ from trimkit.errors import AttributionError
 from trimkit.targets import log_probabilities, select
 from trimkit.tree import Tree
 
+ROWS = 128
+"""Rows of one forward that suit caches and memory; more is no faster, and keeps more of the graph."""
+
 Memory: TypeAlias = Literal["auto", "graph", "two_pass"]
 
 
@@ -27,6 +30,8 @@ class Saliency(Attribution):
     Args:
         absolute: False keeps the sign of real gradients, as adaptive wavelet distillation does (Ha et al. 2021).
     """
+
+    gradient_like: ClassVar[bool] = True
 
     def __init__(self, absolute: bool = True) -> None:
         self.absolute = absolute
@@ -83,15 +88,15 @@ class IntegratedGradients(Attribution):
 
     Args:
         n_steps: quadrature nodes, at least 1.
-        chunk: path points a sample in one forward.
+        chunk: path points a sample in one forward; by default as many as make about 128 rows.
         memory: "graph", "two_pass", or "auto": two passes where there is more than one chunk.
     """
 
     complete: ClassVar[bool] = True
 
-    def __init__(self, n_steps: int = 32, chunk: int = 8, memory: Memory = "auto") -> None:
+    def __init__(self, n_steps: int = 32, chunk: int | None = None, memory: Memory = "auto") -> None:
         for name, value in (("n_steps", n_steps), ("chunk", chunk)):
-            if value < 1:
+            if value is not None and value < 1:
                 raise AttributionError(f"integrated_gradients: expected {name} ≥ 1, got {value}")
         if memory not in ("auto", "graph", "two_pass"):
             raise AttributionError(f"integrated_gradients: expected memory auto, graph or two_pass, got {memory!r}")
@@ -102,7 +107,8 @@ class IntegratedGradients(Attribution):
     def attribute(self, probe: Probe, s: Tree, baseline: Tree, generator: torch.Generator | None) -> Tree:
         """Mean gradient on the straight path, chunk by chunk, times the difference."""
         nodes, weights = gauss_legendre(self.n_steps)
-        slices = [slice(start, start + self.chunk) for start in range(0, self.n_steps, self.chunk)]
+        chunk = self.chunk or max(1, ROWS // probe.samples)
+        slices = [slice(start, start + chunk) for start in range(0, self.n_steps, chunk)]
         pieces = [partial(_path_piece, baseline, nodes[part], weights[part]) for part in slices]
         if probe.create_graph and (self.memory == "two_pass" or (self.memory == "auto" and len(pieces) > 1)):
             return sum_of_pieces(pieces, probe)

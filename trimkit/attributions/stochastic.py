@@ -102,6 +102,7 @@ class SmoothGrad(Attribution):
     """
 
     stochastic: ClassVar[bool] = True
+    gradient_like: ClassVar[bool] = True
 
     def __init__(self, samples: int = 16, noise: float = 0.15, absolute: bool = True) -> None:
         _check("SmoothGrad", samples, noise)

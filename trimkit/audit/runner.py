@@ -67,7 +67,8 @@ def audit(
         batch_size: samples in one forward. Draws do not depend on it, values only by rounding.
         seed: of every draw.
         baseline: s₀ of the attributions, see `trimkit.attributions.base.Baseline`.
-        reference: data from which removed coefficients take their values; the audited data by default.
+        reference: data from which removed coefficients take their values, and to which a named transform that must
+            see data (PCA) is fitted; the audited data by default.
         progress: called after every batch.
     Returns:
         Verdicts, evidence and provenance.
@@ -90,7 +91,7 @@ def audit(
         warnings.warn(note, TrimkitWarning, stacklevel=3)  # 3: past the package that takes the call
     subject = Subject(
         model=Counted(model, raw=callable(target)),
-        transform=resolve("transform", transform),
+        transform=_ready(transform, dataset if reference is None else as_dataset(reference)),
         attributions=named(attributions),
         data=dataset,
         samples=samples,
@@ -104,6 +105,12 @@ def audit(
     run = _Run(subject, make_checks(checks, thresholds or {}))
     run.measure(progress)
     return run.conclude(understood.notes)
+
+
+def _ready(transform: Choice | Transform, data: Dataset) -> Transform:
+    """The transform; one that is named and learns from data (PCA, NMF) is fitted to the reference data."""
+    found = resolve("transform", transform)
+    return found if isinstance(transform, Transform) else found.fit(data.x)
 
 
 def make_checks(

@@ -9,6 +9,8 @@ from typing import Any, TypeAlias, TypeVar
 from torch import Tensor
 
 from trimkit import tree
+from trimkit.errors import PenaltyError, ShapeError
+from trimkit.groups import Groups
 from trimkit.tree import Tree
 
 Penalty: TypeAlias = Callable[[Tree], Tensor]
@@ -26,6 +28,64 @@ def measure(function: F) -> F:
 def is_measure(penalty: Any) -> bool:
     """True for a function marked by `measure`, also behind functools.partial."""
     return getattr(penalty.func if isinstance(penalty, partial) else penalty, "is_measure", False)
+
+
+def signed(function: F) -> F:
+    """Mark a function whose scores must carry their sign: magnitudes of gradients would make it say nothing."""
+    function.needs_signs = True  # type: ignore[attr-defined]
+    return function
+
+
+def needs_signs(penalty: Any) -> bool:
+    """True for a function marked by `signed`, also behind functools.partial."""
+    return getattr(penalty.func if isinstance(penalty, partial) else penalty, "needs_signs", False)
+
+
+def require_groups(name: str, groups: Groups | None) -> Groups:
+    """The groups, or what to do where there are none.
+
+    Raises:
+        PenaltyError: groups is None.
+    """
+    if groups is None:
+        raise PenaltyError(
+            f"{name} needs groups of coefficients: pass groups=transform.groups(size), or use it in trimkit.TrimPenalty"
+        )
+    return groups
+
+
+def expand(name: str, given: Tree, like: Tree) -> Tree:
+    """Broadcast a given tree to the shapes of another.
+
+    Args:
+        name: of what is given, for the message, such as "masked: the mask".
+        given: a tensor, or a tree of the structure of ``like``.
+        like: gives shapes, dtype and device.
+    Raises:
+        ShapeError: it does not fit.
+    """
+
+    def leaf(target: Tensor, tensor: Tensor) -> Tensor:
+        try:
+            return tensor.to(target).expand(target.shape)
+        except RuntimeError as error:
+            raise ShapeError(
+                f"{name} must be one that broadcasts to {tuple(target.shape)}, got {tuple(tensor.shape)}"
+            ) from error
+
+    if isinstance(given, Tensor) and isinstance(like, Tensor):
+        return leaf(like, given)
+    return tree.map_leaves(leaf, like, given)
+
+
+def row(name: str, given: Tree, scores: Tree) -> Tensor:
+    """Weights for one sample's scores, broadcast to them and laid out like `trimkit.tree.rows`: (1, n).
+
+    Raises:
+        ShapeError: they do not fit.
+    """
+    fitted = expand(name, given, tree.map_leaves(lambda leaf: leaf[0].detach(), scores))
+    return tree.rows(tree.map_leaves(lambda leaf: leaf[None], fitted))
 
 
 def alive(values: Tensor) -> Tensor:

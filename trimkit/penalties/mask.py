@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from trimkit import tree
-from trimkit.errors import PenaltyError, ShapeError
+from trimkit.errors import PenaltyError
 from trimkit.groups import Groups
+from trimkit.penalties.base import alive, row
 from trimkit.tree import Tree
 
 
@@ -31,28 +32,45 @@ def masked(scores: Tree, *, mask: Tree | str | Sequence[str], groups: Groups | N
         PenaltyError: group names without groups, or a mask that forbids nothing.
         ShapeError: a mask that does not fit.
     """
-    weights = _weights(mask, groups)
-    if not any(bool(leaf.any()) for leaf in tree.leaves(weights)):
-        raise PenaltyError("masked: the mask forbids nothing (all zero); mark at least one coefficient")
-
-    def leaf(score: Tensor, weight: Tensor) -> Tensor:
-        try:
-            return score.square() * weight.to(score).expand(score.shape[1:])
-        except RuntimeError as error:
-            raise ShapeError(
-                f"masked: expected a mask that broadcasts to {tuple(score.shape[1:])}, the scores of one sample, "
-                f"got {tuple(weight.shape)}"
-            ) from error
-
-    if isinstance(scores, Tensor) and isinstance(weights, Tensor):
-        return leaf(scores, weights).flatten(1).sum(1)
-    return tree.rows(tree.map_leaves(leaf, scores, weights)).sum(1)
+    return (tree.rows(scores).square() * _weights("masked", mask, scores, groups)).sum(1)
 
 
-def _weights(mask: Tree | str | Sequence[str], groups: Groups | None) -> Tree:
+def contrast(scores: Tree, *, mask: Tree | str | Sequence[str], groups: Groups | None = None) -> Tensor:
+    """softmax([R, I])_R = sigmoid(R − I): what the forbidden coefficients contribute, against the rest.
+
+    R = Σ_j M_j a_j and I = Σ_j (1 − M_j) a_j. With scores of a complete attribution R + I = f(x) − f(x₀), and this is
+    the bounded term of Rieger et al. 2020 (CDEP) for the one output that is explained; they average over all classes,
+    with contextual decomposition as the scores. Contributions keep their sign: evidence against the output lowers R.
+    Not invariant to scale: large logits saturate it. A dead row (all scores 0) has value ½ and no gradient.
+
+    Args:
+        scores: real leaves (N, ...), contributions with their sign.
+        mask: non-zero (or True) where scores are forbidden, as in `masked`.
+        groups: the transform's named groups; `trimkit.TrimPenalty` passes them.
+    Returns:
+        (N,) values in (0, 1).
+    Raises:
+        PenaltyError: group names without groups, or a mask that forbids nothing.
+        ShapeError: a mask that does not fit.
+    """
+    values = tree.rows(scores)
+    forbidden = _weights("contrast", mask, scores, groups)
+    margin = (values * (2 * forbidden - 1)).sum(1)
+    return torch.sigmoid(torch.where(alive(values), margin, margin.detach() * 0))
+
+
+def _weights(name: str, mask: Tree | str | Sequence[str], scores: Tree, groups: Groups | None) -> Tensor:
+    """The mask as a row that fits the scores', (1, n)."""
+    weights = row(f"{name}: the mask", _named(name, mask, groups), scores)
+    if not bool(weights.any()):
+        raise PenaltyError(f"{name}: the mask forbids nothing (all zero); mark at least one coefficient")
+    return weights
+
+
+def _named(name: str, mask: Tree | str | Sequence[str], groups: Groups | None) -> Tree:
     names = [mask] if isinstance(mask, str) else mask
-    if isinstance(names, Sequence) and names and all(isinstance(name, str) for name in names):
+    if isinstance(names, Sequence) and names and all(isinstance(entry, str) for entry in names):
         if groups is None:
-            raise PenaltyError(f"masked: group names {list(names)} need groups=transform.groups(size)")
+            raise PenaltyError(f"{name}: group names {list(names)} need groups=transform.groups(size)")
         return groups.mask(names)  # type: ignore[arg-type]
     return torch.as_tensor(mask) if isinstance(mask, (bool, int, float)) else mask  # type: ignore[return-value]

@@ -11,6 +11,7 @@ from typing import Any
 
 from trimkit.data import Dataset
 from trimkit.errors import CheckpointError, OptionError
+from trimkit.guards import unchanged
 from trimkit.methods import Method, Phase, Weight
 from trimkit.methods.stored import plain
 from trimkit.training.checkpoint import Checkpoints
@@ -22,7 +23,6 @@ from trimkit.training.outcome import write_outcome
 from trimkit.training.progress import Progress, make_progress
 from trimkit.training.run_folder import RunFolder
 from trimkit.training.settings import Settings
-from trimkit.trim import unchanged
 
 
 @dataclass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -26,9 +26,12 @@ class Transform(nn.Module, ABC):
 
     Attributes:
         exact: inverse(forward(x)) = x up to rounding. A lossy transform is explained with its `residual`.
+        norm_constrained: of a learnable transform: its coefficients cannot grow by scale alone (unit filters), so that
+            gradients with respect to them may be penalised.
     """
 
-    exact: ClassVar[bool] = True
+    exact: bool = True
+    norm_constrained: bool = False
 
     @abstractmethod
     def forward(self, x: Tensor) -> Tree:
@@ -55,6 +58,26 @@ class Transform(nn.Module, ABC):
     @abstractmethod
     def groups(self, size: Size) -> Groups:
         """Named groups that partition the coefficients of one sample of this size."""
+
+    def fit(self, x: Tensor) -> Self:
+        """Learn from data what the transform needs before use; most need nothing, and do nothing.
+
+        Args:
+            x: (N, ...) data.
+        Returns:
+            The transform itself.
+        """
+        return self
+
+    def size_of(self, size: Size) -> tuple[int, ...]:
+        """Shape of one sample's coefficients, for transforms whose coefficients are one tensor.
+
+        Args:
+            size: shape of one sample of data.
+        Raises:
+            ShapeError: the coefficients are a tree of several tensors.
+        """
+        return tuple(single_leaf(self.groups(size).labels, type(self).__name__).shape)
 
     def residual(self, x: Tensor, s: Tree) -> Tensor:
         """r = x − inverse(s), detached: what the coefficients do not say, to be kept fixed while s varies.
@@ -121,6 +144,18 @@ def single_leaf(s: Tree, name: str) -> Tensor:
     if len(found) != 1:
         raise ShapeError(f"{name}: expected one tensor of coefficients, got a tree of {len(found)}")
     return found[0]
+
+
+def spatial_axes(name: str, size: Size, dims: int | None) -> int:
+    """How many trailing axes of samples of this size a spatial transform works on, see `spatial_dims`.
+
+    Raises:
+        ShapeError: the samples have fewer axes.
+    """
+    found = spatial_dims(len(size) + 1, dims)
+    if len(size) < found:
+        raise ShapeError(f"{name}: expected samples with at least {found} axes, got size {tuple(size)}")
+    return found
 
 
 def spatial_dims(x_ndim: int, dims: int | None) -> int:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from trimkit.errors import ShapeError, TransformError
 from trimkit.groups import Groups
-from trimkit.transforms.base import Size, Transform, single_leaf, spatial_dims
+from trimkit.transforms.base import Size, Transform, single_leaf, spatial_axes
 from trimkit.tree import Tree
 
 Dims = Literal[1, 2] | None
@@ -41,10 +41,7 @@ class _Frequency(Transform):
         return type(self).__name__.lower()
 
     def _spatial(self, size: Size) -> int:
-        dims = spatial_dims(len(size) + 1, self.dims)
-        if len(size) < dims:
-            raise ShapeError(f"{self._name}: expected samples with at least {dims} axes, got size {tuple(size)}")
-        return dims
+        return spatial_axes(self._name, size, self.dims)
 
     def _check(self, x: Tensor) -> int:
         if x.is_complex() or x.dtype not in (torch.float32, torch.float64):

@@ -12,6 +12,7 @@ from trimkit import tree
 from trimkit.audit.report.pictures import Figure, bar_figure, mosaic, robust_limit, signed_figure
 from trimkit.transforms import DCT, FFT, FrequencyBands, Identity, Transform
 from trimkit.transforms.base import Size
+from trimkit.transforms.wavelet import Multilevel
 from trimkit.tree import Tree
 
 CENTRE = 0.09
@@ -25,7 +26,8 @@ def coefficient_figure(transform: Transform, scores: Tree, size: Size) -> Figure
     """The scores of one sample's coefficients.
 
     FFT: the full spectrum around zero frequency, its radius logarithmic. DCT: the map of coefficients. Bands: a mosaic
-    of maps. Anything else, and one-dimensional data: bars of single scores, or of groups where there are many.
+    of maps. Wavelets: sub-bands nested in the place of the picture. Anything else, and one-dimensional data: bars of
+    single scores, or of groups where there are many.
 
     Args:
         transform: the space.
@@ -78,6 +80,16 @@ def _(transform: FrequencyBands, scores: Tree, size: Size, alt: str) -> Figure:
 
 
 @_figure.register
+def _(transform: Multilevel, scores: Tree, size: Size, alt: str) -> Figure:
+    parts = [_flat_map(leaf[0]) for leaf in tree.leaves(scores)]
+    if len(parts) != 1 + 3 * transform.depth(size) or tree.leaves(scores)[0].ndim < 4:
+        groups = transform.groups(size)
+        return bar_figure(groups.sums(scores)[0].tolist(), f"groups by {groups.axis}", alt)
+    nested = nested_subbands(parts)
+    return signed_figure(nested, "sub-bands, coarse top left", alt, robust_limit(nested))
+
+
+@_figure.register
 def _(transform: Identity, scores: Tree, size: Size, alt: str) -> Figure:
     return pixel_figure(tree.leaves(scores)[0][0], alt)
 
@@ -87,6 +99,18 @@ def pixel_figure(scores: Tensor, alt: str) -> Figure:
     if scores.ndim < 3:
         return bar_figure(scores.reshape(-1, scores.shape[-1]).sum(0).tolist(), "in the data's own space", alt)
     return signed_figure(_flat_map(scores), "", alt)
+
+
+def nested_subbands(parts: list[Tensor]) -> Tensor:
+    """Sub-bands in the place of the picture, each level around the coarser ones: (h, w).
+
+    Args:
+        parts: approximation, then horizontal, vertical and diagonal details of each level, coarse to fine.
+    """
+    low, *details = parts
+    for horizontal, vertical, diagonal in zip(details[::3], details[1::3], details[2::3], strict=True):
+        low = torch.cat([torch.cat([low, vertical], dim=1), torch.cat([horizontal, diagonal], dim=1)])
+    return low
 
 
 def full_spectrum(half: Tensor, width: int) -> Tensor:

@@ -1,0 +1,346 @@
+"""Every rule of contextual decomposition, against the operation itself and against what defines a rule."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from trimkit.attributions import rules
+from trimkit.attributions.contextual import decompose
+from trimkit.attributions.pair import Pair
+from trimkit.errors import AttributionError
+
+
+def data(*shape, seed=1):
+    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+X = data(2, 4, 8, 8)
+FLAT = X.flatten(2)
+MATRIX, MASK = data(8, 8, seed=2), data(8, 8, seed=3) > 0
+LABELS = torch.tensor([[1, 0], [2, 3]])
+
+
+def convolution(axes, **options):
+    def apply(x):
+        x = x.reshape(2, 4, *{1: (64,), 2: (8, 8), 3: (4, 4, 4)}[axes])
+        return getattr(F, f"conv{axes}d")(x, data(3, 4, *[3] * axes, seed=4), **options)
+
+    return apply
+
+
+def transposed(axes):
+    def apply(x):
+        x = x.reshape(2, 4, *{1: (64,), 2: (8, 8), 3: (4, 4, 4)}[axes])
+        return getattr(F, f"conv_transpose{axes}d")(x, data(4, 3, *[3] * axes, seed=4), data(3, seed=5))
+
+    return apply
+
+
+def pooling(name, axes, size=2):
+    return lambda x: getattr(F, name)(x.reshape(2, 4, *{1: (64,), 2: (8, 8), 3: (4, 4, 4)}[axes]), size)
+
+
+LINEAR = {
+    "reshape": lambda x: x.reshape(len(x), -1),
+    "reshape_as": lambda x: x.reshape_as(FLAT),
+    "view": lambda x: x.view(x.shape[0], -1),
+    "view_as": lambda x: x.view_as(FLAT),
+    "flatten": nn.Flatten(),
+    "unflatten": nn.Unflatten(1, (2, 2)),
+    "ravel": lambda x: x.ravel(),
+    "permute": lambda x: x.permute(0, 2, 3, 1),
+    "transpose": lambda x: x.transpose(1, 2),
+    "swapaxes": lambda x: x.swapaxes(1, 2),
+    "movedim": lambda x: torch.movedim(x, 1, -1),
+    "t": lambda x: x.flatten(1).t(),
+    ".T": lambda x: x.flatten(1).T,
+    ".mT": lambda x: x.mT,
+    "squeeze": lambda x: x[:, :1].squeeze(1),
+    "unsqueeze": lambda x: x.unsqueeze(1),
+    "expand": lambda x: x[:, :1].expand(-1, 3, -1, -1),
+    "expand_as": lambda x: x[:, :1].expand_as(x),
+    "repeat": lambda x: x.repeat(1, 2, 1, 1),
+    "repeat_interleave": lambda x: x.repeat_interleave(2, 1),
+    "tile": lambda x: x.tile(1, 2, 1, 1),
+    "chunk": lambda x: x.chunk(2, 1)[1],
+    "split": lambda x: torch.split(x, 3, 1)[0],
+    "unbind": lambda x: x.unbind(1)[2],
+    "narrow": lambda x: x.narrow(1, 1, 2),
+    "select": lambda x: x.select(1, 2),
+    "index_select": lambda x: x.index_select(1, torch.tensor([2, 0])),
+    "gather": lambda x: x.flatten(1).gather(1, LABELS),
+    "__getitem__": lambda x: x[:, None, 1:, ..., [0, 2]],
+    "flip": lambda x: x.flip(-1),
+    "roll": lambda x: x.roll(3, -1),
+    "diff": lambda x: x.diff(),
+    "mean": lambda x: x.mean((2, 3)),
+    "sum": lambda x: x.sum(-1, keepdim=True),
+    "cumsum": lambda x: x.cumsum(1),
+    "diagonal": lambda x: x.diagonal(dim1=2, dim2=3),
+    "tril": lambda x: x.tril(),
+    "triu": lambda x: x.triu(),
+    "clone": lambda x: x.clone(),
+    "contiguous": lambda x: x.mT.contiguous(),
+    "to": lambda x: x.to(torch.float64),
+    "type_as": lambda x: x.type_as(FLAT),
+    "float": lambda x: x.float().double(),
+    "double": lambda x: x.double(),
+    "detach": lambda x: x.detach(),
+    "neg": lambda x: -x,
+    "real": lambda x: torch.real(torch.fft.rfft2(x)),
+    ".real": lambda x: torch.fft.rfft2(x).real,
+    "imag": lambda x: torch.imag(torch.fft.rfft2(x)),
+    ".imag": lambda x: torch.fft.rfft2(x).imag,
+    "conj": lambda x: torch.fft.irfft2(torch.fft.rfft2(x).conj()),
+    "view_as_real": lambda x: torch.view_as_real(torch.fft.rfft2(x)),
+    "view_as_complex": lambda x: torch.view_as_complex(x.reshape(2, 4, 8, 4, 2)).abs(),
+    "adaptive_avg_pool1d": pooling("adaptive_avg_pool1d", 1),
+    "adaptive_avg_pool2d": nn.AdaptiveAvgPool2d((1, 3)),
+    "adaptive_avg_pool3d": pooling("adaptive_avg_pool3d", 3),
+    "avg_pool1d": pooling("avg_pool1d", 1),
+    "avg_pool2d": nn.AvgPool2d(3, 2, 1),
+    "avg_pool3d": pooling("avg_pool3d", 3),
+    "interpolate": nn.Upsample(scale_factor=2, mode="bilinear"),
+    "pixel_shuffle": nn.PixelShuffle(2),
+    "pixel_unshuffle": nn.PixelUnshuffle(2),
+    "unfold": lambda x: F.unfold(x, 3),
+    "fold": lambda x: F.fold(F.unfold(x, 2, stride=2), (8, 8), 2, stride=2),
+    "fft_fft": lambda x: torch.fft.fft(x),
+    "fft_ifft": lambda x: torch.fft.ifft(x),
+    "fft_rfft": lambda x: torch.fft.rfft(x),
+    "fft_irfft": lambda x: torch.fft.irfft(x),
+    "fft_fft2": lambda x: torch.fft.fft2(x),
+    "fft_ifft2": lambda x: torch.fft.ifft2(x),
+    "fft_rfft2": lambda x: torch.fft.rfft2(x),
+    "fft_irfft2": lambda x: torch.fft.irfft2(x),
+    "fft_fftn": lambda x: torch.fft.fftn(x, dim=(-2, -1)),
+    "fft_ifftn": lambda x: torch.fft.ifftn(x, dim=(-2, -1)),
+    "fft_rfftn": lambda x: torch.fft.rfftn(x, dim=(-2, -1)),
+    "fft_irfftn": lambda x: torch.fft.irfftn(x, dim=(-2, -1)),
+    "mul": lambda x: 3 * x * MATRIX,
+    "multiply": lambda x: torch.multiply(x, MATRIX),
+    "matmul": lambda x: x @ MATRIX,
+    "__rmatmul__": lambda x: MATRIX @ x,
+    "mm": lambda x: torch.mm(x.reshape(-1, 8), MATRIX),
+    "bmm": lambda x: torch.bmm(x.flatten(0, 1), MATRIX.expand(8, 8, 8)),
+    "mv": lambda x: torch.mv(x.reshape(-1, 8), MATRIX[0]),
+    "einsum": lambda x: torch.einsum("nchw,wk->nkch", x, MATRIX),
+    "tensordot": lambda x: torch.tensordot(x, MATRIX, dims=([3], [0])),
+    "div": lambda x: x / 3 / MATRIX,
+    "divide": lambda x: torch.divide(x, 3),
+    "true_divide": lambda x: torch.true_divide(x, 3),
+    "conv2d": convolution(2, padding=1, stride=2),
+    "cat": lambda x: torch.cat([x, 2 * x], 1),
+    "concat": lambda x: torch.concat([x, x], 1),
+    "stack": lambda x: torch.stack([x, x], 1),
+    "hstack": lambda x: torch.hstack([x, x]),
+    "vstack": lambda x: torch.vstack([x, x]),
+    "where": lambda x: torch.where(MASK, x, -x),
+    "masked_fill": lambda x: x.masked_fill(MASK, 0.0),
+    "pad": nn.ReflectionPad2d(1),
+    "sub": lambda x: x - x.flip(-1),
+    "dropout": nn.Dropout().eval(),
+    "dropout1d": lambda x: F.dropout1d(x.flatten(2), training=False),
+    "dropout2d": nn.Dropout2d(inplace=True).eval(),
+    "dropout3d": nn.Dropout3d().eval(),
+    "alpha_dropout": nn.AlphaDropout().eval(),
+    ".shape": lambda x: x.reshape(x.shape[0] * x.size(1), x.stride(0) // 4) if x.is_floating_point() else x,
+}
+"""Linear operations: what they make of a part is known without any rule."""
+
+CURVED = {
+    "linear": nn.Linear(8, 5),
+    "conv1d": convolution(1, bias=data(3, seed=5)),
+    "conv2d": nn.Conv2d(4, 6, 3, padding=1, groups=2),
+    "conv3d": convolution(3, bias=data(3, seed=5)),
+    "conv_transpose1d": transposed(1),
+    "conv_transpose2d": transposed(2),
+    "conv_transpose3d": transposed(3),
+    "batch_norm": nn.BatchNorm2d(4).eval(),
+    "layer_norm": nn.LayerNorm((8, 8)),
+    "group_norm": nn.GroupNorm(2, 4),
+    "add": lambda x: torch.add(1 + x, MATRIX, alpha=2),
+    "sub": lambda x: torch.sub(x, MATRIX, alpha=2) - 1,
+    "subtract": lambda x: torch.subtract(x, MATRIX),
+    "rsub": lambda x: torch.rsub(x, MATRIX),
+    "__rsub__": lambda x: 1 - x,
+    **{
+        name: getattr(F, name)
+        for name in ("relu", "relu6", "leaky_relu", "elu", "selu", "celu", "gelu", "silu", "mish")
+    },
+    **{name: getattr(F, name) for name in ("hardswish", "tanhshrink", "softsign", "softshrink", "hardshrink")},
+    **{name: getattr(torch, name) for name in ("tanh", "abs", "square", "sin", "atan", "erf", "expm1")},
+    "prelu": nn.PReLU(4),
+    "pow": lambda x: x**2,
+    "relu_": lambda x: torch.relu_(x.clone()),
+    "add_": lambda x: in_place(x.clone()),
+    "max_pool1d": pooling("max_pool1d", 1),
+    "max_pool2d": nn.MaxPool2d(3, 2, 1),
+    "max_pool3d": pooling("max_pool3d", 3),
+    "adaptive_max_pool1d": pooling("adaptive_max_pool1d", 1),
+    "adaptive_max_pool2d": nn.AdaptiveMaxPool2d(2),
+    "adaptive_max_pool3d": pooling("adaptive_max_pool3d", 3),
+    "max": lambda x: x.max(2).values + x.max(dim=2, keepdim=True).values[:, :, 0],
+    "amax": lambda x: x.amax(-1),
+}
+"""Operations under which all that is relevant stays all of it."""
+
+OFFSET = {
+    **{name: getattr(F, name) for name in ("sigmoid", "hardsigmoid", "softplus", "hardtanh")},
+    "log_sigmoid": F.logsigmoid,
+    "exp": torch.exp,
+    "cos": torch.cos,
+    "clamp": lambda x: x.clamp(0.5, 1),
+    "clamp_min": lambda x: x.clamp_min(0.5),
+    "clamp_max": lambda x: x.clamp_max(-0.5),
+    "threshold": lambda x: torch.threshold(x, 0.1, 5.0),
+    "_threshold": nn.Threshold(0.1, 5.0),
+    "pad constant": nn.ConstantPad2d(1, 3.0),
+    "masked_fill constant": lambda x: x.masked_fill(MASK, 2.0),
+    "cat constant": lambda x: torch.cat([x, torch.ones(2, 1, 8, 8, dtype=torch.float64)], 1),
+    "where constant": lambda x: torch.where(MASK, x, 2.0),
+}
+"""Operations that make something of nothing: a constant that is nobody's."""
+
+
+def in_place(x):
+    x += 2.0
+    x *= 3.0
+    return x.relu_()
+
+
+def prepared(function):
+    torch.manual_seed(3)
+    for parameter in function.parameters() if isinstance(function, nn.Module) else ():
+        nn.init.normal_(parameter)
+    for buffer in function.buffers() if isinstance(function, nn.Module) else ():
+        if buffer.is_floating_point():
+            nn.init.uniform_(buffer, 0.5, 2.0)
+    return function.double() if isinstance(function, nn.Module) else function
+
+
+def every(table):
+    return pytest.mark.parametrize("function", table.values(), ids=table)
+
+
+PARTS = torch.stack([X * (data(8, 8, seed=7) > 0), data(2, 4, 8, 8, seed=8), torch.zeros_like(X), X])
+"""A part of the input, a part that has nothing to do with it, nothing, and all."""
+
+
+@every({**LINEAR, **CURVED, **OFFSET})
+def test_the_parts_sum_to_what_the_operation_gives_and_groups_do_not_meet(function):
+    function = prepared(function)
+    expected = function(X.clone())
+    found = decompose(function, X.clone(), PARTS)
+    assert torch.allclose(found.total, expected)
+    assert found.relevant.shape == (4, *expected.shape)
+    assert torch.allclose(found.relevant + found.irrelevant, expected.expand(4, *expected.shape))
+    for group in range(4):
+        alone = decompose(function, X.clone(), PARTS[group : group + 1])
+        assert torch.allclose(alone.relevant[0], found.relevant[group])
+
+
+@every({**LINEAR, **CURVED, **OFFSET})
+def test_nothing_relevant_stays_nothing(function):
+    found = decompose(prepared(function), X.clone(), PARTS)
+    assert torch.allclose(found.relevant[2], torch.zeros_like(found.total), atol=1e-12)
+
+
+@every({**LINEAR, **CURVED})
+def test_all_that_is_relevant_stays_all(function):
+    found = decompose(prepared(function), X.clone(), PARTS)
+    assert torch.allclose(found.relevant[3], found.total)
+
+
+@every(LINEAR)
+def test_a_linear_operation_acts_on_each_part(function):
+    found = decompose(prepared(function), X.clone(), PARTS[:2])
+    if function is not LINEAR["view_as_complex"]:  # ends in a modulus
+        assert torch.allclose(found.relevant[1], prepared(function)(PARTS[1].clone()))
+
+
+def test_every_rule_is_tried_here():
+    tried = {name.split()[0].removesuffix("_") for name in {**LINEAR, **CURVED, **OFFSET}}
+    tried |= {"__rsub__", "__getitem__", "__rmatmul__"}
+    assert set(rules._RULES) - set(rules._NAMES[rules.plain].split()) <= tried
+
+
+def test_a_bias_is_shared_in_proportion_to_the_magnitudes():
+    layer = nn.Linear(2, 1).double()
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor([[1.0, -3.0]]))
+        layer.bias.fill_(8.0)
+    x = torch.tensor([[2.0, 2.0]], dtype=torch.float64)  # parts 2 and −6 share 8 as 1 : 3
+    found = decompose(layer, x, torch.tensor([[[2.0, 0.0]]], dtype=torch.float64))
+    assert found.relevant.item() == pytest.approx(2 + 2)
+    assert found.irrelevant.item() == pytest.approx(-6 + 6)
+
+
+def test_the_bias_of_a_layer_and_a_constant_that_is_added_are_the_same():
+    layer = nn.Linear(8, 5).double()
+    fused = decompose(layer, X, PARTS).relevant
+    assert torch.allclose(decompose(lambda x: x @ layer.weight.T + layer.bias, X, PARTS).relevant, fused)
+
+
+def test_an_activation_that_makes_something_of_nothing_leaves_it_irrelevant():
+    found = decompose(torch.sigmoid, X, PARTS)
+    assert torch.allclose(found.relevant[0], PARTS[0].sigmoid() - 0.5)
+
+
+def test_layer_norm_divides_the_parts_by_the_deviation_of_the_sum():
+    found = decompose(nn.LayerNorm(8, elementwise_affine=False).double(), X, PARTS)
+    centred = PARTS[0] - PARTS[0].mean(-1, keepdim=True)
+    assert torch.allclose(found.relevant[0], centred / (X.var(-1, correction=0, keepdim=True) + 1e-5).sqrt())
+
+
+class Block(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.attention = nn.MultiheadAttention(64, 2, batch_first=True)
+
+    def forward(self, x):
+        return self.attention(x, x, x)[0]
+
+
+REFUSED = {
+    "'multi_head_attention_forward' in layer 'attention' (MultiheadAttention)": Block().double().eval(),
+    "'lstm' in layer '0' (LSTM)": nn.Sequential(nn.LSTM(64, 4).double()),
+    "'softmax' in Softmax": nn.Softmax(-1),
+    "'matmul': a product of two tensors that both depend": lambda x: x @ x.mT,
+    "'mul': a product": lambda x: x * torch.sigmoid(x),
+    "'div': the divisor": lambda x: x / x.sum(),
+    "'__rdiv__'": lambda x: 1 / x,
+    "'pow': only positive": lambda x: x**-1,
+    "'linear': its weights": lambda x: F.linear(MATRIX, x[0]),
+    "'clamp': a parameter": lambda x: x.clamp(min=x.mean()),
+    "'max': only the maximum along one axis": lambda x: x.max(),
+    "'where': what is chosen": lambda x: x.where(MASK, 0.0),
+    "'dropout' in Dropout: it is in training mode": nn.Dropout(),
+    "'batch_norm' in BatchNorm1d: in training": nn.BatchNorm1d(4).double(),
+    "'max_pool2d_with_indices'": lambda x: F.max_pool2d(x, 2, return_indices=True),
+    "'gt'": lambda x: x * (x > 0),
+    "'item'": lambda x: x * x.sum().item(),
+    "'numpy'": lambda x: x.numpy(),
+    "'__setitem__'": lambda x: x.__setitem__(0, 1.0),
+    "'copy_'": lambda x: x.copy_(FLAT),
+    "'add_': it writes into a tensor that does not": lambda x: torch.zeros(2, 4, 64, dtype=torch.float64).add_(x),
+    "'sigmoid'": lambda x: torch.sigmoid(x, out=torch.empty(2)),
+}
+
+
+@pytest.mark.parametrize(("says", "function"), REFUSED.items(), ids=range(len(REFUSED)))
+def test_an_operation_without_a_rule_is_refused_by_name(says, function):
+    with pytest.raises(AttributionError) as caught:
+        decompose(function, FLAT.clone(), FLAT[None])
+    assert says in str(caught.value)
+
+
+def test_what_reaches_a_pair_beneath_torchs_functions_is_refused():
+    scripted = torch.ops.aten.relu.default
+    with pytest.raises(AttributionError, match=r"'relu\.default'"):
+        decompose(scripted, X, X[None])
+
+
+def test_a_pair_says_what_it_is():
+    assert repr(Pair(X, PARTS)) == "Pair(shape=(2, 4, 8, 8), groups=4)"

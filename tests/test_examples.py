@@ -1,0 +1,24 @@
+"""Every example runs at a small size, and prints numbers."""
+
+import re
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = sorted(p for p in (Path(__file__).parents[1] / "examples").glob("*.py") if "--small" in p.read_text())
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_it_runs_and_prints_its_numbers(path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [str(path), "--small"])
+    runpy.run_path(str(path), run_name="__main__")
+    printed = capsys.readouterr().out
+    assert len(re.findall(r"\d\.\d", printed)) >= 3
+    assert "nan" not in printed.lower()
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_it_stays_short(path):
+    assert len(path.read_text().splitlines()) <= (70 if path.stem[0].isdigit() else 200)

@@ -1,0 +1,122 @@
+"""What every ``captum:`` attribution does: options, inputs, baselines, random states, and scores in trimkit's form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from inspect import Parameter, signature
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from trimkit import tree
+from trimkit.attributions.base import Attribution, Baseline, Probe
+from trimkit.attributions.captum.forward import Inputs, Rows, isolated, scores_like, to_real
+from trimkit.attributions.composition import eager, model_of
+from trimkit.errors import AttributionError, OptionError, ShapeError, nearest
+from trimkit.tree import Tree
+
+_OURS = {
+    *("self", "forward_func", "model", "attribution_method", "inputs", "target", "baselines", "feature_mask", "kwargs"),
+    *("additional_forward_args", "return_convergence_delta", "return_input_shape"),
+}
+"""Arguments of Captum's that the adapter fills in, so they are no options."""
+
+
+class CaptumAttribution(Attribution):
+    """One of Captum's classes, by the name of the subclass.
+
+    Args:
+        **options: of the Captum class: its constructor's and its ``attribute`` method's.
+
+    Raises:
+        OptionError: an option that the Captum class does not have.
+    """
+
+    differentiable: ClassVar[bool] = False
+    defaults: ClassVar[Mapping[str, Any]] = {}
+    takes_baseline: bool = False
+
+    def __init__(self, **options: Any) -> None:
+        self.name = type(self).__name__
+        self.kind: Any = getattr(import_module("captum.attr"), self.name)
+        self.making, self.calling = self._split({**self.defaults, **options})
+
+    def attribute(self, probe: Probe, s: Tree, baseline: Tree, generator: torch.Generator | None) -> Tree:
+        """Captum's scores in the form of s."""
+        self.require(probe, s)
+        inputs = self.inputs(s)
+        arguments = self.arguments(probe, s)
+        if self.takes_baseline:
+            arguments["baselines"] = tuple(part.detach() for part in to_real(baseline))
+        with isolated(generator), eager(model_of(probe.function)):
+            try:
+                return self.scores(self.explainer(probe), inputs, arguments, s)
+            except (AssertionError, TypeError) as error:
+                raise AttributionError(f"captum:{self.name} refuses this model or input: {error}") from error
+
+    def require(self, probe: Probe, s: Tree) -> None:
+        """Refuse, before any work, what Captum would get wrong."""
+
+    def inputs(self, s: Tree) -> Inputs:
+        """What Captum explains: a copy that requires grad, so that it leaves the caller's alone."""
+        return tuple(part.detach().clone().requires_grad_() for part in to_real(s))
+
+    def arguments(self, probe: Probe, s: Tree) -> dict[str, Any]:
+        """What is passed to Captum's ``attribute`` besides the inputs and baselines."""
+        numbers = torch.arange(probe.samples, device=tree.leaves(s)[0].device)
+        return {**self.calling, "additional_forward_args": (numbers,)}
+
+    def explainer(self, probe: Probe) -> Any:
+        """An instance of the Captum class."""
+        return self.kind(Rows(probe), **self.making)
+
+    def scores(self, explainer: Any, inputs: Inputs, arguments: dict[str, Any], s: Tree) -> Tree:
+        """Run Captum and bring its scores into the form of s."""
+        return scores_like(s, explainer.attribute(inputs, **arguments))
+
+    def _split(self, options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Options of the constructor, and options of ``attribute``."""
+        making, calling = parameters(self.kind.__init__), parameters(self.kind.attribute)
+        for option in options:
+            if option not in making | calling:
+                known = making | calling
+                raise OptionError(f"captum:{self.name} has no option {option!r}. {nearest(option, known)}")
+        return (
+            {name: value for name, value in options.items() if name in making},
+            {name: value for name, value in options.items() if name not in making},
+        )
+
+
+class FromSamples(CaptumAttribution):
+    """Compares with a set of reference samples: as given by the baseline, or the batch itself."""
+
+    takes_baseline: bool = True
+
+    def resolve_baseline(self, baseline: Baseline, s: Tree) -> Tree:
+        """References (R, ...), at least two.
+
+        Raises:
+            ShapeError: fewer than two.
+        """
+        if baseline is None:
+            found: Tree = tree.map_leaves(Tensor.detach, s)
+        elif isinstance(baseline, int | float):
+            found = tree.map_leaves(
+                lambda leaf: torch.full_like(leaf[:1].detach(), baseline).repeat_interleave(2, 0), s
+            )
+        else:
+            found = tree.map_leaves(lambda leaf, base: base.detach().to(leaf), s, baseline)
+        if tree.batch_size(found) < 2:
+            raise ShapeError(
+                f"captum:{self.name}: expected at least 2 reference samples, got 1; pass "
+                "baseline=transform(x_reference), or a larger batch"
+            )
+        return found
+
+
+def parameters(function: Callable[..., Any]) -> set[str]:
+    """The options of one of Captum's functions: its named parameters that no adapter fills in."""
+    found = signature(function).parameters.values()
+    return {p.name for p in found if p.kind is not Parameter.VAR_KEYWORD} - _OURS

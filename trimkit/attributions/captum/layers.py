@@ -1,0 +1,120 @@
+"""Captum's attributions that set hooks on the layers of a module."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from importlib import import_module
+from typing import Any, ClassVar
+
+from torch import nn
+
+from trimkit import tree
+from trimkit.attributions.base import Probe
+from trimkit.attributions.captum.adapter import CaptumAttribution, FromSamples
+from trimkit.attributions.captum.forward import Inputs, Rows, is_affine, scores_like
+from trimkit.attributions.composition import is_composition, model_of
+from trimkit.errors import AttributionError, TrimkitWarning
+from trimkit.tree import Tree
+
+
+class _Hooked(CaptumAttribution):
+    """Works by hooks on the layers of the model, so it needs a module; functional activations stay unseen."""
+
+    affine_inverse: ClassVar[bool] = False
+
+    def require(self, probe: Probe, s: Tree) -> None:
+        """A module, and where the method redistributes scores layer by layer, an affine inverse transform.
+
+        Raises:
+            AttributionError: there is none.
+        """
+        function = probe.function
+        if not isinstance(model_of(function), nn.Module):
+            raise AttributionError(
+                f"captum:{self.name} works by hooks on layers: expected a torch.nn.Module, got "
+                f"{type(model_of(function)).__name__}; wrap the model in a module, or use integrated_gradients"
+            )
+        if self.affine_inverse and is_composition(function) and not is_affine(function.transform, s, function.size):
+            raise AttributionError(
+                f"captum:{self.name} would be silently wrong behind {type(function.transform).__name__}, whose inverse "
+                "is not affine (a learned decoder): its rules reach the model's layers only; use integrated_gradients"
+            )
+
+
+class _Rectified(_Hooked):
+    """Changes the gradient of ReLU layers."""
+
+    gradient_like: ClassVar[bool] = True
+
+    def require(self, probe: Probe, s: Tree) -> None:
+        """At least one ReLU layer: without, the result would be the plain gradient.
+
+        Raises:
+            AttributionError: there is none.
+        """
+        super().require(probe, s)
+        if not any(isinstance(module, nn.ReLU) for module in model_of(probe.function).modules()):
+            raise AttributionError(
+                f"captum:{self.name} found no torch.nn.ReLU module (functional relu cannot be seen), so it would give "
+                "the plain gradient; use modules, or saliency"
+            )
+
+
+class GuidedBackprop(_Rectified):
+    """Gradients with negative ones cut at each ReLU layer, Springenberg et al. 2014."""
+
+
+class Deconvolution(_Rectified):
+    """Gradients through ReLU layers that rectify the gradient instead, Zeiler & Fergus 2014."""
+
+
+class _Rescaled(_Hooked):
+    """Promises that scores sum to a change of f, which is checked, since unseen activations break it silently."""
+
+    affine_inverse: ClassVar[bool] = True
+    takes_baseline: bool = True
+
+    def scores(self, explainer: Any, inputs: Inputs, arguments: dict[str, Any], s: Tree) -> Tree:
+        """Captum's scores; warns where they do not sum to what they should."""
+        found, gaps = explainer.attribute(inputs, **arguments, return_convergence_delta=True)
+        scores = scores_like(s, found)
+        gap, largest = (float(values.detach().abs().max()) for values in (gaps, tree.sample_sums(scores)))
+        if not gap <= 0.01 * largest + 1e-6:
+            warnings.warn(
+                f"captum:{self.name} is not complete here: scores miss the change of the output by up to {gap:.2g} "
+                f"(largest sum {largest:.2g}). Activations that are functional or that Captum has no rule for, or max "
+                "pooling beside ReLU, cause this; use integrated_gradients",
+                TrimkitWarning,
+                stacklevel=2,
+            )
+        return scores
+
+
+class DeepLift(_Rescaled):
+    """Differences from the baseline, passed back layer by layer, Shrikumar et al. 2017; option ``eps``."""
+
+    complete: ClassVar[bool] = True
+
+
+class DeepLiftShap(_Rescaled, FromSamples):
+    """DeepLift averaged over reference samples, Lundberg & Lee 2017."""
+
+
+class LRP(_Hooked):
+    """Layer-wise relevance propagation, Bach et al. 2015, by Captum's default rules, on a copy of the model.
+
+    Captum rewrites parameters while it works, and has no rule for layers that only change shape; here these pass
+    relevance on as it is.
+    """
+
+    affine_inverse: ClassVar[bool] = True
+
+    def explainer(self, probe: Probe) -> Any:
+        """Captum's class on a copy whose reshaping layers have a rule."""
+        rules = import_module("captum.attr._utils.lrp_rules")
+        model = copy.deepcopy(model_of(probe.function))
+        for module in model.modules():
+            if isinstance(module, nn.Flatten | nn.Unflatten | nn.Identity):
+                module.rule = rules.EpsilonRule()  # type: ignore[assignment]
+        return self.kind(Rows(probe, model))

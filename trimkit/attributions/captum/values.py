@@ -1,0 +1,152 @@
+"""Captum's attributions from values of a function at perturbed coefficients."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+from trimkit import tree
+from trimkit.attributions.base import Probe
+from trimkit.attributions.captum.adapter import CaptumAttribution
+from trimkit.attributions.captum.forward import Inputs, feature_masks, scores_like, shared, to_real, window
+from trimkit.attributions.composition import each_coefficient, fitted_labels, groups_of
+from trimkit.errors import AttributionError, OptionError, ShapeError
+from trimkit.groups import Groups
+from trimkit.tree import Tree
+
+
+class _Perturbing(CaptumAttribution):
+    """Asks for values only."""
+
+    defaults: ClassVar[Mapping[str, Any]] = {"perturbations_per_eval": 8}
+    takes_baseline: bool = True
+
+    def inputs(self, s: Tree) -> Inputs:
+        """Plain numbers."""
+        return tuple(part.detach() for part in to_real(s))
+
+
+class Occlusion(_Perturbing):
+    """Change of f when a sliding window is set to the baseline, Zeiler & Fergus 2014.
+
+    Options ``sliding_window_shapes`` and ``strides`` are in Captum's form, for (N, ..., 2) where s is complex. By
+    default windows of 4 along the last two axes (one for signals), half overlapping, and whole along the others.
+    """
+
+    def arguments(self, probe: Probe, s: Tree) -> dict[str, Any]:
+        """Default windows for the shape of s."""
+        given = super().arguments(probe, s)
+        if "sliding_window_shapes" in given:
+            return given
+        lengths = window(tree.leaves(s)[0])
+        steps = tuple(max(1, length // 2) for length in lengths)
+        return {"sliding_window_shapes": (lengths,), "strides": (steps,), **given}
+
+    def require(self, probe: Probe, s: Tree) -> None:
+        """One tensor of coefficients.
+
+        Raises:
+            ShapeError: a tree of several.
+        """
+        if len(tree.leaves(s)) > 1:
+            raise ShapeError(
+                f"captum:Occlusion: expected one tensor, got a tree of {len(tree.leaves(s))}; "
+                "captum:FeatureAblation takes trees"
+            )
+
+
+class _Grouped(_Perturbing):
+    """Perturbs groups of coefficients together; a group's scores sum to what Captum gives the group.
+
+    Args:
+        groups: "transform" for the transform's named groups (of a bare function: each coefficient), "coefficients" for
+            each coefficient on its own, or `trimkit.groups.Groups`.
+        **options: of the Captum class.
+    """
+
+    least: ClassVar[int] = 1
+    most: ClassVar[int | None] = None
+
+    def __init__(self, groups: Groups | Literal["transform", "coefficients"] = "transform", **options: Any) -> None:
+        super().__init__(**options)
+        if not isinstance(groups, Groups) and groups not in ("transform", "coefficients"):
+            raise OptionError(f"captum:{self.name}: expected groups transform, coefficients or Groups, got {groups!r}")
+        self.groups = groups
+
+    def arguments(self, probe: Probe, s: Tree) -> dict[str, Any]:
+        """Captum's masks of the groups."""
+        masks, features = feature_masks(fitted_labels(self._groups(probe, s), s), s)
+        self._require_groups(features)
+        return {"feature_mask": masks, **super().arguments(probe, s)}
+
+    def scores(self, explainer: Any, inputs: Inputs, arguments: dict[str, Any], s: Tree) -> Tree:
+        """Captum's effect of each group, shared equally among its coefficients."""
+        masks = arguments["feature_mask"]
+        features = 1 + max(int(mask.max()) for mask in masks)
+        return scores_like(s, shared(explainer.attribute(inputs, **arguments), masks, features))
+
+    def _require_groups(self, found: int) -> None:
+        if found < self.least:
+            raise AttributionError(
+                f"captum:{self.name} weighs groups against each other: expected at least {self.least}, got {found}; "
+                "pass groups='coefficients', or use captum:FeatureAblation"
+            )
+        if self.most is not None and found > self.most:
+            raise AttributionError(
+                f"captum:{self.name} evaluates every order of the groups: expected at most {self.most} groups, got "
+                f"{found}; pass groups=Groups(…) with fewer, or use captum:ShapleyValueSampling"
+            )
+
+    def _groups(self, probe: Probe, s: Tree) -> Groups:
+        if isinstance(self.groups, Groups):
+            return self.groups
+        return each_coefficient(s) if self.groups == "coefficients" else groups_of(probe.function, s)
+
+
+class FeatureAblation(_Grouped):
+    """Change of f when a group is set to the baseline; option ``perturbations_per_eval``."""
+
+
+class FeaturePermutation(_Grouped):
+    """Change of f when a group is exchanged among the samples of the batch, Fisher et al. 2018."""
+
+    stochastic: ClassVar[bool] = True
+    takes_baseline: bool = False
+
+    def require(self, probe: Probe, s: Tree) -> None:
+        """Something to exchange with.
+
+        Raises:
+            AttributionError: a batch of one sample.
+        """
+        if probe.samples < 2:
+            raise AttributionError(
+                "captum:FeaturePermutation exchanges values among samples: expected at least 2, got 1"
+            )
+
+
+class ShapleyValues(_Grouped):
+    """Exact Shapley values of at most 8 groups: n! orders are evaluated."""
+
+    complete: ClassVar[bool] = True
+    most: ClassVar[int | None] = 8
+
+
+class ShapleyValueSampling(_Grouped):
+    """Shapley values from random orders, Castro et al. 2009; option ``n_samples``."""
+
+    complete: ClassVar[bool] = True
+    stochastic: ClassVar[bool] = True
+
+
+class Lime(_Grouped):
+    """A sparse linear model of f around s, Ribeiro et al. 2016; ``n_samples``, ``interpretable_model``."""
+
+    stochastic: ClassVar[bool] = True
+
+
+class KernelShap(_Grouped):
+    """Shapley values by a weighted linear model, Lundberg & Lee 2017; option ``n_samples``."""
+
+    stochastic: ClassVar[bool] = True
+    least: ClassVar[int] = 2

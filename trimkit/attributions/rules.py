@@ -1,0 +1,283 @@
+"""How a pair (relevant, irrelevant) goes through each operation: the rules of contextual decomposition.
+
+Murdoch et al. 2018 (1801.05453, section 3.2) and Singh et al. 2019 (1806.05337, section 3.1), with β the relevant and γ
+the irrelevant part, β + γ the plain result:
+
+- linear maps act on both; a bias, or any other constant that is added, is shared in proportion to |β| and |γ|;
+- an activation g gives β' = g(β) − g(0), γ' = g(β + γ) − β'; what g makes of nothing is nobody's, hence irrelevant;
+- max pooling takes both from where the sum has its maximum;
+- layer and group norm centre both, and divide both by the deviation of the sum;
+- dropout is the identity in eval mode; a product of two pairs (attention, gates) and softmax are refused.
+
+"Nothing relevant" stays nothing under each of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from trimkit.attributions.pair import Call, Pair, on_groups, refuse
+
+Rule: TypeAlias = Callable[[Call], Any]
+
+
+def rule_for(name: str) -> Rule | None:
+    """The rule for an operation by its name, in place (``"relu_"``) or not; None where there is none."""
+    return _RULES.get(name) or _RULES.get(name.removesuffix("_"))
+
+
+def plain(call: Call) -> Any:
+    """What asks for shape or kind is answered by the total."""
+    return call.totals()
+
+
+def linear(call: Call) -> Any:
+    """A linear map of one pair, or of several that stay apart (none is multiplied by another)."""
+    return _join(call.totals(), call.relevants())
+
+
+def multilinear(call: Call) -> Any:
+    """Linear in each factor; only one of them may depend on the input."""
+    if len(call.pairs) != 1:
+        refuse(call.name, "a product of two tensors that both depend on the input (attention, gates) has no exact rule")
+    return linear(call)
+
+
+def quotient(call: Call) -> Any:
+    """Linear in the dividend; the divisor must be a constant."""
+    if len(call.pairs) != 1 or not isinstance(call.args[0], Pair) or call.kwargs.get("rounding_mode"):
+        refuse(call.name, "the divisor depends on the input, or the quotient is rounded")
+    return linear(call)
+
+
+def weighted(call: Call) -> Pair:
+    """Linear layers and convolutions ``(input, weight, bias, ...)``: the map without its bias, then the bias."""
+    bias = call.argument(2, "bias")
+    weight = call.argument(1, "weight")
+    if isinstance(weight, Pair) or isinstance(bias, Pair):
+        refuse(call.name, "its weights depend on the input")
+    if bias is None:
+        return linear(call)
+    positional = len(call.args) > 2
+    without = call.changed((*call.args[:2], None, *call.args[3:])) if positional else call.changed(bias=None)
+    return add_constant(linear(without), bias.reshape(-1, *[1] * (weight.ndim - 2)))
+
+
+def affine(call: Call) -> Pair:
+    """A linear map and a constant, which is what the map makes of zeros."""
+    (pair,) = call.pairs
+    constant = call.on([torch.zeros_like(pair.total)])
+    moved = on_groups(lambda part: call.on([part]) - constant, pair.relevant)
+    return add_constant(Pair(call.totals() - constant, moved), constant)
+
+
+def batch_norm(call: Call) -> Pair:
+    """Affine in eval mode; in training the samples of a batch influence each other."""
+    if call.argument(5, "training", False):
+        refuse(call.name, "in training its statistics are the batch's; call model.eval() first")
+    return affine(call)
+
+
+def layer_norm(call: Call) -> Pair:
+    """Centre both parts, and divide both by the deviation of the sum: exact in the sum, linear in the parts."""
+    pair, shape = call.args[0], tuple(call.argument(1, "normalized_shape"))
+    axes = tuple(range(-len(shape), 0))
+    scaled = _standardised(pair, axes, call.argument(4, "eps", 1e-5))
+    return _scaled(scaled, call.argument(2, "weight"), call.argument(3, "bias"))
+
+
+def group_norm(call: Call) -> Pair:
+    """As `layer_norm`, over groups of channels."""
+    pair, groups = call.args[0], call.argument(1, "num_groups")
+    shape = pair.total.shape
+    cut = _reshaped(pair, (shape[0], groups, -1))
+    scaled = _reshaped(_standardised(cut, (-1,), call.argument(4, "eps", 1e-5)), shape)
+    ones = [1] * (len(shape) - 2)
+    weight, bias = (
+        w if w is None else w.reshape(-1, *ones) for w in (call.argument(2, "weight"), call.argument(3, "bias"))
+    )
+    return _scaled(scaled, weight, bias)
+
+
+def add(call: Call) -> Pair:
+    """A sum of two pairs, or of a pair and a constant; ``alpha`` multiplies the second."""
+    first, second = call.args[0], call.argument(1, "other")
+    alpha = call.kwargs.get("alpha", 1)
+    return _sum(first, second if alpha == 1 else second * alpha)
+
+
+def subtract(call: Call) -> Pair:
+    """As `add`, with the second negated."""
+    second = call.argument(1, "other")
+    return _sum(call.args[0], second * -call.kwargs.get("alpha", 1))
+
+
+def subtract_from(call: Call) -> Pair:
+    """The second minus the first."""
+    return _sum(call.argument(1, "other"), -call.args[0])
+
+
+def assemble(call: Call) -> Pair:
+    """Several tensors beside each other (cat, stack), or one of two (where); constants among them are irrelevant."""
+    if isinstance(call.args[0], Pair) or (call.name == "where" and len(call.args) < 3):
+        refuse(call.name, "what is chosen depends on the input")
+    like = call.pairs[0]
+    if call.name == "where":
+        condition, *values = call.args
+        return linear(call.changed((condition, *(_lift(value, like) for value in values))))
+    return linear(call.changed(([_lift(value, like) for value in call.args[0]], *call.args[1:])))
+
+
+def activation(call: Call) -> Pair:
+    """A function g of each entry with g(0) = 0: the relevant part is g of it."""
+    if len(call.pairs) > 1:
+        refuse(call.name, "a parameter of the activation depends on the input")
+    return linear(call)
+
+
+def offset_activation(call: Call) -> Pair:
+    """A function g of each entry with g(0) ≠ 0."""
+    found = activation(call)
+    constant = call.on([torch.zeros_like(call.pairs[0].total)])
+    return Pair(found.total, found.relevant - constant)
+
+
+def power(call: Call) -> Pair:
+    """A positive, constant exponent."""
+    exponent = call.argument(1, "exponent")
+    if not isinstance(exponent, int | float) or exponent <= 0 or not isinstance(call.args[0], Pair):
+        refuse(call.name, "only positive, constant exponents have a value at zero")
+    return activation(call)
+
+
+def dropout(call: Call) -> Any:
+    """The identity, in eval mode."""
+    if call.argument(2, "training", True):
+        refuse(call.name, "it is in training mode; call model.eval() first")
+    return call.args[0]
+
+
+def max_pool(call: Call) -> Any:
+    """Both parts from where the sum has its maximum."""
+    (pair,) = call.pairs
+    axes = int(call.name[-2])  # max_pool1d, max_pool2d, max_pool3d
+    found = Call(getattr(F, call.name), call.name, call.args, {**call.kwargs, "return_indices": True})
+    total, places = found.totals()
+    flat = places.flatten(-axes)
+    parts = on_groups(lambda part: part.flatten(-axes).gather(-1, flat).reshape(places.shape), pair.relevant)
+    return Pair(total, parts)
+
+
+def maximum(call: Call) -> Any:
+    """The maximum along one axis; both parts from where the sum has it."""
+    pair = call.args[0]
+    axis, keep = call.argument(1, "dim"), call.argument(2, "keepdim", False)
+    if not isinstance(axis, int):
+        refuse(call.name, "only the maximum along one axis, max(dim=…), has a rule")
+    places = pair.total.argmax(axis, keepdim=True)
+
+    def chosen(values: Tensor) -> Tensor:
+        found = values.gather(axis, places)
+        return found if keep else found.squeeze(axis)
+
+    values = Pair(chosen(pair.total), on_groups(chosen, pair.relevant))
+    if call.name == "amax":
+        return values
+    return torch.return_types.max((values, places if keep else places.squeeze(axis)))
+
+
+def add_constant(pair: Pair, constant: Any) -> Pair:
+    """Add a constant, shared in proportion to the magnitudes of the two parts: |β| / (|β| + |γ|) of it is relevant."""
+
+    def part(relevant: Tensor) -> Tensor:
+        own = relevant.abs()
+        whole = own + (pair.total - relevant).abs()
+        return relevant + own / whole.clamp_min(torch.finfo(whole.dtype).tiny) * constant  # of nothing, nothing
+
+    return Pair(pair.total + constant, on_groups(part, pair.relevant))
+
+
+def _sum(first: Any, second: Any) -> Pair:
+    if not isinstance(first, Pair):
+        first, second = second, first
+    if not isinstance(second, Pair):
+        return add_constant(first, second)
+    return Pair(first.total + second.total, on_groups(torch.add, first.relevant, second.relevant))
+
+
+def _standardised(pair: Pair, axes: tuple[int, ...], eps: float) -> Pair:
+    scale = (pair.total.var(axes, correction=0, keepdim=True) + eps).rsqrt()
+
+    def centred(values: Tensor) -> Tensor:
+        return (values - values.mean(axes, keepdim=True)) * scale
+
+    return Pair(centred(pair.total), on_groups(centred, pair.relevant))
+
+
+def _reshaped(pair: Pair, shape: Sequence[int]) -> Pair:
+    return Pair(pair.total.reshape(shape), on_groups(lambda part: part.reshape(shape), pair.relevant))
+
+
+def _scaled(pair: Pair, weight: Tensor | None, bias: Tensor | None) -> Pair:
+    if weight is not None:
+        pair = Pair(pair.total * weight, on_groups(lambda part: part * weight, pair.relevant))
+    return pair if bias is None else add_constant(pair, bias)
+
+
+def _lift(value: Any, like: Pair) -> Pair:
+    if isinstance(value, Pair):
+        return value
+    total = torch.as_tensor(value, dtype=like.dtype, device=like.device)
+    return Pair(total, total.new_zeros(len(like.relevant), *total.shape))
+
+
+def _join(totals: Any, relevants: Any) -> Any:
+    if isinstance(totals, Tensor):
+        return Pair(totals, relevants)
+    return type(totals)(map(Pair, totals, relevants))
+
+
+_NAMES: dict[Rule, str] = {
+    plain: (
+        ".shape .dtype .device .ndim .layout .is_cuda .is_sparse .is_nested .is_quantized .is_mkldnn .is_meta "
+        ".requires_grad .grad_fn size dim numel nelement stride __len__ is_complex is_floating_point is_contiguous"
+    ),
+    linear: (
+        "reshape reshape_as view view_as flatten unflatten ravel permute transpose swapaxes movedim t .T .mT squeeze "
+        "unsqueeze expand expand_as repeat repeat_interleave tile chunk split unbind narrow select index_select "
+        "gather __getitem__ flip roll diff mean sum cumsum diagonal tril triu clone contiguous to type_as float "
+        "double detach neg real imag .real .imag conj view_as_real view_as_complex adaptive_avg_pool1d "
+        "adaptive_avg_pool2d adaptive_avg_pool3d avg_pool1d avg_pool2d avg_pool3d interpolate pixel_shuffle "
+        "pixel_unshuffle unfold fold fft_fft fft_ifft fft_rfft fft_irfft fft_fft2 fft_ifft2 fft_rfft2 fft_irfft2 "
+        "fft_fftn fft_ifftn fft_rfftn fft_irfftn"
+    ),
+    multilinear: "mul multiply matmul __rmatmul__ mm bmm mv einsum tensordot",
+    quotient: "div divide true_divide",
+    weighted: "linear conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d",
+    affine: "pad masked_fill",
+    batch_norm: "batch_norm",
+    layer_norm: "layer_norm",
+    group_norm: "group_norm",
+    add: "add",
+    subtract: "sub subtract",
+    subtract_from: "rsub __rsub__",
+    assemble: "cat concat stack hstack vstack where",
+    activation: (
+        "relu relu6 leaky_relu prelu elu selu celu gelu silu mish hardswish tanh tanhshrink softsign softshrink "
+        "hardshrink abs square sin atan erf expm1"
+    ),
+    offset_activation: (
+        "sigmoid hardsigmoid softplus log_sigmoid hardtanh exp cos clamp clamp_min clamp_max threshold _threshold"
+    ),
+    power: "pow",
+    dropout: "dropout dropout1d dropout2d dropout3d alpha_dropout",
+    max_pool: "max_pool1d max_pool2d max_pool3d adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d",
+    maximum: "max amax",
+}
+
+_RULES: dict[str, Rule] = {name: rule for rule, names in _NAMES.items() for name in names.split()}

@@ -1,0 +1,137 @@
+"""Adaptive wavelet distillation: learn a wavelet in which a trained predictor's attributions are sparse.
+
+Ha et al. 2021 (2107.09145). For coefficients s = T_h(x) of a wavelet with low-pass filter h, and a frozen predictor f,
+
+    L(h) = ‖x − T⁻¹(s)‖² + wavelet constraints(h) + λ ‖s‖₁ + γ ‖∇_s f(T⁻¹(s) + r)‖₁,   r = x − T⁻¹(s), detached,
+
+averaged over samples; both L1 norms are divided by the number of scales, J + 1, as in the published code. With the
+residual r the predictor is always evaluated at x itself. So ∇_s f = J_{T⁻¹}ᵀ ∇f(x), where ∇f(x) does not change while h
+is learned: it is computed once for the whole data set, and a step costs the same for any predictor. That is the exact
+gradient for networks that are linear around x, as with ReLU. For smooth ones autograd would add a term with the second
+derivative of f times the change of T⁻¹(s) + r with h; but this sum is x, whatever h is, and the term is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trimkit import tree
+from trimkit.errors import ShapeError, TrainingError
+from trimkit.targets import Target, select
+from trimkit.transforms.adaptive_wavelet import AdaptiveWavelet
+
+
+@dataclass(frozen=True)
+class AwdWeights:
+    """Weights of the terms of `awd_terms`.
+
+    Attributes:
+        coefficients: λ, of the L1 norm of coefficients; Ha et al. search 1e-5 … 1e-4.
+        scores: γ, of the L1 norm of attributions; Ha et al. search 0 and 1e-5 … 50, each from the last one's filter.
+        constraints: of each term of `AdaptiveWavelet.constraint_losses`.
+    """
+
+    coefficients: float = 1e-5
+    scores: float = 0.1
+    constraints: float = 1.0
+
+    def total(self, terms: dict[str, Tensor]) -> Tensor:
+        """The loss: the reconstruction's weight is 1."""
+        weights = {"reconstruction": 1.0, "coefficients": self.coefficients, "scores": self.scores}
+        return torch.stack([weights.get(name, self.constraints) * term for name, term in terms.items()]).sum()
+
+
+def input_gradients(model: Callable[[Tensor], Any], x: Tensor, target: Target = None, *, batch: int = 1024) -> Tensor:
+    """∇f at every sample: all that distillation needs to know of a frozen predictor.
+
+    Args:
+        model: f, in eval mode; its samples must not mix.
+        x: (N, ...) data.
+        target: which number of the output is explained, see `trimkit.targets.Target`; the same for all samples.
+        batch: samples at a time.
+    Returns:
+        Like x, detached.
+    """
+    found = []
+    for part in x.detach().split(batch):
+        part = part.clone().requires_grad_()
+        found.append(torch.autograd.grad(select(model(part), target).sum(), part)[0])
+    return torch.cat(found)
+
+
+def awd_terms(transform: AdaptiveWavelet, x: Tensor, gradients: Tensor) -> dict[str, Tensor]:
+    """The named, unweighted terms of the loss, differentiable with respect to the filter.
+
+    Args:
+        transform: in training.
+        x: (N, ...) data.
+        gradients: ∇f(x), like x.
+    Returns:
+        Scalars: ``reconstruction`` mean over samples of the squared error; ``coefficients`` and ``scores`` L1 norms,
+        mean over samples, divided by the number of scales; and the transform's constraint losses.
+    Raises:
+        ShapeError: gradients of another shape than x.
+    """
+    if gradients.shape != x.shape:
+        raise ShapeError(f"expected one gradient a datum, of shape {tuple(x.shape)}, got {tuple(gradients.shape)}")
+    bank, _ = transform.banks(x)
+    both = transform.analyse(torch.cat([x, gradients]), bank)  # T⁻¹ is the adjoint of T: ∇_s f is the transform of ∇f
+    s: Any = tree.map_leaves(lambda leaf: leaf[: len(x)], both)
+    coefficients, scores = (tree.rows(both).abs().sum(1) / len(both)).chunk(2)
+    return {
+        "reconstruction": (x - transform.synthesise(s, bank)).square().sum() / len(x),
+        "coefficients": coefficients.mean(),
+        "scores": scores.mean(),
+        **transform.constraint_losses(),
+    }
+
+
+def distill(
+    transform: AdaptiveWavelet,
+    x: Tensor,
+    gradients: Tensor,
+    weights: AwdWeights = AwdWeights(),
+    *,
+    steps: int = 1500,
+    batch: int = 100,
+    learning_rate: float = 1e-3,
+    generator: torch.Generator | None = None,
+) -> dict[str, float]:
+    """Fit the filter in place, with Adam.
+
+    Args:
+        transform: where to start; for a series of weights, what the last call left.
+        x: (N, ...) data.
+        gradients: ∇f(x), like x, from `input_gradients`.
+        weights: of the terms.
+        steps: number of minibatch steps, at least 1.
+        batch: samples a step, at most N.
+        learning_rate: of Adam; the published example's 0.1 diverges.
+        generator: source of the order of samples.
+    Returns:
+        The terms of the last step.
+    Raises:
+        ShapeError: gradients of another shape than x.
+        TrainingError: the loss is not finite.
+    """
+    optimiser = torch.optim.Adam(transform.parameters(), learning_rate, fused=True)
+    terms: dict[str, Tensor] = {}
+    for _ in range(steps):
+        chosen = torch.randint(len(x), (min(batch, len(x)),), generator=generator)
+        terms = awd_terms(transform, x[chosen], gradients[chosen])
+        optimiser.zero_grad()
+        weights.total(terms).backward()
+        optimiser.step()
+    last = {name: float(term.detach()) for name, term in terms.items()}
+    if not all(map(_finite, last.values())):
+        raise TrainingError(f"distillation diverged: {last}; lower learning_rate or the weight of scores")
+    return last
+
+
+def _finite(value: float) -> bool:
+    return abs(value) < float("inf")

@@ -1,0 +1,111 @@
+"""What is refused, warned of, or put back in order around a model that is explained."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from weakref import WeakSet
+
+import torch
+from torch import Tensor, nn
+
+from trimkit import tree
+from trimkit.errors import ModelError, ShapeError, TrimkitWarning
+from trimkit.graph import custom_functions
+
+
+def check_input(x: Any) -> None:
+    """Refuse what cannot be explained, before any work.
+
+    Raises:
+        ShapeError: not a tensor, not floating, complex, without samples or without axes.
+    """
+    if not isinstance(x, Tensor):
+        raise ShapeError(f"expected a tensor x (N, ...), got {type(x).__name__}; convert it with torch.as_tensor")
+    if not x.is_floating_point():
+        raise ShapeError(f"expected floating x, got {x.dtype}; convert it as in training, e.g. x.float() / 255")
+    if x.ndim < 2 or 0 in x.shape:
+        raise ShapeError(f"expected x (N, ...) with at least one sample and one feature, got {tuple(x.shape)}")
+
+
+@contextmanager
+def unchanged(model: Any) -> Iterator[None]:
+    """Leave a model's buffers, and the global random state where the model could draw from it, as they were."""
+    training = isinstance(model, nn.Module) and any(module.training for module in model.modules())
+    if not training:
+        yield
+        return
+    buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
+    devices = {p.device.index for p in model.parameters() if p.device.type == "cuda"}
+    with torch.random.fork_rng(devices=sorted(devices)):
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for buffer, saved in buffers:
+                    buffer.copy_(saved)
+
+
+def refuse_wrappers(model: Any) -> None:
+    """Refuse wrappers whose second derivatives are silently wrong.
+
+    Raises:
+        ModelError: FSDP, or DDP with static_graph=True.
+    """
+    for module in model.modules() if isinstance(model, nn.Module) else ():
+        names = {base.__name__ for base in type(module).__mro__}
+        if names & {"FullyShardedDataParallel", "FSDPModule"}:
+            raise ModelError(
+                "a penalty under FSDP is refused: its second derivatives fail or are silently wrong; use "
+                "DistributedDataParallel, or the training loop of trimkit"
+            )
+        if "DistributedDataParallel" in names and getattr(module, "static_graph", False):
+            raise ModelError(
+                "a penalty under DistributedDataParallel(static_graph=True) is refused: its gradients are silently not "
+                "reduced across processes; build the wrapper with static_graph=False"
+            )
+
+
+def is_compiled(model: Any) -> bool:
+    """True where a part of a model was compiled; compiled code has no second derivative."""
+    return isinstance(model, nn.Module) and any(map(_compiled, model.modules()))
+
+
+def _compiled(module: nn.Module) -> bool:
+    return hasattr(module, "_orig_mod") or module._compiled_call_impl is not None
+
+
+def warn_of_custom_functions(output: Any) -> None:
+    """Warn of custom autograd Functions behind an output: only the numeric check can tell whether they are right."""
+    try:
+        leaves = tree.leaves(output)
+    except ShapeError:  # a model's own output class
+        return
+    names = sorted({name for leaf in leaves for name in custom_functions(leaf)})
+    if names:
+        warnings.warn(
+            f"the model uses custom autograd Functions ({', '.join(names)}), whose second derivative may be silently "
+            "wrong; compare with finite differences: trimkit.check_attribution(attribution, model, x, target=…)",
+            TrimkitWarning,
+            stacklevel=6,
+        )
+
+
+_warned: WeakSet[nn.Module] = WeakSet()  # ids would be given to later models
+
+
+def warn_of_batch_norm(model: Any) -> None:
+    """Warn, once for each model, that batch normalisation in train mode mixes the samples that are explained."""
+    if not isinstance(model, nn.Module) or not model.training or model in _warned:
+        return
+    _warned.add(model)
+    if any(isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training for m in model.modules()):
+        warnings.warn(
+            "the model has batch normalisation in train mode: the gradient of a sample's output also flows to the "
+            "other samples of the batch, so scores are not per sample; put these layers in eval mode, or use group or "
+            "layer normalisation",
+            TrimkitWarning,
+            stacklevel=3,
+        )

@@ -1,0 +1,136 @@
+"""A penalty for the Trainer of Hugging Face transformers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from trimkit.errors import DataError, nearest
+from trimkit.objective import Weight, as_schedule
+from trimkit.targets import Target
+from trimkit.trim import TrimPenalty
+
+if TYPE_CHECKING:
+    _Base = Any
+else:
+    _Base = object
+
+EMBEDDINGS = "inputs_embeds"
+
+
+class TrimTrainerMixin(_Base):
+    """Adds ``weight · penalty`` to the loss of a `transformers.Trainer`, in training only.
+
+        class TrimTrainer(TrimTrainerMixin, Trainer): ...
+
+        trainer = TrimTrainer(model, args, train_dataset=data, trim=TrimPenalty("hoyer"), trim_weight=0.1)
+
+    The task's loss is the Trainer's own, whatever computes it, so the penalty takes a second forward through the model
+    as it is wrapped. It is a mean over samples, and is divided where the Trainer does not divide by the steps of
+    gradient accumulation itself. Its mean since the last log is logged as "trim".
+
+    Args:
+        trim: what is added.
+        trim_weight: a number, a function of the global step, or its text, see `trimkit.objective.as_schedule`.
+        trim_input: the model's floating input that is explained. "inputs_embeds" explains tokens: their embeddings are
+            looked up and taken as data, so the penalty does not train the table.
+        trim_target: which of the logits is explained: "labels" for those of the batch, or a `trimkit.targets.Target`.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        trim: TrimPenalty,
+        trim_weight: Weight = 1.0,
+        trim_input: str = "pixel_values",
+        trim_target: Target | Literal["labels"] = "labels",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.trim = trim
+        self.trim_schedule = as_schedule(trim_weight)
+        self.trim_input = trim_input
+        self.trim_target: Any = trim_target
+        self._trim_model: _Logits | None = None
+        self._trim_values: list[Tensor] = []
+
+    def compute_loss(
+        self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """The Trainer's loss, with the penalty in training; arguments as there."""
+        given = dict(inputs)  # the Trainer takes the labels out where it smooths them
+        result = super().compute_loss(model, inputs, return_outputs, num_items_in_batch=num_items_in_batch)
+        if not (model.training and torch.is_grad_enabled()):
+            return result
+        value = self._trim_value(model, given)
+        self._trim_values.append(value.detach())
+        step = self.state.global_step
+        weight = self.trim_schedule(step) if callable(self.trim_schedule) else self.trim_schedule
+        extra = weight * value / self._trim_divisor(num_items_in_batch)
+        return (result[0] + extra, result[1]) if return_outputs else result + extra
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        """The Trainer's log, with the mean penalty since the last one."""
+        if self._trim_values and "loss" in logs:
+            logs = {**logs, "trim": float(torch.stack(self._trim_values).mean())}
+            self._trim_values = []
+        super().log(logs, *args, **kwargs)
+
+    def _trim_value(self, model: nn.Module, inputs: Mapping[str, Any]) -> Tensor:
+        if self._trim_model is None or self._trim_model.model is not model:
+            self._trim_model = _Logits(model, self.trim_input)
+        x = self._trim_model.take(inputs, self.accelerator.unwrap_model(model))
+        target = inputs.get("labels") if isinstance(self.trim_target, str) else self.trim_target
+        return self.trim.penalise(self._trim_model, x, target)
+
+    def _trim_divisor(self, num_items_in_batch: Any) -> int:
+        """By what the Trainer will not divide: its loss may be normalised over all accumulated batches already."""
+        scaled = getattr(self, "loss_is_scaled_for_ga", None)
+        if scaled is None:
+            counted = self.model_accepts_loss_kwargs and num_items_in_batch is not None
+            scaled = counted or self.compute_loss_func is not None
+        steps = getattr(self, "current_gradient_accumulation_steps", self.args.gradient_accumulation_steps)
+        return steps if scaled else 1
+
+
+class _Logits(nn.Module):
+    """A transformers model as a function of one floating input: x → logits, the batch's other inputs held."""
+
+    def __init__(self, model: nn.Module, name: str) -> None:
+        super().__init__()
+        self.model = model
+        self.name = name
+        self.others: dict[str, Any] = {}
+
+    def take(self, inputs: Mapping[str, Any], unwrapped: Any) -> Tensor:
+        """Hold a batch; returns the explained input, detached.
+
+        Raises:
+            DataError: the batch has no such input, or one that is not floating.
+        """
+        others = {key: value for key, value in inputs.items() if key not in ("labels", self.name)}
+        x = inputs.get(self.name)
+        if x is None and self.name == EMBEDDINGS and "input_ids" in others:
+            x = unwrapped.get_input_embeddings()(others.pop("input_ids"))
+        if not isinstance(x, Tensor) or not x.is_floating_point():
+            raise DataError(
+                f"TrimTrainerMixin explains the floating input {self.name!r}, which the batch does not have. "
+                f"{nearest(self.name, inputs)} For tokens: trim_input='{EMBEDDINGS}'"
+            )
+        self.others = others
+        self.training = self.model.training
+        return x.detach()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits for k copies of the batch; the other inputs are repeated as often."""
+        output = self.model(**{self.name: x}, **{key: _repeated(value, len(x)) for key, value in self.others.items()})
+        return output["logits"] if isinstance(output, Mapping) else output[0]
+
+
+def _repeated(value: Any, rows: int) -> Any:
+    if not isinstance(value, Tensor) or value.ndim == 0 or len(value) == rows or rows % len(value):
+        return value
+    return value.repeat(rows // len(value), *[1] * (value.ndim - 1))
