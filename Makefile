@@ -39,6 +39,11 @@ lint: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/penalty_step.py
+	$(BIN)/python benchmarks/integrated_gradients.py
+	$(BIN)/python benchmarks/captum_overhead.py
+	$(BIN)/python benchmarks/contextual_decomposition.py
+	$(BIN)/python benchmarks/wavelet.py
+	$(BIN)/python benchmarks/adaptive_wavelet.py
 	$(BIN)/python benchmarks/startup.py
 
 clean:

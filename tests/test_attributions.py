@@ -306,6 +306,28 @@ def test_steps_must_be_positive(option):
         IntegratedGradients(**{option: 0})
 
 
+@pytest.mark.parametrize("function", [lambda x: MODEL(x).mean(0, keepdim=True), lambda x: MODEL(x).repeat(2, 1)])
+@pytest.mark.parametrize("name", sorted(name for name in SPECS if not name.startswith("captum:")))
+def test_outputs_that_are_not_one_a_sample_are_refused(name, function):
+    with pytest.raises(ShapeError, match="mixes or reorders"):
+        create("attribution", name)(function, X, target=1)
+
+
+@pytest.mark.parametrize(
+    ("baseline", "says"), [(float("nan"), "finite baseline"), ("zeros", "got str"), (1j, "got complex")]
+)
+def test_baselines_that_are_none_are_named(baseline, says):
+    with pytest.raises(ShapeError, match=says):
+        InputXGradient()(MODEL, X, target=1, baseline=baseline)
+
+
+def test_no_gradient_flows_to_a_baseline():
+    base = torch.zeros(1, 1, 6, 6, dtype=torch.float64, requires_grad=True)
+    for memory in ("graph", "two_pass"):
+        scores = IntegratedGradients(4, chunk=2, memory=memory)(MODEL, X, target=Y, baseline=base, create_graph=True)
+        assert torch.autograd.grad(scores.sum(), [base, MODEL[0].weight], allow_unused=True)[0] is None
+
+
 def test_a_baseline_of_complex_coefficients_may_be_real():
     s = FFT()(X)
     assert torch.equal(expand_baseline(0.5, s), torch.full_like(s, 0.5))
@@ -357,6 +379,86 @@ class TestTwoPasses:
             with torch.no_grad():
                 weight.sub_(sign * 1e-6 * direction)
         assert torch.allclose(analytic, (moved[0] - moved[1]) / 2e-6, rtol=1e-5)
+
+    def test_parameters_that_only_path_points_use_get_their_gradient(self):
+        class Everything(nn.Module):
+            def __init__(self):
+                super().__init__()
+                torch.manual_seed(0)
+                self.near, self.far = nn.Linear(4, 1).double(), nn.Linear(4, 1).double()
+
+            def forward(self, x):
+                return torch.where(x.norm(dim=1, keepdim=True) < 1, self.near(x).sin(), self.far(x).sin())
+
+        class OnlyWhatIsUsed(Everything):
+            def forward(self, x):
+                inside = x.norm(dim=1) < 1
+                out = torch.zeros(len(x), 1, dtype=x.dtype)
+                for layer, rows in ((self.near, inside), (self.far, ~inside)):
+                    if rows.any():
+                        out = out.masked_scatter(rows[:, None], layer(x[rows]).sin())
+                return out
+
+        x = torch.ones(2, 4, dtype=torch.float64)
+        models = {"graph": Everything(), "two_pass": OnlyWhatIsUsed()}
+        for memory, model in models.items():
+            scores = IntegratedGradients(8, chunk=2, memory=memory)(model, x, create_graph=True)
+            scores.square().sum().backward()
+        assert models["graph"].near.weight.grad.abs().sum() > 0
+        for name in ("near", "far"):
+            one, two = (getattr(model, name).weight.grad for model in models.values())
+            assert torch.allclose(one, two)
+
+    def test_weights_computed_outside_the_model_are_reached(self):
+        theta = torch.randn(36, 3, dtype=torch.float64, requires_grad=True)
+
+        def gradient(memory):
+            weight = theta.tanh()
+
+            def model(x):
+                return (x.flatten(1) @ weight).sin()
+
+            attribution = IntegratedGradients(6, chunk=2, memory=memory)
+            found = attribution.explain(model, X, target=Y, create_graph=True)
+            return torch.autograd.grad(found.scores.square().sum() + found.output.sum(), theta)[0]
+
+        assert torch.allclose(gradient("two_pass"), gradient("graph"))
+
+    def test_a_change_of_mode_before_the_backward_is_refused(self):
+        model = nn.Sequential(nn.Flatten(), nn.Linear(36, 8), nn.Dropout(0.5), nn.Linear(8, 3)).double().eval()
+        scores = IntegratedGradients(4, chunk=2)(model, X, target=Y, create_graph=True)
+        model.train()
+        with pytest.raises(AttributionError, match="switched between train and eval mode"):
+            scores.sum().backward()
+
+    def test_the_second_pass_runs_under_the_autocast_of_the_first(self):
+        model = network().float()
+        seen = []
+        model[0].register_forward_hook(lambda module, args, output: seen.append(output.dtype))
+        with torch.autocast("cpu", torch.bfloat16):
+            scores = IntegratedGradients(4, chunk=2)(model, X.float(), target=Y, create_graph=True)
+        first = len(seen)
+        scores.sum().backward()
+        assert set(seen[first:]) == {torch.bfloat16}
+
+    def test_batch_normalisation_in_train_mode_keeps_the_graph(self):
+        model = nn.Sequential(nn.Flatten(), nn.Linear(36, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Linear(8, 3)).double()
+        scores = IntegratedGradients(4, chunk=2)(model, X, target=Y, create_graph=True)
+        before = int(model[2].num_batches_tracked)
+        scores.sum().backward()
+        assert int(model[2].num_batches_tracked) == before
+        with pytest.raises(AttributionError, match="would count the batch again; use memory='graph'"):
+            IntegratedGradients(4, chunk=2, memory="two_pass")(model, X, target=Y, create_graph=True)
+
+    def test_an_operation_without_second_derivative_is_named_in_the_backward(self):
+        centres = torch.randn(3, 36, requires_grad=True)
+
+        def model(x):
+            return torch.cdist(x.flatten(1), centres)
+
+        scores = IntegratedGradients(4, chunk=2)(model, X.float(), target=1, create_graph=True)
+        with pytest.raises(AttributionError, match=r"torch\.cdist is not twice differentiable"):
+            scores.sum().backward()
 
     def test_stepping_the_weights_before_the_backward_is_refused(self):
         model = network()

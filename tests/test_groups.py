@@ -66,3 +66,9 @@ def test_flat_data_has_one_group_a_feature_and_signals_have_segments():
     assert Identity().groups((3,)).names == ("feature 0", "feature 1", "feature 2")
     assert Identity(parts=2).groups((1, 4)).labels.tolist() == [[0, 0, 1, 1]]
     assert Identity(parts=2).groups((1, 2, 4)).names[-1] == "row 1, column 1"
+
+
+@pytest.mark.parametrize("n", range(4, 60, 2))
+def test_frequencies_on_an_edge_belong_to_the_band_below_it(n):
+    labels = FFT(dims=1, bands=n // 2).groups((1, n)).labels
+    assert labels.tolist() == [list(range(n // 2 + 1))]

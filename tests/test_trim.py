@@ -115,7 +115,8 @@ class TestTrim:
         torch.manual_seed(3)
         expected = torch.rand(2)
         torch.manual_seed(3)
-        trimkit.Trim(model, "fft")(x, Y)
+        with pytest.warns(TrimkitWarning, match="batch normalisation in train mode"):
+            trimkit.Trim(model, "fft")(x, Y)
         assert torch.equal(torch.rand(2), expected)
         model[3].register_forward_hook(lambda *_: (_ for _ in ()).throw(RuntimeError("boom")))
         with pytest.raises(RuntimeError, match="boom"):
@@ -349,6 +350,84 @@ class TestTrimPenalty:
             trimkit.TrimPenalty("l1")(DistributedDataParallel(network()), X, target=Y)
         with pytest.raises(ModelError, match="FSDP"):
             trimkit.TrimPenalty("l1")(FullyShardedDataParallel(), X, target=Y)
+
+    @pytest.mark.filterwarnings("ignore::trimkit.errors.TrimkitWarning")
+    @pytest.mark.parametrize("attribution", ["input_x_gradient", "integrated_gradients", "expected_gradients"])
+    def test_the_tasks_output_does_not_mix_with_path_points(self, attribution):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Flatten(), nn.Linear(56, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Linear(8, 3))
+        output, _ = trimkit.TrimPenalty("l1", attribution=attribution)(model, X, target=Y)
+        assert torch.allclose(output, model(X), atol=1e-6)
+
+    def test_dropout_is_warned_of_where_a_model_is_explained_and_not_where_it_is_trained(self):
+        model = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(56, 3)).train()
+        trimkit.TrimPenalty("l1")(model, X, target=Y)
+        with pytest.warns(TrimkitWarning, match=r"dropout in train mode.*model\.eval"):
+            trimkit.Trim(nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(56, 3)).train())(X, Y)
+
+    def test_buffers_that_a_model_replaces_are_put_back(self):
+        class Counting(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.register_buffer("calls", torch.zeros(()))
+                self.linear = nn.Linear(56, 3)
+
+            def forward(self, x):
+                self.calls = self.calls + 1
+                return self.linear(x.flatten(1))
+
+        model = Counting()
+        trimkit.Trim(model, "fft")(X, Y)
+        assert float(model.calls) == 0
+
+    def test_a_model_frozen_after_its_first_step_is_noticed(self):
+        model, penalty = network(), trimkit.TrimPenalty("l1", attribution="saliency")
+        penalty(model, X, target=Y)
+        model.requires_grad_(False)
+        with pytest.raises(PenaltyError, match="every parameter it is meant for is frozen"):
+            penalty(model, X, target=Y)
+
+    def test_a_distributed_model_keeps_its_graph_instead_of_being_called_in_backward(self):
+        class DistributedDataParallel(nn.Module):
+            def __init__(self, module):
+                super().__init__()
+                self.module = module
+
+            def forward(self, x):
+                calls.append(len(x))
+                return self.module(x)
+
+        calls = []
+        wrapped = DistributedDataParallel(network())
+        options = {"n_steps": 6, "chunk": 2}
+        penalty = trimkit.TrimPenalty("l1", attribution=("integrated_gradients", options))
+        _, value = penalty(wrapped, X, target=Y)
+        before = len(calls)
+        value.backward()
+        assert len(calls) == before
+        explicit = ("integrated_gradients", {**options, "memory": "two_pass"})
+        with pytest.raises(AttributionError, match="cannot be called during the backward pass; use memory='graph'"):
+            trimkit.TrimPenalty("l1", attribution=explicit)(wrapped, X, target=Y)
+
+    @pytest.mark.parametrize("transform", ["dct", "fft", "wavelet"])
+    def test_transforms_keep_their_precision_under_autocast(self, transform):
+        model = network()
+        with torch.autocast("cpu", torch.bfloat16):
+            residual = trimkit.Trim(model, transform, "saliency")(X, Y).residual
+            trimkit.TrimPenalty("l1", transform=transform)(model, X, target=Y)[1].backward()
+        assert residual.abs().max() < 1e-5
+
+    @pytest.mark.parametrize(
+        ("penalty", "says"),
+        [(None, "got NoneType"), (lambda scores: 3.0, "got float"), (torch.sum, r"got \(\)")],
+    )
+    def test_what_is_no_penalty_is_refused(self, penalty, says):
+        with pytest.raises(PenaltyError, match=says):
+            trimkit.TrimPenalty(penalty)(network(), X, target=Y)
+
+    def test_inference_mode_is_no_place_to_train(self):
+        with torch.inference_mode(), pytest.raises(PenaltyError, match="inference_mode"):
+            trimkit.TrimPenalty("l1")(network(), X, target=Y)
 
     def test_autocast_of_the_user_is_left_alone(self):
         model = network()

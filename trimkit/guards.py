@@ -37,14 +37,17 @@ def unchanged(model: Any) -> Iterator[None]:
     if not training:
         yield
         return
-    buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
+    buffers = [
+        (m, name, b, b.detach().clone()) for m in model.modules() for name, b in m._buffers.items() if b is not None
+    ]
     devices = {p.device.index for p in model.parameters() if p.device.type == "cuda"}
     with torch.random.fork_rng(devices=sorted(devices)):
         try:
             yield
         finally:
             with torch.no_grad():
-                for buffer, saved in buffers:
+                for module, name, buffer, saved in buffers:
+                    module._buffers[name] = buffer  # a model may replace one instead of writing to it
                     buffer.copy_(saved)
 
 
@@ -77,6 +80,21 @@ def _compiled(module: nn.Module) -> bool:
     return hasattr(module, "_orig_mod") or module._compiled_call_impl is not None
 
 
+def why_not_again(model: Any) -> str | None:
+    """Why a model must not be called during backward; None where it may."""
+    if not isinstance(model, nn.Module):
+        return None
+    if any("DistributedDataParallel" in {base.__name__ for base in type(m).__mro__} for m in model.modules()):
+        return "DistributedDataParallel cannot be called during the backward pass"
+    return "batch normalisation in train mode would count the batch again" if mixes_samples(model) else None
+
+
+def mixes_samples(model: Any) -> bool:
+    """True for a model with batch normalisation in train mode: a sample's output depends on the rest of its batch."""
+    modules = model.modules() if isinstance(model, nn.Module) else ()
+    return any(isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training for m in modules)
+
+
 def warn_of_custom_functions(output: Any) -> None:
     """Warn of custom autograd Functions behind an output: only the numeric check can tell whether they are right."""
     try:
@@ -96,16 +114,27 @@ def warn_of_custom_functions(output: Any) -> None:
 _warned: WeakSet[nn.Module] = WeakSet()  # ids would be given to later models
 
 
-def warn_of_batch_norm(model: Any) -> None:
-    """Warn, once for each model, that batch normalisation in train mode mixes the samples that are explained."""
+def warn_of_train_mode(model: Any, *, dropout: bool) -> None:
+    """Warn, once for each model, that its mode makes scores that are not those of a sample and a network.
+
+    Args:
+        model: in any mode.
+        dropout: warn of dropout too; in a training step it is what the user wants.
+    """
     if not isinstance(model, nn.Module) or not model.training or model in _warned:
         return
     _warned.add(model)
-    if any(isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training for m in model.modules()):
+    if mixes_samples(model):
         warnings.warn(
             "the model has batch normalisation in train mode: the gradient of a sample's output also flows to the "
-            "other samples of the batch, so scores are not per sample; put these layers in eval mode, or use group or "
-            "layer normalisation",
+            "other samples of the batch, so scores are not per sample, and points on a path count in its running "
+            "statistics; put these layers in eval mode, or use group or layer normalisation",
             TrimkitWarning,
-            stacklevel=3,
+            stacklevel=4,
+        )
+    elif dropout and any(isinstance(m, nn.modules.dropout._DropoutNd) and m.training for m in model.modules()):
+        warnings.warn(
+            "the model has dropout in train mode: what is explained is one random network; call model.eval() first",
+            TrimkitWarning,
+            stacklevel=4,
         )

@@ -7,13 +7,13 @@ predictor's output, f'(T(x)) = f(x) exactly, and any attribution of f' at s = T(
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Callable, Iterable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from inspect import signature
 from typing import Any, TypeAlias
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -28,8 +28,8 @@ from trimkit.guards import (
     is_compiled,
     refuse_wrappers,
     unchanged,
-    warn_of_batch_norm,
     warn_of_custom_functions,
+    warn_of_train_mode,
 )
 from trimkit.penalties.base import Penalty, dead_rows, is_measure
 from trimkit.penalties.sampling import Points
@@ -122,6 +122,7 @@ class Trim:
         if not bool(torch.isfinite(x).all()):
             raise DataError("expected finite values in x, got NaN or infinity; clean the data before explaining it")
         self.attribution.require_differentiable(create_graph)
+        warn_of_train_mode(self.model, dropout=True)
         with unchanged(self.model):
             composed = Composed(self.model, self.transform, x, keep_graph=create_graph)
             found = self.attribution.explain(
@@ -158,17 +159,23 @@ class Composed:
         self.transform = transform
         self.size = x.shape[1:]
         self._compiled = is_compiled(model)
-        with torch.set_grad_enabled(keep_graph):
+        with torch.set_grad_enabled(keep_graph), _full_precision(x.device):
             self.s: Tree = transform(x)
-        self.residual = transform.residual(x, tree.map_leaves(Tensor.detach, self.s))
+            self.residual = transform.residual(x, tree.map_leaves(Tensor.detach, self.s))
 
     def __call__(self, s: Tree) -> Any:
         """The model's raw output for k · N rows of coefficients."""
-        x = self.transform.inverse(s, self.size)
+        with _full_precision(self.residual.device):
+            x = self.transform.inverse(s, self.size)
         copies = len(x) // len(self.residual)
         x = x + self.residual.repeat(copies, *[1] * len(self.size))
         with torch.compiler.set_stance("force_eager") if self._compiled else nullcontext():
             return self.model(x)  # compiled code has no second derivative
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Those of the model, where it is a module, and of the transform."""
+        yield from self.model.parameters() if isinstance(self.model, nn.Module) else ()
+        yield from self.transform.parameters()
 
     def groups(self) -> Groups:
         """The transform's named groups for this size of data."""
@@ -179,6 +186,11 @@ class Composed:
         """f(x) − f(T⁻¹(s₀) + r), (N,), detached."""
         at_baseline = self(expand_baseline(baseline, self.s))
         return select(output, target).detach() - select(at_baseline, target)
+
+
+def _full_precision(device: torch.device) -> AbstractContextManager[Any]:
+    """No autocast: a transform in half precision would not give the data back."""
+    return torch.autocast(device.type, enabled=False) if torch.is_autocast_enabled(device.type) else nullcontext()
 
 
 @dataclass
@@ -249,8 +261,9 @@ class TrimPenalty:
         self.last: PenaltyReport | None = None
         self._generator = torch.Generator().manual_seed(seed)
         self._meant = None if parameters is None else list(parameters)
+        self._wants_groups = _wants_groups(self.penalty)
         self._groups_of_size: dict[tuple[int, ...], Groups] = {}
-        self._examined: tuple[Callable[[], Any], int] | None = None  # reference to the model, parameters reached
+        self._examined: WeakKeyDictionary[Any, int] = WeakKeyDictionary()  # model → parameters reached
 
     def __call__(
         self, model: Model, x: Tensor, target: Target = None, *, generator: torch.Generator | None = None
@@ -289,7 +302,11 @@ class TrimPenalty:
         self, model: Model, x: Tensor, target: Target, generator: torch.Generator | None
     ) -> tuple[Composed, Any, Tensor]:
         check_input(x)
-        warn_of_batch_norm(model)
+        if torch.is_inference_mode_enabled():
+            raise PenaltyError(
+                "a penalty cannot be trained under torch.inference_mode(); leave it for the training step"
+            )
+        warn_of_train_mode(model, dropout=False)
         generator = generator or self._generator
         explained = x if self.points is None else self.points(x, generator)
         composed = Composed(model, self.transform, explained, keep_graph=True)
@@ -318,16 +335,16 @@ class TrimPenalty:
             PenaltyError: a penalty that gives anything but one value a sample.
         """
         found = self.penalty(scores, **self._groups(tuple(size)))
-        if found.shape != (tree.batch_size(scores),):
+        if not isinstance(found, Tensor) or found.shape != (tree.batch_size(scores),):
+            got = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
             raise PenaltyError(
-                f"expected one value a sample, ({tree.batch_size(scores)},), from the penalty, got {tuple(found.shape)}"
+                f"expected one value a sample, ({tree.batch_size(scores)},), from the penalty, got {got}"
             )
         return 1 - found if is_measure(self.penalty) else found
 
     def _groups(self, size: tuple[int, ...]) -> dict[str, Any]:
         """The transform's groups, for penalties that have a parameter of that name which nobody has filled."""
-        filled = self.penalty.keywords if isinstance(self.penalty, partial) else {}
-        if "groups" not in signature(self.penalty).parameters or filled.get("groups") is not None:
+        if not self._wants_groups:
             return {}
         if size not in self._groups_of_size:
             self._groups_of_size[size] = self.transform.groups(size)
@@ -336,7 +353,8 @@ class TrimPenalty:
     def _examine(self, composed: Composed, found: Explanation, values: Tensor) -> int:
         """Once for each model: can the penalty be differentiated, and does it train what it is meant to?"""
         model = composed.model
-        if self._examined is None or self._examined[0]() is not model:
+        trainable = any(p.requires_grad for p in self._meant_of(composed))
+        if model not in self._examined or not trainable or not values.requires_grad:
             broken = missing_second_derivative(values)
             if broken:
                 raise PenaltyError(f"this penalty cannot be trained: {broken}")
@@ -344,15 +362,27 @@ class TrimPenalty:
             refuse_magnitudes(self.penalty, self.attribution, composed.s)
             value = partial(self.values, size=composed.size)
             refuse_scale_degeneracy(value, self.attribution, self.transform, found.scores)
-            reach = require_reach(values, self._parameters(model), f"the penalty {_name(self.penalty)!r}")
-            self._examined = (weakref.ref(model) if isinstance(model, nn.Module) else lambda: model, reach)
-        return self._examined[1]
+            name = f"the penalty {_name(self.penalty)!r}"
+            self._examined[model] = require_reach(values, self._meant_of(composed), name)
+        return self._examined[model]
 
-    def _parameters(self, model: Model) -> list[nn.Parameter]:
-        if self._meant is not None:
-            return self._meant
-        own = list(model.parameters()) if isinstance(model, nn.Module) else []
-        return [*own, *self.transform.parameters()]
+    def _meant_of(self, composed: Composed) -> Iterable[nn.Parameter]:
+        return composed.parameters() if self._meant is None else self._meant
+
+
+def _wants_groups(penalty: Any) -> bool:
+    """True for a penalty with a parameter ``groups`` that nobody has filled.
+
+    Raises:
+        PenaltyError: what is no function of scores.
+    """
+    if not callable(penalty):
+        raise PenaltyError(f"expected a penalty's name or a function scores → (N,), got {type(penalty).__name__}")
+    filled = penalty.keywords if isinstance(penalty, partial) else {}
+    try:
+        return "groups" in signature(penalty).parameters and filled.get("groups") is None
+    except ValueError:  # some builtins have no signature
+        return False
 
 
 def _name(penalty: Any) -> str:

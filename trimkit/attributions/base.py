@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import numbers
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias
@@ -15,6 +17,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from trimkit import tree
 from trimkit.errors import AttributionError, ShapeError
 from trimkit.graph import graph_leaves
+from trimkit.guards import mixes_samples
 from trimkit.targets import Target, select
 from trimkit.tree import Tree
 
@@ -76,7 +79,7 @@ class Probe:
         """
         if self._output is None or not self.create_graph:  # without create_graph, the last gradient freed its graph
             self._output = self._call(self.point)
-        return self._gradient(select(self._output, self.target if target is None else target), self.point)
+        return self._gradient(self._selected(self._output, 1, target), self.point)
 
     def gradients(self, points: Tree, copies: int) -> Tree:
         """∂f/∂points at several points a sample.
@@ -91,11 +94,24 @@ class Probe:
 
     def values(self, points: Tree, copies: int) -> Tensor:
         """f at several points a sample, (copies · N,); rows as in `gradients`. Joins the explained point's forward."""
+        if self._output is None and mixes_samples(self.model):
+            self._output = self._call(self.point)  # the batch's statistics must not be those of a path
         if self._output is not None:
-            return select(self._call(points), self.target, copies)
+            return self._selected(self._call(points), copies)
         raw = self._call(tree.concatenate([self.point, points]))
+        _require_rows(raw, (copies + 1) * self.samples)
         self._output = _narrow(raw, 0, self.samples)
-        return select(_narrow(raw, self.samples, copies * self.samples), self.target, copies)
+        return self._selected(_narrow(raw, self.samples, copies * self.samples), copies)
+
+    def _selected(self, raw: Any, copies: int, target: Target = None) -> Tensor:
+        values = select(raw, self.target if target is None else target, copies)
+        _require_rows(values, copies * self.samples)
+        return values
+
+    @property
+    def model(self) -> Any:
+        """The model behind the function, under `trimkit.Trim`; else the function itself."""
+        return getattr(self.function, "model", self.function)
 
     def without_graph(self) -> Probe:
         """The same probe for scores that are not trained through, with its output at hand."""
@@ -104,10 +120,15 @@ class Probe:
         return plain
 
     def parameters(self) -> list[Tensor]:
-        """The leaf tensors, besides the explained point, that the output at the point was computed from."""
+        """The leaf tensors, besides the explained point, that outputs may be computed from.
+
+        Those behind the output at the point, and the function's own parameters: a model may use some of them elsewhere
+        on a path only.
+        """
         own = {id(leaf) for leaf in tree.leaves(self.point)}
-        found = [leaf for leaf in graph_leaves(select(self.output, self.target)) if id(leaf) not in own]
-        return list({id(leaf): leaf for leaf in found}.values())
+        declared = self.function.parameters() if hasattr(self.function, "parameters") else ()
+        found = [*graph_leaves(self._selected(self.output, 1)), *(p for p in declared if p.requires_grad)]
+        return list({id(leaf): leaf for leaf in found if id(leaf) not in own}.values())
 
     def _call(self, points: Tree) -> Any:
         if not self.create_graph:
@@ -198,6 +219,7 @@ class Attribution(ABC):
             if self.stochastic and generator is None:
                 generator = torch.Generator().manual_seed(0)
             scores = self.attribute(probe, point, self.resolve_baseline(baseline, point), generator)
+            _require_rows(probe.output, probe.samples)
             if create_graph:
                 return Explanation(probe.output, scores)
             return Explanation(detach(probe.output), detach(scores))
@@ -260,17 +282,25 @@ def difference(s: Tree, baseline: Tree) -> Tree:
 
 
 def expand_baseline(baseline: Baseline, s: Tree) -> Tree:
-    """A baseline with the structure and shape of s.
+    """A baseline with the structure and shape of s, constant: no gradient flows to it.
 
     Raises:
         ShapeError: a baseline that does not broadcast to s.
     """
-    if baseline is None or isinstance(baseline, int | float):
-        return tree.map_leaves(lambda leaf: leaf.detach().new_full((), baseline or 0.0).expand_as(leaf), s)
+    if baseline is None or isinstance(baseline, numbers.Real):
+        value = 0.0 if baseline is None else float(baseline)
+        if not math.isfinite(value):
+            raise ShapeError(f"expected a finite baseline, got {value}")
+        return tree.map_leaves(lambda leaf: leaf.detach().new_full((), value).expand_as(leaf), s)
+    if not isinstance(baseline, Tensor | Mapping | Sequence) or isinstance(baseline, str):
+        raise ShapeError(
+            f"expected None, a number or a tree of tensors as baseline, got {type(baseline).__name__}; "
+            "convert it, e.g. with torch.as_tensor"
+        )
 
     def leaf(base: Tensor, like: Tensor) -> Tensor:
         try:
-            return base.to(like).expand_as(like)
+            return base.detach().to(like).expand_as(like)
         except RuntimeError as error:
             raise ShapeError(
                 f"expected a baseline that broadcasts to coefficients {tuple(like.shape)}, got {tuple(base.shape)}"
@@ -287,6 +317,15 @@ def detach(value: Any) -> Any:
         return tree.map_leaves(Tensor.detach, value)
     except ShapeError:
         return value
+
+
+def _require_rows(output: Any, rows: int) -> None:
+    """Refuse a tensor that has not one row for each row that went in."""
+    if isinstance(output, Tensor) and output.shape[:1] != (rows,):
+        raise ShapeError(
+            f"expected an output of {rows} rows, one for each that went in, got {tuple(output.shape)}: the model mixes "
+            "or reorders its batch, or the batch is not its first axis"
+        )
 
 
 def _narrow(output: Any, start: int, length: int) -> Any:

@@ -61,7 +61,8 @@ class ContextualDecomposition(Attribution):
     The relevant input of a group is what its coefficients add to the data at the baseline, T⁻¹(s on the group, s₀
     elsewhere) − T⁻¹(s₀); everything else, the residual among it, is irrelevant. ``groups.sums(scores)`` gives the
     relevant parts of the output. They do not sum to f over the groups, unless f is linear: biases and thresholds belong
-    to no group alone.
+    to no group alone. Rank groups for a class by the part with its sign: what speaks against it is negative, and large
+    for groups without meaning as well.
 
     Args:
         groups: "transform" for the transform's named groups (of a bare function: each coefficient), "coefficients" for

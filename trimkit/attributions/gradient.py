@@ -15,6 +15,7 @@ from trimkit import tree
 from trimkit.attributions.base import Attribution, Probe, difference, product, track
 from trimkit.attributions.recompute import sum_of_pieces
 from trimkit.errors import AttributionError
+from trimkit.guards import why_not_again
 from trimkit.targets import log_probabilities, select
 from trimkit.tree import Tree
 
@@ -26,6 +27,9 @@ Memory: TypeAlias = Literal["auto", "graph", "two_pass"]
 
 class Saliency(Attribution):
     """|∂f/∂s|, Simonyan et al. 2013; for complex coefficients the modulus of ∂f/∂Re + i ∂f/∂Im.
+
+    In a half spectrum, a stored bin that stands for two has twice the gradient of one that stands for itself: compare
+    band means (`trimkit.groups.Groups.means`), which divide by the multiplicity, not single bins at zero or Nyquist.
 
     Args:
         absolute: False keeps the sign of real gradients, as adaptive wavelet distillation does (Ha et al. 2021).
@@ -54,7 +58,7 @@ class InputXGradient(Attribution):
 
 
 class GradientOfLoss(Attribution):
-    """∂ℓ/∂s, with its sign: the gradient of a loss of the logits, as "right for the right reasons" penalises it.
+    """∂ℓ/∂s with its sign (its modulus where s is complex): what "right for the right reasons" penalises.
 
     Args:
         loss: "log_probabilities": Σ_c log p_c over all classes, whatever the target (Ross et al. 2017, eq. 1).
@@ -84,12 +88,13 @@ class IntegratedGradients(Attribution):
 
     To train through it, either the graphs of all path points are kept ("graph"), or each chunk is computed again in the
     backward pass ("two_pass"): the same gradient with the memory of one chunk, and faster where the graph is large. The
-    second calls the model during backward, so it is not for DistributedDataParallel.
+    second calls the model during backward, so models that must not be called again keep their graph
+    (DistributedDataParallel, batch normalisation in train mode).
 
     Args:
         n_steps: quadrature nodes, at least 1.
         chunk: path points a sample in one forward; by default as many as make about 128 rows.
-        memory: "graph", "two_pass", or "auto": two passes where there is more than one chunk.
+        memory: "graph", "two_pass", or "auto": two passes where there is more than one chunk and the model allows it.
     """
 
     complete: ClassVar[bool] = True
@@ -110,9 +115,17 @@ class IntegratedGradients(Attribution):
         chunk = self.chunk or max(1, ROWS // probe.samples)
         slices = [slice(start, start + chunk) for start in range(0, self.n_steps, chunk)]
         pieces = [partial(_path_piece, baseline, nodes[part], weights[part]) for part in slices]
-        if probe.create_graph and (self.memory == "two_pass" or (self.memory == "auto" and len(pieces) > 1)):
+        if probe.create_graph and self._in_two_passes(probe, len(pieces)):
             return sum_of_pieces(pieces, probe)
         return tree.add([piece(probe, s) for piece in pieces])
+
+    def _in_two_passes(self, probe: Probe, pieces: int) -> bool:
+        if self.memory == "graph" or (self.memory == "auto" and pieces == 1):
+            return False
+        reason = why_not_again(probe.model)
+        if reason and self.memory == "two_pass":
+            raise AttributionError(f"integrated_gradients: memory='two_pass' is refused: {reason}; use memory='graph'")
+        return not reason
 
 
 def _path_piece(baseline: Tree, nodes: Tensor, weights: Tensor, probe: Probe, s: Tree) -> Tree:

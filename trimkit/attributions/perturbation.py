@@ -10,6 +10,7 @@ from torch import Tensor
 
 from trimkit import tree
 from trimkit.attributions.base import Attribution, Probe
+from trimkit.attributions.composition import fitted_labels, groups_of
 from trimkit.errors import AttributionError, ShapeError
 from trimkit.groups import Groups
 from trimkit.targets import select
@@ -67,8 +68,8 @@ class FeatureAblation(_Ablation):
 
     def masks(self, probe: Probe, s: Tree) -> Masks:
         """One for each group."""
-        groups = self.groups or _groups_of(probe, s)
-        fitted = tree.map_leaves(lambda labels, leaf: labels.expand(leaf.shape[1:]).to(leaf.device), groups.labels, s)
+        groups = self.groups or groups_of(probe.function, s)
+        fitted = fitted_labels(groups, s)
         for index in range(len(groups.names)):
             yield tree.map_leaves(lambda labels, i=index: labels == i, fitted)
 
@@ -107,17 +108,6 @@ class Occlusion(_Ablation):
             mask = torch.zeros(leaf.shape[1:], dtype=torch.bool, device=leaf.device)
             mask[(..., *(slice(a, a + w) for a, w in zip(corner, self.window, strict=True)))] = True
             yield tree.rebuild(s, [mask])
-
-
-def _groups_of(probe: Probe, s: Tree) -> Groups:
-    """The transform's groups, or one group for each coefficient of a bare function."""
-    transforms = getattr(probe.function, "groups", None)
-    if transforms is not None:
-        return transforms()
-    sizes = [leaf[0].numel() for leaf in tree.leaves(s)]
-    numbers = torch.arange(sum(sizes)).split(sizes)
-    labels = [n.reshape(leaf.shape[1:]) for n, leaf in zip(numbers, tree.leaves(s), strict=True)]
-    return Groups(tuple(map(str, range(sum(sizes)))), tree.rebuild(s, labels), "coefficient")
 
 
 def _removed(s: Tree, baseline: Tree, mask: Tree) -> Tree:

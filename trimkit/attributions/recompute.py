@@ -9,14 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from trimkit import tree
 from trimkit.attributions.base import Probe
+from trimkit.errors import AttributionError
+from trimkit.graph import missing_second_derivative
 from trimkit.tree import Tree
 
 Piece: TypeAlias = Callable[[Probe, Tree], Tree]
@@ -40,7 +43,7 @@ class _SumOfPieces(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, pieces: Sequence[Piece], probe: Probe, *arguments: Tensor) -> tuple[Tensor, ...]:
         ctx.pieces, ctx.probe = pieces, probe
-        ctx.random = _random_state(arguments[0].device)  # dropout must fall alike in both passes
+        ctx.conditions = _Conditions.now(probe, arguments[0].device)
         ctx.save_for_backward(*arguments)  # autograd then refuses a backward after the weights were stepped
         with torch.enable_grad():
             plain = probe.without_graph()
@@ -50,7 +53,7 @@ class _SumOfPieces(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
-        with _replayed(ctx.random):
+        with ctx.conditions.restored(ctx.probe):
             parts = [_piece_gradients(ctx, piece, cotangents) for piece in ctx.pieces]
         return (None, None, *map(_total, zip(*parts, strict=True)))
 
@@ -77,18 +80,49 @@ def _vector_jacobian(
     with torch.enable_grad():
         scores = tree.leaves(piece(probe, tree.rebuild(probe.point, point)))
         value = torch.stack([(v * a).sum() for v, a in zip(cotangents, scores, strict=True)]).sum()
-    return torch.autograd.grad(value, inputs, allow_unused=True)
+    try:  # what the model's weights were computed from, outside of it, is needed again by the next piece
+        return torch.autograd.grad(value, inputs, allow_unused=True, retain_graph=True)
+    except (RuntimeError, NotImplementedError) as error:
+        broken = missing_second_derivative(value)
+        if broken is None:
+            raise
+        raise AttributionError(f"these scores cannot be trained through: {broken}") from error
 
 
-def _random_state(device: torch.device) -> tuple[torch.device, Tensor, Tensor | None]:
-    return device, torch.get_rng_state(), torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+@dataclass(frozen=True)
+class _Conditions:
+    """What a second evaluation must find as the first did: random numbers, autocast, train or eval mode."""
+
+    device: torch.device
+    host: Tensor
+    accelerator: Tensor | None
+    autocast: tuple[bool, torch.dtype]
+    modes: tuple[bool, ...]
+
+    @classmethod
+    def now(cls, probe: Probe, device: torch.device) -> _Conditions:
+        accelerator = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+        autocast = (torch.is_autocast_enabled(device.type), torch.get_autocast_dtype(device.type))
+        return cls(device, torch.get_rng_state(), accelerator, autocast, _modes(probe))
+
+    @contextmanager
+    def restored(self, probe: Probe) -> Iterator[None]:
+        if _modes(probe) != self.modes:
+            raise AttributionError(
+                "the model was switched between train and eval mode before the backward pass, which computes the "
+                "scores anew; call backward first, or use integrated_gradients with memory='graph'"
+            )
+        enabled, dtype = self.autocast
+        with (
+            torch.random.fork_rng(devices=[] if self.accelerator is None else [self.device]),
+            torch.autocast(self.device.type, dtype=dtype, enabled=enabled),
+        ):
+            torch.set_rng_state(self.host)
+            if self.accelerator is not None:
+                torch.cuda.set_rng_state(self.accelerator, self.device)
+            yield
 
 
-@contextmanager
-def _replayed(state: tuple[torch.device, Tensor, Tensor | None]) -> Iterator[None]:
-    device, host, accelerator = state
-    with torch.random.fork_rng(devices=[] if accelerator is None else [device]):
-        torch.set_rng_state(host)
-        if accelerator is not None:
-            torch.cuda.set_rng_state(accelerator, device)
-        yield
+def _modes(probe: Probe) -> tuple[bool, ...]:
+    model = probe.model
+    return tuple(module.training for module in model.modules()) if isinstance(model, nn.Module) else ()

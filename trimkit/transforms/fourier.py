@@ -126,7 +126,7 @@ def dct_matrix(n: int, dtype: torch.dtype, device: torch.device) -> Tensor:
 def radial_bands(frequencies: Tensor, bands: int) -> Tensor:
     """Label frequencies: 0 for zero frequency, 1 … bands for equally wide bands up to the largest."""
     top = frequencies.max().clamp_min(torch.finfo(frequencies.dtype).tiny)
-    return torch.where(frequencies == 0, 0, (frequencies / top * bands).ceil().clamp(1, bands)).long()
+    return torch.where(frequencies == 0, 0, (frequencies / top * bands - 1e-9).ceil().clamp(1, bands)).long()
 
 
 def band_names(frequencies: Tensor, bands: int) -> tuple[str, ...]:
