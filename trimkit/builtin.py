@@ -2,329 +2,345 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from trimkit._captum import captum_attributions
 from trimkit.hooks import AttributionSpec, CheckSpec, DatasetSpec, PenaltySpec, TransformSpec, hookimpl
 
 TRIMKIT_API = 1
 
-
-@hookimpl
-def trimkit_transforms() -> Iterator[TransformSpec]:
-    """Spaces that need no training."""
-    yield TransformSpec(
-        "identity", "trimkit.transforms.base:Identity", "The data's own space: pixels, samples, features."
-    )
-    yield TransformSpec(
+TRANSFORMS: tuple[TransformSpec, ...] = (
+    TransformSpec("identity", "trimkit.transforms.base:Identity", "The data's own space: pixels, samples, features."),
+    TransformSpec(
         "fft",
         "trimkit.transforms.fourier:FFT",
         "Fourier coefficients of signals and images, half spectrum, orthonormal.",
         "Singh et al. 2020, arXiv:2003.01926",
         complex_coefficients=True,
-    )
-    yield TransformSpec(
+    ),
+    TransformSpec(
         "dct",
         "trimkit.transforms.fourier:DCT",
         "Real cosine coefficients of signals and images (DCT-II), orthonormal.",
         "Ahmed, Natarajan, Rao 1974, doi:10.1109/T-C.1974.223784",
-    )
-    yield TransformSpec(
+    ),
+    TransformSpec(
         "frequency_bands",
         "trimkit.transforms.bands:FrequencyBands",
         "One component in the data's own space for each frequency band; the components sum to the data.",
         "Singh et al. 2020, arXiv:2003.01926",
-    )
-    yield TransformSpec(
+    ),
+    TransformSpec(
         "wavelet",
         "trimkit.transforms.wavelet:Wavelet",
         "Wavelet coefficients of signals and images, as many as entries, grouped by scale and direction.",
         "Mallat 1989, doi:10.1109/34.192463",
-    )
-    yield TransformSpec(
+    ),
+    TransformSpec(
         "adaptive_wavelet",
         "trimkit.transforms.adaptive_wavelet:AdaptiveWavelet",
         "A wavelet whose filter is learned, with the losses that keep it a wavelet.",
         "Ha et al. 2021, arXiv:2107.09145",
         exact=False,
         learnable=True,
-    )
-    yield TransformSpec(
+    ),
+    TransformSpec(
         "laplacian_pyramid",
         "trimkit.transforms.pyramid:LaplacianPyramid",
         "A coarse version, and the detail that each doubling of resolution adds.",
         "Burt, Adelson 1983, doi:10.1109/TCOM.1983.1095851",
-    )
-    yield TransformSpec(
+    ),
+    TransformSpec(
         "color",
         "trimkit.transforms.color:Color",
         "Brightness and colour of RGB pictures: YCbCr, Lab or HSV, grouped by channel.",
         "ITU-T T.871; CIE 1976; Smith 1978, doi:10.1145/965139.807361",
-    )
-    yield TransformSpec(
+    ),
+    TransformSpec(
         "stft",
         "trimkit.transforms.stft:STFT",
         "Short-time Fourier coefficients of signals: frequency over time, complex.",
         "Griffin, Lim 1984, doi:10.1109/TASSP.1984.1164317",
         complex_coefficients=True,
-    )
-    yield TransformSpec(
+    ),
+    TransformSpec(
         "pca",
         "trimkit.transforms.fitted:PCA",
         "Principal components of data, in order of falling variance.",
         "Pearson 1901, doi:10.1080/14786440109462720",
         exact=False,
         needs_fit=True,
-    )
-    yield TransformSpec(
+    ),
+    TransformSpec(
         "zca",
         "trimkit.transforms.fitted:ZCA",
         "Whitened data that stay as near to the original as whitening can.",
         "Bell, Sejnowski 1997, doi:10.1016/S0042-6989(97)00121-1",
         needs_fit=True,
-    )
-    yield TransformSpec(
+    ),
+    TransformSpec(
         "nmf",
         "trimkit.transforms.fitted:NMF",
         "Non-negative parts that add up to the data.",
         "Lee, Seung 1999, doi:10.1038/44565",
         exact=False,
         needs_fit=True,
-    )
-    yield TransformSpec(
+    ),
+    TransformSpec(
         "dictionary",
         "trimkit.transforms.linear:Dictionary",
         "Given patterns whose weighted sum is the data, weights by least squares.",
         exact=False,
-    )
-    yield TransformSpec(
+    ),
+    TransformSpec(
         "compose",
         "trimkit.transforms.compose:Compose",
         "Transforms one after the other, such as colour and then wavelets.",
-    )
-    yield TransformSpec(
+    ),
+    TransformSpec(
         "latent",
         "trimkit.methods.stored:latent",
         "The latent space of a method that `trimkit train` has trained: latent:run=FOLDER,space=z.",
         exact=False,
         learnable=True,
-    )
+    ),
+)
 
-
-@hookimpl
-def trimkit_attributions() -> Iterator[AttributionSpec]:
-    """Attributions from gradients."""
-    yield AttributionSpec(
+ATTRIBUTIONS: tuple[AttributionSpec, ...] = (
+    AttributionSpec(
         "saliency",
         "trimkit.attributions.gradient:Saliency",
         "Magnitude of the gradient: how fast the output changes with each coefficient.",
         "Simonyan et al. 2013, arXiv:1312.6034",
-    )
-    yield AttributionSpec(
+    ),
+    AttributionSpec(
         "input_x_gradient",
         "trimkit.attributions.gradient:InputXGradient",
         "Coefficient times gradient: the contributions of a model that were linear.",
         "Shrikumar et al. 2016, arXiv:1605.01713",
-    )
-    yield AttributionSpec(
+    ),
+    AttributionSpec(
         "integrated_gradients",
         "trimkit.attributions.gradient:IntegratedGradients",
         "Gradients averaged from the baseline to the point: contributions that sum to the change of the output.",
         "Sundararajan et al. 2017, arXiv:1703.01365",
         complete=True,
-    )
-    yield AttributionSpec(
+    ),
+    AttributionSpec(
         "expected_gradients",
         "trimkit.attributions.stochastic:ExpectedGradients",
         "Integrated gradients over reference samples, by random draws: cheap enough for every training step.",
         "Erion et al. 2021, arXiv:1906.10670",
         stochastic=True,
-    )
-    yield AttributionSpec(
+    ),
+    AttributionSpec(
         "gradient_shap",
         "trimkit.attributions.stochastic:GradientShap",
         "Expected gradients with noise on the explained sample.",
         "Lundberg, Lee 2017, arXiv:1705.07874",
         stochastic=True,
-    )
-    yield AttributionSpec(
+    ),
+    AttributionSpec(
         "smoothgrad",
         "trimkit.attributions.stochastic:SmoothGrad",
         "Saliency averaged over noisy copies of the sample.",
         "Smilkov et al. 2017, arXiv:1706.03825",
         stochastic=True,
-    )
-    yield AttributionSpec(
+    ),
+    AttributionSpec(
         "gradient_of_loss",
         "trimkit.attributions.gradient:GradientOfLoss",
         "Gradient of the summed log-probabilities, or of the cross-entropy: right for the right reasons.",
         "Ross et al. 2017, arXiv:1703.03717, eq. 1",
-    )
-    yield AttributionSpec(
+    ),
+    AttributionSpec(
         "feature_ablation",
         "trimkit.attributions.perturbation:FeatureAblation",
         "Change of the output when a named group of coefficients is set to the baseline.",
         order="perturbation",
-    )
-    yield AttributionSpec(
+    ),
+    AttributionSpec(
         "occlusion",
         "trimkit.attributions.perturbation:Occlusion",
         "Change of the output when a sliding window of coefficients is set to the baseline.",
         "Zeiler, Fergus 2014, arXiv:1311.2901",
         tree_ok=False,
         order="perturbation",
-    )
-    yield AttributionSpec(
+    ),
+    AttributionSpec(
         "contextual_decomposition",
         "trimkit.attributions.contextual:ContextualDecomposition",
         "Part of the output due to a group of coefficients, with the rest of the input as its context.",
         "Murdoch et al. 2018, arXiv:1801.05453; Singh et al. 2019, arXiv:1806.05337",
         order="perturbation",
-    )
-    yield from captum_attributions()
+    ),
+    *captum_attributions(),
+)
 
-
-@hookimpl
-def trimkit_penalties() -> Iterator[PenaltySpec]:
-    """Penalties on scores."""
-    yield PenaltySpec(
+PENALTIES: tuple[PenaltySpec, ...] = (
+    PenaltySpec(
         "l1",
         "trimkit.penalties.sparsity:l1",
         "Sum of magnitudes: few coefficients should matter.",
         "Ha et al. 2021, arXiv:2107.09145",
-    )
-    yield PenaltySpec(
+    ),
+    PenaltySpec(
         "hoyer",
         "trimkit.penalties.sparsity:hoyer",
         "Hoyer sparsity, 1 for a single score and 0 for equal ones, whatever their scale.",
         "Hoyer 2004, JMLR 5:1457",
         scale_invariant=True,
         measure=True,
-    )
-    yield PenaltySpec(
+    ),
+    PenaltySpec(
         "masked",
         "trimkit.penalties.mask:masked",
         "Squared scores in forbidden coefficients: right for the right reasons.",
         "Ross et al. 2017, arXiv:1703.03717, eq. 1",
-    )
-    yield PenaltySpec(
+    ),
+    PenaltySpec(
         "gini",
         "trimkit.penalties.sparsity:gini",
         "Gini coefficient, 0 for equal scores and near 1 for a single one, whatever their scale.",
         "Erion et al. 2021, arXiv:1906.10670",
         scale_invariant=True,
         measure=True,
-    )
-    yield PenaltySpec(
+    ),
+    PenaltySpec(
         "entropy",
         "trimkit.penalties.sparsity:entropy",
         "Entropy of the scores' shares: 0 where one coefficient has all of it.",
         "Shannon 1948, doi:10.1002/j.1538-7305.1948.tb01338.x",
         scale_invariant=True,
-    )
-    yield PenaltySpec(
+    ),
+    PenaltySpec(
         "group_l1",
         "trimkit.penalties.sparsity:group_l1",
         "Sum of the groups' norms: few groups should matter.",
         "Yuan, Lin 2006, doi:10.1111/j.1467-9868.2005.00532.x",
-    )
-    yield PenaltySpec(
+    ),
+    PenaltySpec(
         "l0_gate",
         "trimkit.penalties.gate:l0_gate",
         "A smooth number of coefficients that matter: expected open hard-concrete gates.",
         "Louizos et al. 2018, arXiv:1712.01312, eq. 12",
         scale_invariant=True,
-    )
-    yield PenaltySpec(
+    ),
+    PenaltySpec(
         "total_variation",
         "trimkit.penalties.smoothness:total_variation",
         "Differences of neighbouring scores: importance should vary smoothly.",
         "Erion et al. 2021, arXiv:1906.10670",
-    )
-    yield PenaltySpec(
+    ),
+    PenaltySpec(
         "monotone_gradient",
         "trimkit.penalties.monotonicity:monotone_gradient",
         "Hinge on signed gradients: the output should rise, or fall, with given coefficients.",
         "Gupta et al. 2019, arXiv:1909.10662; Liu et al. 2020, arXiv:2011.10219",
-    )
-    yield PenaltySpec(
+    ),
+    PenaltySpec(
         "monotone_order",
         "trimkit.penalties.monotonicity:monotone_order",
         "Hinge on neighbouring groups: importance should fall, or rise, along bands, scales or latents.",
-    )
-    yield PenaltySpec(
+    ),
+    PenaltySpec(
         "isotonic",
         "trimkit.penalties.monotonicity:isotonic",
         "Squared distance of the groups' importance to the nearest monotone sequence.",
         "Robertson, Wright, Dykstra 1988, Order Restricted Statistical Inference",
-    )
-    yield PenaltySpec(
+    ),
+    PenaltySpec(
         "agreement",
         "trimkit.penalties.agreement:agreement",
         "Distance to a given map: 1 − cosine, or the mean square.",
-    )
-    yield PenaltySpec(
+    ),
+    PenaltySpec(
         "contrast",
         "trimkit.penalties.mask:contrast",
         "Bounded share of forbidden contributions against the rest, as in CDEP.",
         "Rieger et al. 2020, arXiv:1909.13584",
-    )
+    ),
+)
 
-
-@hookimpl
-def trimkit_datasets() -> Iterator[DatasetSpec]:
-    """Data that need no download."""
-    yield DatasetSpec(
+DATASETS: tuple[DatasetSpec, ...] = (
+    DatasetSpec(
         "digits",
         "trimkit.data.digits:digits",
         "1,797 real handwritten digits, 8 × 8 interpolated to 16 × 16.",
         "Alpaydin, Kaynak 1998, doi:10.24432/C50P49",
         shape=(1, 16, 16),
         classes=10,
-    )
-    yield DatasetSpec(
+    ),
+    DatasetSpec(
         "digits-shortcut",
         "trimkit.data.shortcut:digits_shortcut",
         "Digits with a planted frequency shortcut: a cosine at one FFT bin whose amplitude is the label.",
         shape=(1, 16, 16),
         classes=10,
-    )
+    ),
+)
 
-
-@hookimpl
-def trimkit_checks() -> Iterator[CheckSpec]:
-    """The questions that every audit answers, in the order of its report."""
-    yield CheckSpec(
+CHECKS: tuple[CheckSpec, ...] = (
+    CheckSpec(
         "reproducibility",
         "trimkit.audit.checks.reproducibility:Reproducibility",
         "Do the same seed and input give the same scores, whatever the batch?",
         mandatory=True,
-    )
-    yield CheckSpec(
+    ),
+    CheckSpec(
         "completeness",
         "trimkit.audit.checks.completeness:Completeness",
         "Do the scores sum to the change of the output that they claim to explain?",
         "Sundararajan et al. 2017, arXiv:1703.01365",
         mandatory=True,
-    )
-    yield CheckSpec(
+    ),
+    CheckSpec(
         "reconstruction",
         "trimkit.audit.checks.reconstruction:Reconstruction",
         "Does the transform give the data back, and the model its output?",
         "Singh et al. 2020, arXiv:2003.01926",
         mandatory=True,
-    )
-    yield CheckSpec(
+    ),
+    CheckSpec(
         "controls",
         "trimkit.audit.checks.controls:Controls",
         "Do the scores find what the model uses better than random and input-only controls do?",
         "Samek et al. 2015, arXiv:1509.06321",
         mandatory=True,
-    )
-    yield CheckSpec(
+    ),
+    CheckSpec(
         "randomisation",
         "trimkit.audit.checks.randomisation:Randomisation",
         "Do the scores depend on what the model has learned, or look alike for random weights?",
         "Adebayo et al. 2018, arXiv:1810.03292",
         mandatory=True,
-    )
+    ),
+)
+
+
+@hookimpl
+def trimkit_transforms() -> tuple[TransformSpec, ...]:
+    """Spaces that need no training."""
+    return TRANSFORMS
+
+
+@hookimpl
+def trimkit_attributions() -> tuple[AttributionSpec, ...]:
+    """Attributions from gradients."""
+    return ATTRIBUTIONS
+
+
+@hookimpl
+def trimkit_penalties() -> tuple[PenaltySpec, ...]:
+    """Penalties on scores."""
+    return PENALTIES
+
+
+@hookimpl
+def trimkit_datasets() -> tuple[DatasetSpec, ...]:
+    """Data that need no download."""
+    return DATASETS
+
+
+@hookimpl
+def trimkit_checks() -> tuple[CheckSpec, ...]:
+    """The questions that every audit answers, in the order of its report."""
+    return CHECKS
