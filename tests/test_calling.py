@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from typing import Literal
+
 import pytest
 
 from trimkit._calling import bind, call
@@ -36,6 +39,28 @@ def test_a_builtin_without_a_signature_checks_its_options_itself():
 def test_no_hint_where_no_option_is_near():
     with pytest.raises(OptionError, match=r"it has no option 'qqq'\. It takes size \(required\)\."):
         call("it", takes_one, (), {"qqq": 2})
+
+
+class Typed:
+    def __init__(self, bands: int = 8, kind: Literal["a", "b"] | None = None, scale: float = 1.0) -> None:
+        if bands < 1 or (kind or "a") + "" not in ("a", "b") or not scale > 0:
+            raise ValueError("too small")
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"bands": "x"}, "it refuses its options: bands: expected int, got 'x'"),
+        ({"bands": None}, "bands: expected int, got None"),
+        ({"kind": 3}, "kind: expected 'a', 'b' or None, got 3"),
+        ({"scale": "big"}, "scale: expected float, got 'big'"),
+        ({"bands": 0}, "it refuses its options: too small"),
+        ({"scale": -1}, "it refuses its options: too small"),
+    ],
+)
+def test_an_option_of_the_wrong_type_is_named_with_the_right_one(options, says):
+    with pytest.raises(OptionError, match=re.escape(says)):
+        call("it", Typed, (), options)
 
 
 def test_a_bound_function_keeps_its_first_argument_free():

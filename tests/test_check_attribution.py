@@ -1,5 +1,8 @@
 """The numeric check must pass what is right and find each known way of being silently wrong."""
 
+import math
+import threading
+
 import captum.attr
 import pytest
 import torch
@@ -7,6 +10,7 @@ from torch import nn
 
 from trimkit.attributions import InputXGradient, check_attribution
 from trimkit.attributions.base import Attribution
+from trimkit.attributions.check import _Comparison, _verdict
 from trimkit.errors import AttributionError
 from trimkit.registry import available
 from trimkit.transforms import FFT
@@ -145,3 +149,60 @@ def test_an_attribution_that_refuses_is_not_checked():
 def test_names_with_options_are_checked():
     assert check_attribution(("integrated_gradients", {"n_steps": 3}), network(nn.Tanh), X, target=1).ok
     assert check_attribution(InputXGradient(), network(nn.Tanh), X, target=1).ok
+
+
+class NotANumber(Attribution):
+    """Scores as they should be, with a gradient that is NaN along one kind of direction: √0."""
+
+    def __init__(self, of_parameters):
+        self.of_parameters = of_parameters
+
+    def attribute(self, probe, s, baseline, generator):
+        poisoned = probe.function[3].bias if self.of_parameters else s
+        return s * probe.gradient() + (poisoned - poisoned).square().sum().sqrt()
+
+
+@pytest.mark.parametrize("of_parameters", [True, False])
+def test_a_gradient_of_nan_is_wrong(of_parameters):
+    found = check_attribution(NotANumber(of_parameters), network(nn.Tanh), X, target=Y)
+    assert found.verdict == "wrong gradient"
+    assert not found.ok
+    assert "NaN" in found.message
+
+
+@pytest.mark.parametrize(("one", "other"), [(float("nan"), 0.0), (0.0, float("nan")), (0.0, float("inf"))])
+def test_no_order_of_errors_hides_one(one, other):
+    assert _verdict("it", 1e-3, one, other).verdict == "wrong gradient"
+
+
+def test_the_median_keeps_nan():
+    errors = iter([0.0, 0.0, float("nan")])
+    comparison = _Comparison(lambda s, graph: X.sum(), X, [], torch.Generator())
+    assert math.isnan(comparison._median(lambda gradient: next(errors), None))
+
+
+class Casting(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = network(nn.Tanh)
+
+    def forward(self, x):
+        return self.inner(x.float())
+
+
+@pytest.mark.parametrize("make", [lambda model: lambda s: model(s), lambda model: Casting()], ids=["lambda", "cast"])
+def test_a_function_that_is_not_float64_says_what_to_pass(make):
+    with pytest.raises(AttributionError, match=r"works in float64, and the model does not .*pass the torch.nn.Module"):
+        check_attribution("saliency", make(network(nn.Tanh)), X, target=Y)
+
+
+def test_other_errors_of_the_model_stay_what_they_are():
+    with pytest.raises(RuntimeError, match="cannot be multiplied"):
+        check_attribution("saliency", network(nn.Tanh), X[..., :5], target=Y)
+
+
+def test_a_model_that_cannot_be_copied_is_refused():
+    model = network(nn.Tanh)
+    model.lock = threading.Lock()
+    with pytest.raises(AttributionError, match=r"Sequential cannot be copied .*build it anew"):
+        check_attribution("saliency", model, X, target=Y)

@@ -77,6 +77,20 @@ def test_a_run_from_end_to_end(work, capsys):
     assert "decoder.0.weight" in load_file(folder / "model.safetensors")
 
 
+def test_a_collapsed_posterior_is_said_in_one_line(work, capsys):
+    assert run("--method.beta", "1000", "--out", "collapsed") == 0
+    out, err = capsys.readouterr()
+    assert out.splitlines()[-1] == "collapsed"
+    assert err.splitlines()[-1].startswith("trimkit: warning: no latent is active: the posterior has collapsed")
+
+
+def test_train_alone_is_help_on_stderr_and_code_2(capsys):
+    assert main(["train"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("usage: trimkit train METHOD [options]")
+
+
 def test_the_recorded_configuration_repeats_the_run(work, capsys):
     assert run(*GUIDED, "--seed", "3", "--out", "one") == 0
     config = yaml.safe_load((work / "one" / "config.yaml").read_text())

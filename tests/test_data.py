@@ -7,7 +7,7 @@ from sklearn.datasets import load_digits
 import trimkit
 from trimkit.data import Dataset, dataset_of, load
 from trimkit.data.shortcut import SHORTCUT_BIN, digits_shortcut, planted_mask
-from trimkit.errors import DataError, UnknownNameError
+from trimkit.errors import DataError, TrimkitWarning, UnknownNameError
 from trimkit.registry import available
 
 X = torch.rand(6, 1, 4, 4)
@@ -119,6 +119,24 @@ def test_functions_of_the_user_are_called(tmp_path, monkeypatch):
 def test_what_does_not_fit_says_what_would(make, says):
     with pytest.raises(DataError, match=says):
         make()
+
+
+def test_measured_values_in_a_file_are_left_out(tmp_path):
+    for name, y in (("fractions", Y + 0.5), ("negative", -Y.float())):
+        torch.save({"x": X, "y": y}, tmp_path / f"{name}.pt")
+        with pytest.warns(TrimkitWarning, match="not class labels, so it is left out"):
+            assert load(str(tmp_path / f"{name}.pt")).y is None
+    torch.save({"x": X, "y": Y.float()}, tmp_path / "whole.pt")
+    assert torch.equal(load(str(tmp_path / "whole.pt")).y, Y)
+
+
+def test_folders_and_damaged_files_never_lead_to_pickle(tmp_path):
+    with pytest.raises(DataError, match=r"is a folder; expected a file in it, one of \.npz"):
+        load(str(tmp_path))
+    (tmp_path / "junk.npz").write_text("junk")
+    with pytest.raises(DataError, match="without pickled objects") as caught:
+        load(str(tmp_path / "junk.npz"))
+    assert "allow_pickle" not in str(caught.value)
 
 
 def test_pickled_arrays_and_wrong_files_are_refused(tmp_path):

@@ -1,6 +1,7 @@
 """The demo end to end on one seed, and what its report says."""
 
 import json
+import re
 
 import html5lib
 import pytest
@@ -8,9 +9,10 @@ import torch
 from safetensors.torch import load_file
 
 from trimkit.cli import main
-from trimkit.data.shortcut import digits_shortcut
+from trimkit.data.shortcut import digits_shortcut, planted_mask
 from trimkit.demo.networks import accuracy, digit_classifier, train_classifier
 from trimkit.demo.story import shortcut_penalty
+from trimkit.transforms import FFT
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +52,32 @@ def test_the_report_is_one_valid_page_that_loads_nothing(folder):
     headings = [h.text for h in document.iter("h2")]
     for wanted in ("Accuracy on test digits", "The same digits, before and after", "Deletion curves", "Randomisation"):
         assert wanted in headings
+
+
+def test_one_seed_has_no_median(folder):
+    html = (folder / "report.html").read_text()
+    assert "One training of each kind, seed 0." in html
+    assert "Median of seeds" not in html
+
+
+def test_the_status_is_about_the_explanation_not_the_model(folder):
+    assert re.search(r'<p class="word">Explanation: (PASS|INCONCLUSIVE)</p>', (folder / "report.html").read_text())
+
+
+def test_the_band_of_the_planted_bin_is_named_as_the_chart_names_it(folder):
+    groups = FFT().groups((1, 16, 16))
+    name = groups.names[int(groups.labels[0][planted_mask(16)])]
+    short = "–".join(f"{float(end):.2f}" for end in name.split("–"))
+    html = (folder / "report.html").read_text()
+    assert f"the planted bin ({short} cycles a pixel)" in html
+    assert html.count(short) > 1
+
+
+def test_the_frequency_map_of_both_models_depends_on_what_they_learned(folder):
+    found = json.loads((folder / "demo.json").read_text())["verdicts"]
+    for key in ("fft", "fft-trim"):
+        (verdict,) = [v for v in found[key] if v["check"] == "randomisation"]
+        assert verdict["status"] == "PASS"
 
 
 def test_a_second_telling_replaces_the_first_and_nothing_else(folder, tmp_path, capsys):

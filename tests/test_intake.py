@@ -68,6 +68,11 @@ def test_factories_take_arguments_and_may_be_nested(module):
     assert load_model("user_nets:Zoo.small")[0].out_features == 2
 
 
+def test_a_folder_of_weights_is_called_a_folder(module, tmp_path):
+    with pytest.raises(ModelError, match="is a folder; expected a file in it"):
+        load_model("user_nets:build", tmp_path)
+
+
 @pytest.mark.parametrize("suffix", [".safetensors", ".pt", ".pth"])
 def test_weights_are_loaded(module, tmp_path, suffix):
     trained = load_model("user_nets:build").state_dict()

@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -63,9 +64,34 @@ def test_terms_know_whether_they_are_statistics_of_the_batch():
         (lambda: Objective({"kl": 1.0})({"k": torch.ones(1)}), OptionError, "'k' has no weight"),
         (lambda: Objective({"a": 1, "b": 1})({"a": torch.ones(1)}), OptionError, r"terms \['b'\] too"),
         (lambda: Term(torch.ones(2, 2)), ShapeError, r"got \(2, 2\)"),
+        (lambda: Term(torch.ones(0)), ShapeError, "empty term"),
+        (lambda: Term(torch.ones(2, dtype=torch.long)), ShapeError, "floating values, got torch.int64"),
+        (lambda: Objective({"a": 1})({"a": np.ones(2)}), OptionError, "term 'a': expected a tensor .* got ndarray"),
+        (lambda: Objective({"a": 1})({"a": torch.ones(0)}), ShapeError, "term 'a': .* empty"),
+        (lambda: Objective({"a": np.float32("nan")}), OptionError, "finite number or a schedule for 'a'"),
+        (lambda: Objective({"a": lambda step: math.inf})({"a": 1.0}, 7), OptionError, "of 'a' at step 7, got inf"),
+        (lambda: Objective({"a": lambda step: None})({"a": 1.0}, 7), OptionError, "of 'a' at step 7, got None"),
         (lambda: linear(0, 1, 0), OptionError, "steps ≥ 1, got 0"),
     ],
 )
 def test_what_does_not_fit_says_what_would(make, kind, says):
     with pytest.raises(kind, match=says):
         make()
+
+
+def test_numbers_are_constants_and_numpys_are_weights():
+    x = torch.tensor([1.0, 3.0], requires_grad=True)
+    loss, parts = Objective({"a": np.float32(0.5), "b": 2, "c": 1})({"a": x, "b": 3.0, "c": np.float32(4)})
+    loss.backward()
+    assert (float(loss.detach()), float(parts["b"].weighted)) == (11.0, 6.0)
+    assert x.grad.tolist() == [0.25, 0.25]
+
+
+def test_weights_that_are_all_zero_would_train_nothing():
+    x = torch.ones(2, requires_grad=True)
+    objective = Objective({"a": linear(0.0, 1.0, steps=10), "b": 0.0})
+    with pytest.raises(OptionError, match="every weight is 0 at step 0: nothing would be trained"):
+        objective({"a": x * 2, "b": x}, step=0)
+    assert objective({"a": x * 2, "b": x}, step=1)[0].requires_grad
+    with torch.no_grad():
+        assert float(objective({"a": x * 2, "b": x}, step=0)[0]) == 0.0

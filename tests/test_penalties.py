@@ -1,8 +1,10 @@
 """Penalties against closed forms, at zeros and ties, and their invariances."""
 
+import gc
 import math
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -26,10 +28,12 @@ from trimkit.penalties import (
     needs_signs,
     total_variation,
 )
+from trimkit.penalties.mask import _ROWS
 from trimkit.registry import available, create
 
 MASK = torch.tensor([1.0, 0.0, 0.0, 1.0])
 GROUPS = Groups(("a", "b", "c"), torch.tensor([0, 0, 1, 2]), "frequency")
+EMPTY = Groups(("a", "b", "c"), torch.tensor([0, 0, 1, 1]), "frequency")
 OPTIONS = {
     "masked": {"mask": MASK},
     "contrast": {"mask": MASK},
@@ -151,6 +155,41 @@ def test_masks_can_name_groups():
         masked(scores, mask="mid")
 
 
+def test_masks_by_name_are_resolved_once_for_each_groups_and_kind_of_scores(monkeypatch):
+    calls = []
+    monkeypatch.setattr(Groups, "mask", lambda self, names, real=Groups.mask: calls.append(names) or real(self, names))
+    before, groups = len(_ROWS), Groups(("low", "mid"), torch.tensor([0, 1, 1]), "frequency")
+    scores = torch.tensor([[1.0, 2.0, 3.0]])
+    for names, kind in ((["mid"], torch.float32), (["mid"], torch.float64), (["low"], torch.float32)):
+        found = [masked(scores.to(kind), mask=names, groups=groups) for _ in range(3)]
+        assert {value.dtype for value in found} == {kind}
+        assert {float(value) for value in found} == {13.0 if names == ["mid"] else 1.0}
+    assert calls == [("mid",), ("mid",), ("low",)]
+    assert len(_ROWS) == before + 1
+    del groups
+    gc.collect()
+    assert len(_ROWS) == before
+
+
+def test_a_mask_resolved_in_inference_mode_serves_training():
+    groups = Groups(("low", "mid"), torch.tensor([0, 1, 1]), "frequency")
+    with torch.inference_mode():
+        masked(torch.ones(2, 3), mask="mid", groups=groups)
+    scores = torch.ones(2, 3, requires_grad=True)
+    masked(scores, mask="mid", groups=groups).sum().backward()
+    assert scores.grad.tolist() == [[0.0, 2.0, 2.0]] * 2
+
+
+@pytest.mark.parametrize("mask", [[1, 0, 0, True], np.array([1.0, 0, 0, 1]), np.array([True, False, False, True])])
+def test_masks_can_be_arrays_and_lists_of_numbers(mask):
+    scores = double([[1, 2, 3, 4], [0, 1, 1, 0]])
+    assert masked(scores, mask=mask).tolist() == [17.0, 0.0]
+    parts = {"a": scores, "b": scores}
+    assert masked(parts, mask={"a": mask, "b": 0}).tolist() == [17.0, 0.0]
+    assert masked(list(parts.values()), mask=[np.zeros(4), mask]).tolist() == [17.0, 0.0]
+    assert masked(scores.reshape(2, 2, 2), mask=[[1, 0], [0, 1]]).tolist() == [17.0, 0.0]
+
+
 def test_masks_broadcast_over_channels():
     scores = torch.ones(2, 3, 4, 5)
     assert masked(scores, mask=torch.ones(4, 5)).tolist() == [60.0, 60.0]
@@ -253,6 +292,10 @@ def test_measures_are_marked_also_behind_partial():
     [
         (lambda: hoyer(torch.ones(3, 1)), ShapeError, "at least two scores a sample, got 1"),
         (lambda: masked(torch.ones(2, 4), mask=torch.zeros(4)), PenaltyError, "forbids nothing"),
+        (lambda: masked(torch.ones(2, 4), mask="c", groups=EMPTY), PenaltyError, "forbids nothing"),
+        (lambda: masked(torch.ones(2, 4), mask=np.zeros(4)), PenaltyError, "forbids nothing"),
+        (lambda: masked(torch.ones(2, 4), mask={1, 2}), ShapeError, "masked: expected a mask .* got set"),
+        (lambda: masked(torch.ones(2, 4), mask=[[1], [1, 2]]), ShapeError, "masked: expected a mask .* got list"),
         (lambda: masked(torch.ones(2, 4), mask=torch.ones(3)), ShapeError, r"broadcasts to \(4,\)"),
         (lambda: gini(torch.ones(3, 1)), ShapeError, "gini: expected at least two scores a sample, got 1"),
         (lambda: group_l1(torch.ones(2, 4)), PenaltyError, "group_l1 needs groups"),

@@ -26,6 +26,7 @@ class Host(nn.Module):
 
 
 X = torch.randn(8, 6, generator=torch.Generator().manual_seed(1))
+LABELS = torch.arange(8) % 3
 
 
 def test_training_around_it_changes_no_bit():
@@ -100,6 +101,35 @@ def test_touching_without_changing_is_forgiven():
     assert frozen(X).shape == (8, 3)
 
 
+@pytest.mark.parametrize("convert", [lambda f: f.double(), lambda f: f.to("cpu")], ids=["double", "nothing"])
+def test_a_conversion_does_not_hide_a_change(convert):
+    frozen = FrozenPredictor(classifier())
+    frozen.inner[0].bias.data.numpy()[0] += 1.0
+    with pytest.raises(FrozenError):
+        convert(frozen).verify()
+    with pytest.raises(FrozenError):
+        frozen.verify()
+
+
+def test_a_conversion_that_converts_nothing_hashes_nothing(monkeypatch):
+    frozen = FrozenPredictor(classifier())
+    hashes = []
+    monkeypatch.setattr("trimkit.predictor._hash", lambda tensors: hashes.append(1) or frozen.sha256)
+    frozen.to("cpu").float()(X)
+    assert not hashes
+    frozen.double()
+    assert len(hashes) == 2  # as it was, and as it is
+
+
+@pytest.mark.parametrize("wake", [lambda f: f.inner.train(), lambda f: f.inner[3].train()], ids=["all", "dropout"])
+def test_train_mode_set_by_hand_is_undone(wake):
+    frozen = FrozenPredictor(classifier())
+    expected = frozen(X)
+    wake(frozen)
+    assert torch.equal(frozen(X), expected)
+    frozen.verify()  # batch normalisation took no new statistics
+
+
 def test_the_hash_sees_names_types_and_shapes():
     one, two = nn.Linear(2, 3), nn.Linear(2, 3)
     assert state_hash(one) != state_hash(two)
@@ -120,6 +150,19 @@ def test_features_are_the_outputs_of_named_layers():
 def test_what_is_no_module_is_refused():
     with pytest.raises(ModelError, match="got function"):
         FrozenPredictor(lambda x: x)
+
+
+class Odd(nn.Module):
+    """Has a layer that is never called, one that gives a tuple, one that is not batch first, and gives a dict."""
+
+    def __init__(self):
+        super().__init__()
+        self.unused = nn.Linear(6, 3)
+        self.lstm = nn.LSTM(6, 3, batch_first=True)
+        self.late = nn.Flatten(0)
+
+    def forward(self, x):
+        return {"logits": self.late(self.lstm(x[:, None])[0])}
 
 
 class TestPredictionLoss:
@@ -175,6 +218,26 @@ class TestPredictionLoss:
             (lambda f, x: PredictionLoss(f)(x, x[:3]), ShapeError, "expected originals"),
             (lambda f, x: PredictionLoss(f, "label")(x, x[:, 0]), ShapeError, r"integer labels \(N,\)"),
             (lambda f, x: PredictionLoss(nn.Linear(6, 1))(x, x), ShapeError, "use match='mse'"),
+            (
+                lambda f, x: PredictionLoss(Odd(), "features", ["unused"])(x, x),
+                OptionError,
+                "not call its layer 'unused'",
+            ),
+            (lambda f, x: PredictionLoss(Odd(), "features", ["lstm"])(x, x), ShapeError, "layer 'lstm', got tuple"),
+            (lambda f, x: PredictionLoss(Odd(), "features", ["late"])(x, x), ShapeError, "a layer is not batch first"),
+            (lambda f, x: PredictionLoss(Odd())(x, x), ShapeError, "'kl' expected a tensor .* got dict; wrap it"),
+            (
+                lambda f, x: PredictionLoss(Odd(), "mse")(x, x),
+                ShapeError,
+                "'mse' expected a tensor .* got dict; wrap it",
+            ),
+            (
+                lambda f, x: PredictionLoss(Odd(), "label")(x, LABELS),
+                ShapeError,
+                "'label' expected .* got dict; wrap it",
+            ),
+            (lambda f, x: PredictionLoss(f, "label")(x, LABELS - 100), ShapeError, r"0 … 2, got -100 … -98"),
+            (lambda f, x: PredictionLoss(f, "label")(x, LABELS + 1), ShapeError, r"0 … 2, got 1 … 3"),
         ],
     )
     def test_what_does_not_fit_says_what_would(self, make, kind, says):

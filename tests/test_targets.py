@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 
@@ -12,6 +13,9 @@ LOGITS = torch.tensor([[1.0, 2.0, 3.0], [4.0, 6.0, 5.0]])
     [
         (LOGITS, 1, [2.0, 6.0]),
         (LOGITS, -1, [3.0, 5.0]),
+        (LOGITS, np.int64(1), [2.0, 6.0]),
+        (LOGITS, np.array(1), [2.0, 6.0]),
+        (LOGITS[:, None], (np.uint8(0), 2), [3.0, 5.0]),
         (LOGITS, torch.tensor([2, 0]), [3.0, 4.0]),
         (LOGITS, torch.tensor([2, 0], dtype=torch.int32), [3.0, 4.0]),
         (LOGITS[:, None], (0, 2), [3.0, 5.0]),
@@ -48,8 +52,31 @@ def test_summed_log_probabilities_are_those_of_the_softmax():
         (LOGITS, lambda out: out.sum(), "do not sum over the batch"),
         (LOGITS, lambda out: 3, "got int"),
         ({"logits": LOGITS}, 1, "got dict"),
+        (LOGITS, True, "an int k for .* got bool True"),
+        (LOGITS, (True,), r"got tuple \(True,\)"),
+        (LOGITS, 1.0, "got float 1.0"),
+        (LOGITS, "1", "got str '1'"),
+        (LOGITS, [2, 0], r"use torch.tensor\(labels\)"),
+        (LOGITS, np.array([2, 0]), r"got ndarray array\(\[2, 0\]\): .*torch.tensor\(labels\)"),
+        (torch.tensor(1.0), lambda out: out, r"\(N,\), from the callable target, got \(\)"),
     ],
 )
 def test_what_does_not_fit_says_what_would(output, target, says):
     with pytest.raises(ShapeError, match=says):
         select(output, target)
+
+
+@pytest.mark.parametrize(
+    ("target", "copies", "rows"),
+    [(1, 1, 3), (lambda out: out[:, 0], 1, 4), (torch.tensor([0, 1, 2]), 2, 6), (1, 4, None)],
+)
+def test_outputs_with_other_rows_than_samples_are_refused(target, copies, rows):
+    with pytest.raises(ShapeError, match=r"got \(2, 3\): the model mixes or reorders the batch, or is not batch first"):
+        select(LOGITS, target, copies, rows)
+
+
+def test_the_number_of_rows_is_checked_behind_a_callable_too():
+    output = {"logits": LOGITS}
+    assert select(output, lambda out: out["logits"][:, 0], rows=2).tolist() == [1.0, 4.0]
+    with pytest.raises(ShapeError, match=r"one number a sample, \(3,\).* got \(2,\)"):
+        select(output, lambda out: out["logits"][:, 0], rows=3)

@@ -11,7 +11,7 @@ from trimkit import tree
 from trimkit.errors import ShapeError, TransformError
 from trimkit.registry import available, create
 from trimkit.transforms import DCT, FFT, FrequencyBands, Identity, Transform
-from trimkit.transforms.fourier import dct_matrix
+from trimkit.transforms.fourier import dct_matrix, radial_bands
 
 SIZES = [(1, 4, 4), (2, 5, 4), (1, 4, 5), (1, 3, 7), (2, 6), (1, 5)]
 SIGNALS = [(2, 6), (1, 5), (7,)]
@@ -166,6 +166,25 @@ def test_the_bands_sum_to_the_data_and_do_not_overlap(bands, height, width):
     assert torch.allclose(parts.sum(1), x, atol=1e-12)
     spectra = torch.fft.rfft2(parts).abs() > 1e-9
     assert int(spectra.sum(1).max()) <= 1
+
+
+@pytest.mark.parametrize(
+    ("size", "dims"), [((9,), None), ((2, 9), None), ((2, 9), 2), ((3, 6, 5), None), ((3, 6, 5), 1)]
+)
+def test_each_band_keeps_its_bins_of_the_spectrum(size, dims):
+    x, fft, bands = double(2, *size), FFT(dims), FrequencyBands(dims, bands=3)
+    labels = radial_bands(fft.frequencies(size), 3)
+    expected = [fft.inverse(fft(x) * (labels == band), size) for band in range(4)]
+    for _ in range(2):  # the second time from the cache
+        assert torch.allclose(bands(x), torch.stack(expected, 1), atol=1e-13)
+
+
+def test_masks_made_in_inference_mode_serve_training():
+    bands, x = FrequencyBands(bands=2), double(2, 13)
+    with torch.inference_mode():
+        bands(x)
+    bands(x.requires_grad_()).square().sum().backward()
+    assert x.grad is not None
 
 
 def test_the_first_band_is_the_mean():

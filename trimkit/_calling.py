@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
+import types
+import typing
 from collections.abc import Callable, Mapping, Sequence
 from inspect import Parameter, Signature
 from typing import Any
@@ -33,7 +35,8 @@ def call(label: str, target: Callable[..., Any], args: Sequence[Any], options: M
     except TrimkitError:
         raise
     except (TypeError, ValueError) as error:
-        raise OptionError(f"{label} refuses its options: {error}") from error
+        reason = _mistyped(target, options) or str(error)
+        raise OptionError(f"{label} refuses its options: {reason}") from error
     except Exception as error:
         raise PluginError(f"{label} could not be made: {summary(error)}") from error
 
@@ -67,6 +70,42 @@ def _check(label: str, target: Any, args: Sequence[Any], options: Mapping[str, A
         signature.bind(*args, **options)
     except TypeError as error:
         raise OptionError(f"{label}: {error}. {_listing(accepted)}") from error
+
+
+def _mistyped(target: Any, options: Mapping[str, Any]) -> str:
+    """``"bands: expected int, got 'x'"`` for the first option whose plain type is another than declared, or ""."""
+    try:
+        hints = typing.get_type_hints(target.__init__ if isinstance(target, type) else target)
+    except Exception:  # hints of a plugin that cannot be resolved
+        return ""
+    for name, value in options.items():
+        if name in hints and not _fits(value, hints[name]):
+            return f"{name}: expected {_type_name(hints[name])}, got {value!r}"
+    return ""
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value is of a plain type (numbers, words, unions of them); True for every hint that is not plain."""
+    origin = typing.get_origin(hint)
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(value, part) for part in typing.get_args(hint))
+    if origin is typing.Literal:
+        return value in typing.get_args(hint)
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, hint) if hint in (bool, str, type(None)) else True
+
+
+def _type_name(hint: Any) -> str:
+    """``int``, ``int or None``, ``1, 2 or None``."""
+    origin = typing.get_origin(hint)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(map(_type_name, typing.get_args(hint)))
+    if origin is typing.Literal:
+        return ", ".join(map(repr, typing.get_args(hint)))
+    return "None" if hint is type(None) else getattr(hint, "__name__", str(hint))
 
 
 def _signature(target: Callable[..., Any]) -> Signature | None:

@@ -61,6 +61,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     Raises:
         ModelError: no such file, another format, a damaged file, or a pickled module.
     """
+    if path.is_dir():
+        raise ModelError(f"weights {path} is a folder; expected a file in it, such as {path / 'model.safetensors'}")
     if not path.is_file():
         raise ModelError(f"weights file {path} does not exist")
     if path.suffix == ".safetensors":

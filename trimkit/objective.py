@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -74,16 +75,29 @@ class Term:
 
     Attributes:
         values: (N,) one value a sample, in nats where it is a likelihood or divergence; or a scalar that is a statistic
-            of the batch (|mean KL − C|, MMD), which means over devices or accumulated batches do not reproduce.
+            of the batch (|mean KL − C|, MMD), which means over devices or accumulated batches do not reproduce. A
+            python or numpy number becomes a scalar, a constant that trains nothing.
+
+    Raises:
+        OptionError: neither a tensor nor a number.
+        ShapeError: more than one axis, no value, or values that are not floating.
     """
 
     values: Tensor
 
     def __post_init__(self) -> None:
+        if isinstance(self.values, numbers.Real):
+            object.__setattr__(self, "values", torch.tensor(float(self.values)))
+        if not isinstance(self.values, Tensor):
+            raise OptionError(f"expected a tensor or a number as term, got {type(self.values).__name__}")
         if self.values.ndim > 1:
             raise ShapeError(
                 f"expected one value a sample (N,) or a scalar of the batch, got {tuple(self.values.shape)}"
             )
+        if not self.values.numel():
+            raise ShapeError("expected at least one value, got an empty term (0,); leave out empty batches")
+        if not self.values.is_floating_point():
+            raise ShapeError(f"expected floating values, got {self.values.dtype}; convert them, e.g. with .float()")
 
     @property
     def batch_statistic(self) -> bool:
@@ -129,40 +143,68 @@ class Objective:
         if not weights:
             raise OptionError("Objective: expected at least one weighted term, got none")
         for name, weight in weights.items():
-            if not callable(weight) and not (isinstance(weight, int | float) and math.isfinite(weight)):
+            if not callable(weight) and not (isinstance(weight, numbers.Real) and math.isfinite(weight)):
                 raise OptionError(f"Objective: expected a finite number or a schedule for {name!r}, got {weight!r}")
         self.weights = dict(weights)
 
     def weight(self, name: str, step: int) -> float:
-        """The weight of a term at a step."""
-        schedule = self.weights[name]
-        return float(schedule(step)) if callable(schedule) else float(schedule)
+        """The weight of a term at a step.
 
-    def __call__(self, terms: Mapping[str, Term | Tensor], step: int = 0) -> tuple[Tensor, dict[str, Part]]:
+        Raises:
+            OptionError: a schedule that gives anything but a finite number.
+        """
+        schedule = self.weights[name]
+        if not callable(schedule):
+            return float(schedule)
+        found = schedule(step)
+        try:
+            weight = float(found)
+        except (TypeError, ValueError, RuntimeError):
+            weight = math.nan
+        if not math.isfinite(weight):
+            raise OptionError(
+                f"Objective: expected a finite number from the schedule of {name!r} at step {step}, got {found!r}"
+            )
+        return weight
+
+    def __call__(self, terms: Mapping[str, Term | Tensor | float], step: int = 0) -> tuple[Tensor, dict[str, Part]]:
         """One loss and its breakdown.
 
         Args:
-            terms: name → term, or a tensor (N,) or scalar; exactly the names that have weights.
+            terms: name → term, or what `Term` takes; exactly the names that have weights.
             step: for the schedules, from 0.
         Returns:
             Scalar loss, and each term's part by name.
         Raises:
-            OptionError: a term without weight or a weight without term.
+            OptionError: a term without weight, a weight without term, a schedule that gives no finite number, a term
+                that is neither tensor nor number, or terms that could be trained and all weigh 0.
+            ShapeError: a term of another shape, see `Term`.
         """
         self._check_names(terms)
-        means = {name: (term if isinstance(term, Term) else Term(term)).mean for name, term in terms.items()}
+        means = {name: _term(name, term).mean for name, term in terms.items()}
         parts = {name: Part(mean.detach(), self.weight(name, step)) for name, mean in means.items()}
         counted = [part.weight * means[name] for name, part in parts.items() if part.weight]
-        loss = torch.stack(counted).sum() if counted else torch.zeros_like(next(iter(means.values())))
-        return loss, parts
+        if not counted and any(mean.requires_grad for mean in means.values()):
+            raise OptionError(
+                f"Objective: every weight is 0 at step {step}: nothing would be trained; give one of "
+                f"{sorted(means)} a weight, start its warm-up above 0, or evaluate under torch.no_grad()"
+            )
+        return sum(counted, torch.zeros_like(next(iter(means.values())).detach())), parts
 
-    def _check_names(self, terms: Mapping[str, Term | Tensor]) -> None:
+    def _check_names(self, terms: Mapping[str, Term | Tensor | float]) -> None:
         for name in terms:
             if name not in self.weights:
                 raise OptionError(f"Objective: term {name!r} has no weight. {nearest(name, self.weights)}")
         missing = sorted(set(self.weights) - set(terms))
         if missing:
             raise OptionError(f"Objective: expected the terms {missing} too, got {sorted(terms)}")
+
+
+def _term(name: str, given: Term | Tensor | float) -> Term:
+    try:
+        return given if isinstance(given, Term) else Term(given)  # type: ignore[arg-type]  # a Term makes it a tensor
+    except (OptionError, ShapeError) as error:
+        raise type(error)(f"Objective: term {name!r}: {error}") from error
 
 
 def _check_steps(steps: int) -> None:

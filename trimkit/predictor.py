@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
 import torch
@@ -15,14 +15,16 @@ from trimkit.errors import FrozenError, ModelError, OptionError, ShapeError, nea
 
 Match = Literal["kl", "mse", "features", "label"]
 
+_NO_LABEL = torch.iinfo(torch.int64).min
+"""What cross-entropy may ignore: torch's own −100 would make a label that is no class cost nothing, silently."""
+
 
 class FrozenPredictor(nn.Module):
     """A private copy of a model that stays as it is, whatever is trained around it.
 
     It is always in eval mode, has no parameters and no state of its own in the eyes of a parent module (so no
-    optimiser,
-    weight decay or checkpoint touches it), and lets gradients through to its input. `verify` proves that it did not
-    change.
+    optimiser, weight decay or checkpoint touches it), and lets gradients through to its input. `verify` proves that it
+    did not change.
 
     Args:
         model: any module; it is copied, and the caller's stays untouched.
@@ -58,13 +60,15 @@ class FrozenPredictor(nn.Module):
         self._sha256 = state_hash(inner)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """The model's output; gradients flow to the input.
+        """The model's output; gradients flow to the input. Parts of ``inner`` in train mode are put into eval mode.
 
         Raises:
             FrozenError: a weight was changed in place since the last call.
         """
         if _versions(self.inner) != self._versions:
             self.verify()
+        if any(module.training for module in self.inner.modules()):
+            self.inner.eval()
         return self.inner(*args, **kwargs)
 
     @property
@@ -78,12 +82,7 @@ class FrozenPredictor(nn.Module):
         Raises:
             FrozenError: the weights are not what they were.
         """
-        found = state_hash(self.inner)
-        if found != self._sha256:
-            raise FrozenError(
-                f"the frozen predictor changed: sha256 was {self._sha256[:12]}…, is {found[:12]}…; "
-                "something writes to its weights or buffers in place"
-            )
+        self._require(state_hash(self.inner))
         self._versions = _versions(self.inner)
 
     def train(self, mode: bool = True) -> FrozenPredictor:
@@ -98,15 +97,16 @@ class FrozenPredictor(nn.Module):
             x: (N, ...) input.
             layers: names as in ``model.named_modules()``.
         Returns:
-            One tensor a layer, in the order of ``layers``.
+            One tensor a layer, in the order of ``layers``; of a layer that is called several times, the last.
         Raises:
-            OptionError: a name that is no layer.
+            OptionError: a name that is no layer, or a layer that the model does not call.
+            ShapeError: a layer whose output is no tensor.
         """
         modules = dict(self.inner.named_modules())
         for name in layers:
             if name not in modules:
                 raise OptionError(f"the predictor has no layer {name!r}. {nearest(name, [n for n in modules if n])}")
-        found: dict[str, Tensor] = {}
+        found: dict[str, Any] = {}
 
         def keep(name: str) -> Callable[..., None]:
             return lambda module, args, output: found.__setitem__(name, output)
@@ -117,14 +117,29 @@ class FrozenPredictor(nn.Module):
         finally:
             for hook in hooks:
                 hook.remove()
-        return [found[name] for name in layers]
+        return [_layer_output(name, found) for name in layers]
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> FrozenPredictor:
-        """Follow ``.to()``, ``.double()`` of a parent by hand, since the model is hidden from it; then hash anew."""
+        """Follow ``.to()``, ``.double()`` of a parent by hand, since the model is hidden from it; then hash anew.
+
+        Raises:
+            FrozenError: the weights were not what they were before they were converted.
+        """
+        before = [(name, tensor.detach()) for name, tensor in _tensors(self.inner)]
+        places = _places(self.inner)
         self.inner._apply(fn, recurse)
-        self._versions = _versions(self.inner)
-        self._sha256 = state_hash(self.inner)
+        if _places(self.inner) != places:  # else nothing moved, and the hash stands
+            self._require(_hash(before))
+            self._sha256 = state_hash(self.inner)
+            self._versions = _versions(self.inner)
         return super()._apply(fn, recurse)
+
+    def _require(self, found: str) -> None:
+        if found != self._sha256:
+            raise FrozenError(
+                f"the frozen predictor changed: sha256 was {self._sha256[:12]}…, is {found[:12]}…; "
+                "something writes to its weights or buffers in place"
+            )
 
 
 class PredictionLoss(nn.Module):
@@ -173,30 +188,47 @@ class PredictionLoss(nn.Module):
         Returns:
             (N,) values ≥ 0.
         Raises:
-            ShapeError: shapes that do not fit, or one logit with "kl".
+            OptionError: a layer that the model does not call.
+            ShapeError: shapes that do not fit, an output that is no tensor or not batch first, one logit with "kl", or
+                labels that are no class (checked on the CPU only, where it does not wait for a device).
         """
         if len(x_hat) != len(reference) or (self.match != "label" and x_hat.shape != reference.shape):
             raise ShapeError(
                 f"PredictionLoss: expected {'targets' if self.match == 'label' else 'originals'} for "
                 f"{tuple(x_hat.shape)}, got {tuple(reference.shape)}"
             )
-        return self._losses[self.match](x_hat, reference)
+        values = self._losses[self.match](x_hat, reference)
+        if values.shape != (len(x_hat),):
+            raise ShapeError(
+                f"PredictionLoss: expected one row a sample, ({len(x_hat)}, ...), from the predictor and its layers, "
+                f"got {tuple(values.shape)} values; the model or a layer is not batch first, so wrap it in one that is"
+            )
+        return values
+
+    def _output(self, x: Tensor) -> Tensor:
+        output = self.predictor(x)
+        if not isinstance(output, Tensor):
+            raise ShapeError(
+                f"PredictionLoss: {self.match!r} expected a tensor from the predictor, got {type(output).__name__}; "
+                "wrap it in a module that returns the logits, e.g. one whose forward is return self.model(x)['logits']"
+            )
+        return output
 
     def _kl(self, x_hat: Tensor, x: Tensor) -> Tensor:
         with torch.no_grad():
-            expected = self.predictor(x)
+            expected = self._output(x)
         if expected.ndim != 2 or expected.shape[1] < 2:
             raise ShapeError(
                 f"PredictionLoss: 'kl' needs at least two logits a sample, got an output {tuple(expected.shape)}, "
                 "whose softmax would be constant; use match='mse'"
             )
-        log_p, log_q = functional.log_softmax(expected, 1), functional.log_softmax(self.predictor(x_hat), 1)
+        log_p, log_q = functional.log_softmax(expected, 1), functional.log_softmax(self._output(x_hat), 1)
         return functional.kl_div(log_q, log_p, reduction="none", log_target=True).sum(1)
 
     def _mse(self, x_hat: Tensor, x: Tensor) -> Tensor:
         with torch.no_grad():
-            expected = self.predictor(x)
-        return _squared_error(self.predictor(x_hat), expected)
+            expected = self._output(x)
+        return _squared_error(self._output(x_hat), expected)
 
     def _features(self, x_hat: Tensor, x: Tensor) -> Tensor:
         with torch.no_grad():
@@ -205,9 +237,10 @@ class PredictionLoss(nn.Module):
         return torch.stack(list(errors)).mean(0)
 
     def _label(self, x_hat: Tensor, y: Tensor) -> Tensor:
-        output = self.predictor(x_hat)
+        output = self._output(x_hat)
         if not y.is_floating_point() and y.ndim == 1 and output.ndim == 2 and output.shape[1] > 1:
-            return functional.cross_entropy(output, y.long(), reduction="none")
+            _check_labels(y, output.shape[1])
+            return functional.cross_entropy(output, y.long(), reduction="none", ignore_index=_NO_LABEL)
         if y.is_floating_point() and y.shape == output.shape:
             return _squared_error(output, y)
         raise ShapeError(
@@ -218,15 +251,52 @@ class PredictionLoss(nn.Module):
 
 def state_hash(module: nn.Module) -> str:
     """sha256 over name, type, shape and bytes of every parameter and buffer, also those that are not saved."""
+    return _hash(_tensors(module))
+
+
+def _hash(tensors: Iterable[tuple[str, Tensor]]) -> str:
     digest = hashlib.sha256()
-    for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
+    for name, tensor in tensors:
         digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
+def _tensors(module: nn.Module) -> list[tuple[str, Tensor]]:
+    return [*module.named_parameters(), *module.named_buffers()]
+
+
+def _places(module: nn.Module) -> list[tuple[int, torch.dtype, torch.device]]:
+    return [(tensor.data_ptr(), tensor.dtype, tensor.device) for _, tensor in _tensors(module)]
+
+
 def _versions(module: nn.Module) -> list[int]:
     return [tensor._version for tensor in (*module.parameters(), *module.buffers())]
+
+
+def _layer_output(name: str, found: dict[str, Any]) -> Tensor:
+    if name not in found:
+        raise OptionError(
+            f"the predictor does not call its layer {name!r} in its forward, so it has no output; name a layer that "
+            "runs, such as a child of a container"
+        )
+    output = found[name]
+    if not isinstance(output, Tensor):
+        raise ShapeError(
+            f"expected a tensor from the predictor's layer {name!r}, got {type(output).__name__}; name a layer that "
+            "returns one, or wrap this one"
+        )
+    return output
+
+
+def _check_labels(y: Tensor, classes: int) -> None:
+    if y.device.type != "cpu" or not len(y):
+        return
+    low, high = int(y.min()), int(y.max())
+    if low < 0 or high >= classes:
+        raise ShapeError(
+            f"PredictionLoss: expected labels in 0 … {classes - 1}, got {low} … {high}; leave out samples without label"
+        )
 
 
 def _squared_error(found: Tensor, expected: Tensor) -> Tensor:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, SupportsIndex, TypeAlias
 
 import torch
 from torch import Tensor
@@ -11,25 +12,33 @@ from torch.nn.functional import log_softmax
 
 from trimkit.errors import ShapeError
 
-Target: TypeAlias = int | Tensor | Sequence[int] | Callable[[Any], Tensor] | None
-"""None: the output is (N,) or (N, 1). An int k: output[:, k]. A tensor (N,): one class a sample. A tuple: an index into
-an output with more axes. A callable: output → (N,)."""
+Target: TypeAlias = SupportsIndex | Tensor | Sequence[int] | Callable[[Any], Tensor] | None
+"""None: the output is (N,) or (N, 1). An int k (also a numpy integer): output[:, k]. A tensor (N,): one class a sample.
+A tuple: an index into an output with more axes. A callable: output → (N,)."""
+
+_FORMS = (
+    "None, an int k for output[:, k], a tensor of labels (N,), a tuple for an index into more axes, or a callable "
+    "output → (N,)"
+)
 
 
-def select(output: Any, target: Target, copies: int = 1) -> Tensor:
+def select(output: Any, target: Target, copies: int = 1, rows: int | None = None) -> Tensor:
     """The explained number of each sample.
 
     Args:
         output: what the model returned for ``copies`` whole copies of the batch, (copies · N, ...).
         target: see `Target`; a tensor target has N entries and serves each copy.
         copies: how many copies of the batch the rows hold.
+        rows: copies · N, where the caller knows how many rows went into the model.
     Returns:
         (copies · N,) real.
     Raises:
-        ShapeError: the target does not fit the output.
+        ShapeError: a target of another form or that does not fit the output, or an output with other than copies · N
+            rows.
     """
+    _check_rows(output, copies, rows)
     if callable(target):
-        return _one_a_row(target(output), output)
+        return _one_a_row(target(output), output, rows)
     if not isinstance(output, Tensor):
         raise ShapeError(
             f"expected a tensor from the model, got {type(output).__name__}; "
@@ -41,8 +50,7 @@ def select(output: Any, target: Target, copies: int = 1) -> Tensor:
         raise ShapeError(f"target {_brief(target)} needs an output (N, K), got {tuple(output.shape)}; use target=None")
     if isinstance(target, Tensor):
         return _per_sample(output, target, copies)
-    index = (target,) if isinstance(target, int) else tuple(target)
-    return _at(output, index)
+    return _at(output, _index(target))
 
 
 def log_probabilities(output: Tensor) -> Tensor:
@@ -53,6 +61,40 @@ def log_probabilities(output: Tensor) -> Tensor:
 def predicted(output: Tensor) -> Tensor:
     """The largest logit of each sample, (N, K) → (N,)."""
     return output.max(dim=1).values
+
+
+def _check_rows(output: Any, copies: int, rows: int | None) -> None:
+    if (
+        not isinstance(output, Tensor)
+        or output.ndim == 0
+        or (len(output) == rows if rows is not None else not len(output) % copies)
+    ):
+        return
+    expected = (
+        f"{rows} rows for as many samples"
+        if rows is not None
+        else f"a multiple of {copies} rows, one a sample and copy"
+    )
+    raise ShapeError(
+        f"expected an output with {expected}, got {tuple(output.shape)}: the model mixes or reorders the batch, or is "
+        "not batch first; wrap it so that row i belongs to sample i"
+    )
+
+
+def _index(target: Any) -> tuple[int, ...]:
+    """A target that is neither tensor nor callable as an index behind the batch."""
+    if isinstance(target, list) or getattr(target, "ndim", 0):  # numpy's arrays of labels, too
+        raise ShapeError(
+            f"expected {_FORMS}, got {type(target).__name__} {_brief(target)}: for one class a sample use "
+            "torch.tensor(labels), for an index a tuple"
+        )
+    entries = target if isinstance(target, tuple) else (target,)
+    try:
+        if any(isinstance(entry, bool) for entry in entries):
+            raise TypeError
+        return tuple(operator.index(entry) for entry in entries)
+    except TypeError:
+        raise ShapeError(f"expected {_FORMS}, got {type(target).__name__} {_brief(target)}") from None
 
 
 def _only_column(output: Tensor) -> Tensor:
@@ -93,13 +135,10 @@ def _at(output: Tensor, index: tuple[int, ...]) -> Tensor:
     return output[(slice(None), *index)]
 
 
-def _one_a_row(values: Any, output: Any) -> Tensor:
-    expected = f"({len(output)},)" if isinstance(output, Tensor) else "(N,)"
-    if (
-        not isinstance(values, Tensor)
-        or values.ndim != 1
-        or (isinstance(output, Tensor) and len(values) != len(output))
-    ):
+def _one_a_row(values: Any, output: Any, rows: int | None) -> Tensor:
+    count = len(output) if isinstance(output, Tensor) and output.ndim else rows
+    expected = "(N,)" if count is None else f"({count},)"
+    if not isinstance(values, Tensor) or values.ndim != 1 or (count is not None and len(values) != count):
         got = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
         raise ShapeError(
             f"expected one number a sample, {expected}, from the callable target, got {got}; do not sum over the "
@@ -109,4 +148,7 @@ def _one_a_row(values: Any, output: Any) -> Tensor:
 
 
 def _brief(target: Any) -> str:
-    return f"tensor {tuple(target.shape)}" if isinstance(target, Tensor) else repr(target)
+    if isinstance(target, Tensor):
+        return f"tensor {tuple(target.shape)}"
+    text = repr(target)
+    return text if len(text) <= 60 else f"{text[:57]}…"

@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from trimkit import cli
+from trimkit.cli._tables import verdict_line
 from trimkit.cli.audit import _progress, parse_choice, parse_values
 from trimkit.errors import OptionError
 
@@ -72,7 +73,8 @@ GOOD = [
 
 
 def test_a_good_explanation_passes(folder, capsys):
-    assert cli.main([*GOOD, "--samples", "120", "--out", "result"]) == 0
+    copies = ["--threshold", "randomisation.copies=32"]
+    assert cli.main([*GOOD, "--samples", "120", "--out", "result", *copies]) == 0
     out = capsys.readouterr().out.splitlines()
     assert out[0].startswith("data         d, split test: 160 samples of 1×8×8")
     assert "two samples  in (2, 1, 8, 8), out (2, 3)" in "\n".join(out)
@@ -114,12 +116,15 @@ def test_options_reach_the_audit(folder, capsys):
 
 
 def test_failing_inconclusive_and_strict_exits(folder):
+    audit = ["audit", "--model", "shop:linear", "--weights", "w.safetensors", "--data", "d.safetensors"]
+    strict = ["--checks", "completeness", "--threshold", "completeness.tolerance=1e-12"]
+    assert cli.main([*audit, *strict]) == 1
     blind = ["audit", "--model", "shop:Blind", "--data", "d.safetensors", "--samples", "80"]
-    assert cli.main([*blind, "--checks", "controls"]) == 1
+    assert cli.main([*blind, "--checks", "controls"]) == 3
     assert cli.main([*GOOD, "--checks", "completeness", "--samples", "30"]) == 3
     warned = [*GOOD[:-1], "identity", "--checks", "controls", "--attribution", "saliency", "--samples", "40"]
     codes = {fail_on: cli.main([*warned, "--fail-on", fail_on]) for fail_on in ("fail", "warn")}
-    statuses = json.loads((folder / "trimkit-audit-3" / "results.json").read_text())["overall"]
+    statuses = json.loads((folder / "trimkit-audit-4" / "results.json").read_text())["overall"]
     assert (
         codes
         == {"PASS": {"fail": 0, "warn": 0}, "WARN": {"fail": 0, "warn": 1}, "FAIL": {"fail": 1, "warn": 1}}[statuses]
@@ -167,6 +172,11 @@ BAD = {
     "no factory named": (changed(model="shop"), "expected a model as 'package.module:factory'"),
     "pickled weights": (changed(weights="whole.pt"), "refused: it holds pickled objects"),
     "pickled model": (changed(model="whole.pt"), "a pickled module runs code"),
+    "weights are a folder": (changed(weights="."), "is a folder; expected a file in it"),
+    "data are a folder": (changed(data="."), "is a folder; expected a file in it"),
+    "option of the wrong type": (changed(transform="fft:bands=x"), "bands: expected int, got 'x'"),
+    "negative seed": (changed(seed="-1"), "--seed: expected a number ≥ 0, got -1"),
+    "no such device": (changed(device="gpu"), "--device: expected auto, cpu, cuda"),
     "missing weights": (changed(weights="gone.safetensors"), "does not exist"),
     "wrong weights": (changed(weights="d.safetensors"), "do not fit the model: the file lacks 1.weight"),
     "wrong shape": (changed(model="shop:channels"), "does not take samples of shape (1, 8, 8)"),
@@ -210,6 +220,25 @@ def test_suspicions_are_said_once(folder, capsys):
     err = capsys.readouterr().err
     assert err.count("divided by 255") == 1
     assert "divided by 255" in (folder / "trimkit-audit" / "report.html").read_text()
+
+
+def test_regression_data_are_audited_without_their_values(folder, capsys):
+    save_file({"x": torch.rand(80, 1, 8, 8), "y": torch.randn(80)}, folder / "r.safetensors")
+    arguments = changed(data="r.safetensors", checks="reconstruction", device="cpu", model="shop:linear")
+    assert cli.main([*arguments, "--model.arg", "classes=1"]) == 0
+    assert "y holds floating values, not class labels, so it is left out" in capsys.readouterr().err
+
+
+def test_verdicts_are_wrapped_on_a_terminal(monkeypatch):
+    head, text = f"{'PASS':<14} completeness  ", "all is well " * 20
+    assert verdict_line(head, text).count("\n") == 1
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "80")
+    first, *others = verdict_line(head, text).splitlines()
+    assert first.startswith("PASS")
+    assert all(len(line) <= 80 and line[: len(head)].isspace() and line[len(head)] != " " for line in others)
+    monkeypatch.setenv("COLUMNS", "200")
+    assert max(map(len, verdict_line(head, text).splitlines())) <= 100
 
 
 def test_choices_are_parsed():

@@ -95,9 +95,9 @@ def test_evidence_is_json_with_intervals_around_the_value(report):
 
 def test_randomisation_evidence_counts_every_pair(report):
     found = report.evidence["saliency"]["randomisation"]
-    assert sum(found["histograms"]["trained"]) == 64 * 5
-    assert sum(found["histograms"]["null"]) == 64 * 10
-    assert len(found["trained"]) == 5
-    assert len(found["null"]) == 10
+    assert sum(found["histograms"]["trained"]) == 64 * 8
+    assert sum(found["histograms"]["null"]) == 64 * 28
+    assert len(found["trained"]) == 8
+    assert len(found["null"]) == 28
     excess = np.mean(found["trained"]) - np.mean(found["null"])
     assert found["excess"]["value"] == pytest.approx(excess)

@@ -7,6 +7,9 @@ missing or wrong. What counts is that the analytic directional derivative of the
 from __future__ import annotations
 
 import copy
+import math
+import numbers
+import re
 import statistics
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +21,7 @@ from torch import Tensor, nn
 
 from trimkit import tree
 from trimkit.attributions.base import Attribution, Baseline
+from trimkit.errors import AttributionError, TrimkitError
 from trimkit.graph import missing_second_derivative
 from trimkit.registry import resolve
 from trimkit.targets import Target
@@ -66,7 +70,8 @@ def check_attribution(
 
     Args:
         attribution: a name, (name, options) or an object.
-        model: takes s (or, for a composed function, coefficients) and gives its output.
+        model: takes s (or, for a composed function, coefficients) and gives its output. What is not a module cannot be
+            copied, and must work in float64 as it is.
         s: coefficients (N, ...) at which to check; away from exact zeros and ties.
         target: as in `trimkit.targets.Target`.
         baseline: s₀, or the references of attributions that draw from some (without it they draw from s itself, and a
@@ -76,20 +81,26 @@ def check_attribution(
     Returns:
         The verdict with both errors.
     Raises:
-        AttributionError: an attribution that says itself that it is not differentiable, or a model without gradient.
+        AttributionError: an attribution that says itself that it is not differentiable, or a model without gradient,
+            that cannot be copied, or that does not work in float64.
     """
     method: Attribution = resolve("attribution", attribution)
     method.require_differentiable(True)
-    double = copy.deepcopy(model).double().eval() if isinstance(model, nn.Module) else model
+    double = _double_copy(model)
     point = tree.map_leaves(_double, s)
-    fixed = baseline if baseline is None or isinstance(baseline, int | float) else tree.map_leaves(_double, baseline)
+    fixed = (
+        baseline
+        if baseline is None or isinstance(baseline, int | float | numbers.Real)
+        else tree.map_leaves(_double, baseline)
+    )
     keys = torch.Generator().manual_seed(seed)
     projection = tree.map_leaves(lambda leaf: _noise(leaf.real, keys), point)
 
     def projected(where: Tree, create_graph: bool) -> Tensor:
         generator = torch.Generator(tree.leaves(where)[0].device).manual_seed(seed)
-        scores = method(double, where, target=target, baseline=fixed, create_graph=create_graph, generator=generator)
-        return _dot(scores, projection)
+        options = {"target": target, "baseline": fixed, "create_graph": create_graph, "generator": generator}
+        with _explained_dtype_mismatch():
+            return _dot(method(double, where, **options), projection)
 
     parameters = [p for p in double.parameters() if p.requires_grad] if isinstance(double, nn.Module) else []
     return _Comparison(projected, point, parameters, keys).conclude(type(method).__name__, tolerance)
@@ -124,7 +135,8 @@ class _Comparison:
         return _verdict(name, tolerance, of_parameters, of_inputs)
 
     def _median(self, error: Callable[[Any], float], gradient: Any) -> float:
-        return statistics.median(error(gradient) for _ in range(self.directions))
+        errors = [error(gradient) for _ in range(self.directions)]
+        return math.nan if any(map(math.isnan, errors)) else statistics.median(errors)  # a median would drop NaN
 
     def _parameter_error(self, gradients: tuple[Tensor, ...]) -> float:
         directions = [_noise(p, self.keys) for p in self.parameters]
@@ -150,15 +162,50 @@ class _Comparison:
 
 
 def _verdict(name: str, tolerance: float, of_parameters: float | None, of_inputs: float) -> AttributionCheck:
-    worst = max(of_inputs, of_parameters or 0.0)
+    errors = [of_inputs] if of_parameters is None else [of_inputs, of_parameters]
+    worst = math.nan if any(map(math.isnan, errors)) else max(errors)  # max would drop NaN
     if worst <= tolerance:
         return AttributionCheck("ok", of_parameters, of_inputs, f"{name}: relative error {worst:.1e}.")
+    if math.isnan(worst):
+        message = (
+            f"{name}: the gradient of its scores is wrong: it, or the scores, are NaN; look for 0/0 or √0 in them."
+        )
+        return AttributionCheck("wrong gradient", of_parameters, of_inputs, message)
     message = (
         f"{name}: the gradient of its scores is wrong (relative error {worst:.1e}, at most {tolerance:.0e} passes). "
         "A custom autograd.Function with once_differentiable or a saved intermediate, or a detach inside the "
         "attribution, does this silently; write the operation with differentiable ones."
     )
     return AttributionCheck("wrong gradient", of_parameters, of_inputs, message)
+
+
+def _double_copy(model: Callable[[Tree], Any]) -> Callable[[Tree], Any]:
+    """A float64 copy of a module in eval mode; any other callable as it is."""
+    if not isinstance(model, nn.Module):
+        return model
+    try:
+        return copy.deepcopy(model).double().eval()
+    except Exception as error:
+        raise AttributionError(
+            f"check_attribution works on a float64 copy, and {type(model).__name__} cannot be copied ({error}); build "
+            "it anew and load its weights, or pass a function that works in float64"
+        ) from error
+
+
+@contextmanager
+def _explained_dtype_mismatch() -> Iterator[None]:
+    """Say what to do where float64 meets weights of another type, of which torch's messages name both types."""
+    try:
+        yield
+    except RuntimeError as error:
+        text = str(error)
+        mismatch = re.search("double|float64", text, re.I) and re.search("float(?!64)|half", text, re.I)
+        if isinstance(error, TrimkitError) or not mismatch:
+            raise
+        raise AttributionError(
+            f"check_attribution works in float64, and the model does not ({' '.join(text.split())}); pass the "
+            "torch.nn.Module itself, which is copied in float64, or a function whose weights and casts are float64"
+        ) from error
 
 
 @contextmanager

@@ -80,8 +80,9 @@ def _vector_jacobian(
     with torch.enable_grad():
         scores = tree.leaves(piece(probe, tree.rebuild(probe.point, point)))
         value = torch.stack([(v * a).sum() for v, a in zip(cotangents, scores, strict=True)]).sum()
-    try:  # what the model's weights were computed from, outside of it, is needed again by the next piece
-        return torch.autograd.grad(value, inputs, allow_unused=True, retain_graph=True)
+    closure = not isinstance(probe.model, nn.Module)  # may hold weights whose own graph the next piece needs again
+    try:
+        return torch.autograd.grad(value, inputs, allow_unused=True, retain_graph=closure)
     except (RuntimeError, NotImplementedError) as error:
         broken = missing_second_derivative(value)
         if broken is None:

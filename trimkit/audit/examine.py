@@ -217,7 +217,10 @@ def _lines(model: Any, data: Dataset, output: Tensor, target: Wanted) -> list[tu
     first = ", ".join(f"{v:.2f}" for v in output[0, :5].tolist()) + (", …" if output.shape[1] > 5 else "")
     wanted = getattr(target, "__name__", "a function of the output") if callable(target) else str(target)
     return [
-        ("data", f"{data.name}{split}: {len(data)} samples of {'×'.join(map(str, data.shape))}, {_spread(data.x)}"),
+        (
+            "data",
+            f"{data.name}{split}: {_samples(len(data))} of {'×'.join(map(str, data.shape))}, {_spread(data.x)}",
+        ),
         ("labels", labels),
         (
             "model",
@@ -226,6 +229,10 @@ def _lines(model: Any, data: Dataset, output: Tensor, target: Wanted) -> list[tu
         ("two samples", f"in (2, {', '.join(map(str, data.shape))}), out {tuple(output.shape)}: first row {first}"),
         ("explained", wanted if output.shape[1] > 1 or callable(target) else "the only output"),
     ]
+
+
+def _samples(n: int) -> str:
+    return "1 sample" if n == 1 else f"{n} samples"
 
 
 def _spread(x: Tensor) -> str:

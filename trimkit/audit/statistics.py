@@ -23,6 +23,9 @@ Array = NDArray[np.float64]
 LEVEL = 0.95
 """Of every interval."""
 
+FEWEST = 20
+"""Samples below which a bootstrap says nothing: intervals from fewer are infinite. One sample has no spread at all."""
+
 
 def key(seed: int, *parts: str | int) -> int:
     """A 63-bit seed hashed from a seed and what it is for; sums such as seed + id would collide.
@@ -67,6 +70,8 @@ class Bootstrap:
 
     def __init__(self, ids: Sequence[int], seed: int, draws: int = 2000) -> None:
         ones = torch.ones(draws)
+        self.n = len(ids)
+        self.draws = draws
         rows = [torch.poisson(ones, generator=generator(seed, "bootstrap", int(i))).byte() for i in ids]
         self.weights: NDArray[np.uint8] = torch.stack(rows).numpy()
 
@@ -79,13 +84,15 @@ class Bootstrap:
         return means[totals > 0].reshape(-1, *values.shape[1:])
 
     def estimate(self, values: Array) -> Estimate:
-        """Mean of (n,) values with its percentile interval."""
-        low, high = np.quantile(self.means(values), _TAILS)
+        """Mean of (n,) values with its percentile interval, which is infinite below `FEWEST` samples."""
+        if self.n < FEWEST:
+            return Estimate(float(values.mean()), -math.inf, math.inf)
+        low, high = np.quantile(self.means(values), TAILS)
         return Estimate(float(values.mean()), float(low), float(high))
 
     def band(self, values: Array) -> tuple[Array, Array, Array]:
         """Means of (n, ...) values with pointwise intervals: value, low and high, each (...)."""
-        low, high = np.quantile(self.means(values), _TAILS, axis=0)
+        low, high = np.quantile(self.means(values), TAILS, axis=0)
         return values.mean(0), low, high
 
     def p_value(self, differences: Array) -> float:
@@ -102,7 +109,8 @@ def _chunks(n: int, size: int = 1024) -> list[slice]:
     return [slice(start, start + size) for start in range(0, n, size)]
 
 
-_TAILS = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
+TAILS = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
+"""Quantiles at which an interval ends."""
 
 
 def quantile_estimate(values: Array, q: float) -> Estimate:
@@ -117,8 +125,8 @@ def quantile_estimate(values: Array, q: float) -> Estimate:
     """
     ordered = np.sort(values)
     n = len(ordered)
-    below = int(binom.ppf(_TAILS[0], n, q))  # P(count < below) ≤ 2.5 %
-    above = int(binom.ppf(_TAILS[1], n, q)) + 1  # P(count ≥ above) ≤ 2.5 %
+    below = int(binom.ppf(TAILS[0], n, q))  # P(count < below) ≤ 2.5 %
+    above = int(binom.ppf(TAILS[1], n, q)) + 1  # P(count ≥ above) ≤ 2.5 %
     low = ordered[below - 1] if below >= 1 else -math.inf
     high = ordered[above - 1] if above <= n else math.inf
     return Estimate(float(np.quantile(ordered, q)), float(low), float(high))
@@ -131,7 +139,7 @@ def fewest_samples(q: float) -> int:
         >>> fewest_samples(0.95)
         72
     """
-    return math.ceil(math.log(_TAILS[0]) / math.log(q))
+    return math.ceil(math.log(TAILS[0]) / math.log(q))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -162,14 +170,19 @@ def spearman(a: Tensor, b: Tensor) -> Tensor:
     Returns:
         (N,) float64 in [−1, 1].
     """
-    x, y = _centred_ranks(a), _centred_ranks(b)
+    return rank_correlation(centred_ranks(a), centred_ranks(b))
+
+
+def rank_correlation(x: Array, y: Array) -> Tensor:
+    """`spearman` of rows whose ranks are known already, see `centred_ranks`: (N, n) and (N, n) → (N,)."""
     norms = np.sqrt((x * x).sum(1) * (y * y).sum(1))
     both_constant = (np.abs(x).sum(1) == 0) & (np.abs(y).sum(1) == 0)
     related = (x * y).sum(1) / np.where(norms == 0, 1, norms)
     return torch.from_numpy(np.where(both_constant, 1.0, np.where(norms == 0, 0.0, related)))
 
 
-def _centred_ranks(rows: Tensor) -> Array:
+def centred_ranks(rows: Tensor) -> Array:
+    """Average ranks of each row, less their mean: (N, n) real → (N, n) float64."""
     values = rows.detach().cpu().double().numpy()
     largest = np.abs(values).max(axis=1, keepdims=True)
     ranks = rankdata(np.round(values / np.where(largest == 0, 1, largest * 1e-6)), axis=1)

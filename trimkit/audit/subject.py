@@ -189,7 +189,7 @@ class Subject:
         for part in torch.tensor(self.ids).split(self.batch_size):
             output = self.evaluate(place(self.data.x[part], self.model))
             values = explained_values(output, self.target)[:, None] if callable(self.target) else output
-            found.append(values.double().cpu())
+            found.append(values.cpu().double())  # not on the device: some have no float64
         outputs = torch.cat(found)
         if not bool(torch.isfinite(outputs).all()):
             bad = int((~torch.isfinite(outputs).all(1)).nonzero()[0])

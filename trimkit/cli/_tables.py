@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
 
 
@@ -22,6 +24,16 @@ def write_table(headings: Sequence[str], rows: Sequence[Sequence[str]], title: s
         _write_rich(headings, rows, title)
     else:
         sys.stdout.write(plain_table(headings, rows, title))
+
+
+def verdict_line(head: str, text: str) -> str:
+    """One line for other programs; on a terminal, wrapped below its own beginning at 100 columns or the terminal's."""
+    if not sys.stdout.isatty():
+        return f"{head}{text}\n"
+    columns = min(100, shutil.get_terminal_size().columns)
+    indent = len(head) if len(head) <= columns // 2 else 4
+    lines = textwrap.wrap(text, columns, initial_indent=head, subsequent_indent=" " * indent, break_on_hyphens=False)
+    return "\n".join(lines) + "\n"
 
 
 def plain_table(headings: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> str:

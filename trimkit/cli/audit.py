@@ -12,9 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trimkit.cli._arguments import plain_parser
+from trimkit.cli._tables import verdict_line
+from trimkit.cli._warnings import one_line_warnings
 from trimkit.errors import DataError, OptionError
 
 if TYPE_CHECKING:
+    import torch
+
     from trimkit.audit.result import Report
     from trimkit.audit.runner import Progress
 
@@ -124,9 +128,15 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--target", default="pred", help="what is explained: pred (the largest output), label or a class number"
     )
-    p.add_argument("--samples", type=int, default=256, help="audit at most so many samples (256)")
+    p.add_argument(
+        "--samples",
+        type=int,
+        default=256,
+        help="audit at most so many samples (256); completeness needs 72 to be decided, other checks 20",
+    )
     p.add_argument("--batch-size", type=int, default=64, help="samples in one forward (64)")
-    p.add_argument("--seed", type=int, default=0, help="of every draw (0)")
+    p.add_argument("--seed", type=int, default=0, help="of every draw, ≥ 0 (0)")
+    p.add_argument("--device", metavar="NAME", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     p.add_argument("--checks", metavar="CHECK", nargs="+", help="only these; by default all of `trimkit list checks`")
     p.add_argument(
         "--threshold",
@@ -163,6 +173,8 @@ def _add_model_and_data(p: argparse.ArgumentParser) -> None:
 
 def _audit_options(arguments: argparse.Namespace) -> dict[str, Any]:
     """The keyword arguments of `trimkit.audit`; refuses wrong ones before anything heavy is imported."""
+    if arguments.seed < 0:
+        raise OptionError(f"--seed: expected a number ≥ 0, got {arguments.seed}")
     return {
         "transform": parse_choice(arguments.transform),
         "attributions": [parse_choice(a) for a in arguments.attribution or ["integrated_gradients"]],
@@ -195,7 +207,10 @@ def _audit(arguments: argparse.Namespace, options: dict[str, Any], folder: Path)
     model = load_model(
         arguments.model, arguments.weights, arguments=model_arguments, allow_pickle=arguments.allow_pickle
     )
-    data = load(arguments.data, arguments.split)
+    model = model.to(_device(arguments.device))
+    with one_line_warnings():
+        warnings.simplefilter("always", trimkit.TrimkitWarning)
+        data = load(arguments.data, arguments.split)
     understood = examine(model, data, options["target"])
     for what, how in (*understood.lines, ("report", f"{folder}{os.sep}")):
         sys.stdout.write(f"{what:<12} {how}\n")
@@ -205,6 +220,21 @@ def _audit(arguments: argparse.Namespace, options: dict[str, Any], folder: Path)
     with warnings.catch_warnings(), _progress() as progress:
         warnings.simplefilter("ignore", trimkit.TrimkitWarning)  # said above already
         return trimkit.audit(model, data, progress=progress, **options)
+
+
+def _device(name: str) -> torch.device:
+    """The device of a name; auto is a GPU where there is one. Samples follow the model, batch by batch."""
+    import torch
+
+    try:
+        found = (torch.accelerator.current_accelerator(True) or "cpu") if name == "auto" else name
+        torch.empty(0, device=found)
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise OptionError(
+            f"--device: expected auto, cpu, cuda, cuda:1 or mps, one that is here, got {name!r} ({reason})"
+        ) from error
+    return torch.device(found)
 
 
 @contextmanager
@@ -227,7 +257,7 @@ def _write_verdicts(report: Report) -> None:
     sys.stdout.write("\n")
     for v in report.verdicts:
         figures = f"  ({v.figures})" if v.figures else ""
-        sys.stdout.write(f"{v.status:<14} {_name(v, several):<{width}}  {v.sentence}{figures}\n")
+        sys.stdout.write(verdict_line(f"{v.status:<14} {_name(v, several):<{width}}  ", v.sentence + figures))
     sys.stdout.write(f"{report.overall:<14} overall\n\n")
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trimkit.cli._arguments import plain_parser
+from trimkit.cli._tables import verdict_line
 from trimkit.errors import OptionError
 
 if TYPE_CHECKING:
@@ -95,7 +96,8 @@ def _print(story: Story, seconds: float) -> None:
 
     write = sys.stdout.write
     width = max(map(len, MODELS.values()))
-    write(f"\naccuracy on test digits, median of {len(story.seeds)} seeds\n")
+    several = f", median of {len(story.seeds)} seeds" if len(story.seeds) > 1 else ""
+    write(f"\naccuracy on test digits{several}\n")
     write(f"  {'':<{width}}" + "".join(f"  {name:>14}" for name in TESTS.values()) + "\n")
     for model, name in MODELS.items():
         write(f"  {name:<{width}}" + "".join(f"  {story.median(model, test):>14.3f}" for test in TESTS) + "\n")
@@ -110,5 +112,5 @@ def _print(story: Story, seconds: float) -> None:
     for key, report in story.audits.items():
         write(f"\n{titles[key]}: {report.overall}\n")
         for v in report.verdicts:
-            write(f"  {v.status:<14} {v.check:<16} {v.sentence}\n")
+            write(verdict_line(f"  {v.status:<14} {v.check:<16} ", v.sentence))
     write(f"\n{seconds:.0f} s. Next: trimkit audit --help, trimkit train --help, trimkit list\n")

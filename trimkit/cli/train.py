@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import sys
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from trimkit.cli._arguments import add_part, make_part, parser
 from trimkit.cli._tables import write_table
 from trimkit.cli._warnings import one_line_warnings
-from trimkit.errors import DataError, OptionError
+from trimkit.errors import DataError, OptionError, TrimkitWarning
 from trimkit.registry import available, specification
 
 if TYPE_CHECKING:
@@ -39,11 +40,14 @@ def run(argv: list[str]) -> int:
     Args:
         argv: arguments after ``trimkit train``.
     Returns:
-        0.
+        0; 2 without arguments, with the help on stderr.
     Raises:
         TrimkitError: an option, data, a predictor or a run that does not fit.
     """
-    if not argv or argv[0] in ("-h", "--help"):
+    if not argv:
+        sys.stderr.write(_HELP.format(methods=_method_lines()))
+        return 2
+    if argv[0] in ("-h", "--help"):
         sys.stdout.write(_HELP.format(methods=_method_lines()))
         return 0
     name, *rest = argv
@@ -152,6 +156,11 @@ def _train(name: str, of: ArgumentParser, config: Any, command: str) -> Run:
     )
 
 
+_COLLAPSED = (
+    "no latent is active: the posterior has collapsed to the prior, so the latents say nothing about the data; train "
+    "longer, or lower the weight of the KL term (beta, where the method has one)"
+)
+
 _SETTINGS = ("steps", "epochs", "batch_size", "seed", "clip", "checkpoint_every", "log_every", "device")
 
 
@@ -224,6 +233,10 @@ def _report(run: Run) -> None:
     rows = [(name, *(f"{column[name]:.4g}" for column in columns)) for name in columns[0]]
     write_table(("", *parts), rows)
     sys.stdout.write(f"{run.folder}\n")
+    if run.results.get("train", {}).get("active_latents") == 0:
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", TrimkitWarning)  # said once, and no reason to fail after the work
+            warnings.warn(_COLLAPSED, TrimkitWarning, stacklevel=2)
 
 
 def _flat(numbers: Mapping[str, Any]) -> dict[str, float]:

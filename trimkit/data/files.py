@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from trimkit.data.base import Dataset
-from trimkit.errors import DataError, TrimkitError
+from trimkit.errors import DataError, TrimkitError, TrimkitWarning
 from trimkit.registry import available, create
 
 SUFFIXES = (".npz", ".safetensors", ".pt", ".pth")
@@ -24,7 +25,8 @@ def load(spec: str, split: str = "train") -> Dataset:
     Args:
         spec: a registered name ("digits"); a file with arrays ``x`` and optionally ``y``, or ``x_train``, ``y_train``,
             ``x_test``, ``y_test`` (.npz, .safetensors, .pt); or ``package.module:function``, called with the split
-            where it takes one, which returns a `Dataset`, x, or (x, y). Samples of type uint8 are divided by 255.
+            where it takes one, which returns a `Dataset`, x, or (x, y). Samples of type uint8 are divided by 255. In a
+            file, a floating y that is no class index is left out, with a warning.
         split: "train" or "test"; a file with plain ``x`` serves both.
     Returns:
         The dataset.
@@ -32,6 +34,8 @@ def load(spec: str, split: str = "train") -> Dataset:
         DataError: nothing of that name, a file that cannot be read, arrays that do not fit.
     """
     path = Path(spec)
+    if path.is_dir() and spec not in available("datasets"):
+        raise DataError(f"data {spec} is a folder; expected a file in it, one of {', '.join(SUFFIXES)}")
     if path.suffix in SUFFIXES:
         return _from_arrays(path.stem, _read(path), split)
     if spec in available("datasets") or not _is_code(spec):
@@ -52,9 +56,9 @@ def _read(path: Path) -> Mapping[str, Tensor]:
     except TrimkitError:
         raise
     except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(
-            f"cannot read arrays from {path}: {reason}; expected plain arrays x and y, without pickled objects"
+            f"cannot read arrays from {path}: expected a {path.suffix} file of plain arrays x and y, without pickled "
+            "objects (they can run code and are never loaded), got another format or a damaged file; write it anew"
         ) from error
 
 
@@ -88,7 +92,20 @@ def _from_arrays(name: str, arrays: Mapping[str, Tensor], split: str) -> Dataset
     x = arrays.get(f"x_{split}", arrays.get("x"))
     if x is None:
         raise DataError(f"data {name!r}: expected an array 'x' or 'x_{split}', got {sorted(arrays) or 'nothing'}")
-    return dataset_of(name, x, arrays.get(f"y_{split}", arrays.get("y")), split)
+    return dataset_of(name, x, _class_labels(name, arrays.get(f"y_{split}", arrays.get("y"))), split)
+
+
+def _class_labels(name: str, y: Tensor | None) -> Tensor | None:
+    """y where it holds class labels; measured values (regression) are left out, with a warning."""
+    if y is None or not y.is_floating_point() or bool(((y == y.round()) & (y >= 0)).all()):
+        return y
+    warnings.warn(
+        f"data {name!r}: y holds floating values, not class labels, so it is left out; explain the model's own output "
+        "(target 'predicted'), or name classes as integers 0, 1, …",
+        TrimkitWarning,
+        stacklevel=4,
+    )
+    return None
 
 
 def dataset_of(name: str, x: Any, y: Any = None, split: str = "train") -> Dataset:
@@ -103,7 +120,10 @@ def dataset_of(name: str, x: Any, y: Any = None, split: str = "train") -> Datase
         return Dataset(name, x, None, split)
     y = torch.as_tensor(y)
     if y.is_floating_point() and bool((y != y.round()).any()):
-        raise DataError(f"data {name!r}: expected class labels 0, 1, …, got floating {y.dtype} with fractions")
+        raise DataError(
+            f"data {name!r}: expected class labels 0, 1, …, got floating {y.dtype} with fractions; for a regression "
+            "model leave y out"
+        )
     classes = tuple(str(index) for index in range(int(y.max()) + 1)) if y.numel() else ()
     return Dataset(name, x, y.long(), split, classes)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
@@ -32,11 +34,10 @@ class FrequencyBands(Transform):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, *size) → (N, bands + 1, *size)."""
-        size = x.shape[1:]
+        size = tuple(x.shape[1:])
         spectrum = self._fft(x)
-        labels = radial_bands(self._fft.frequencies(size), self.bands).to(x.device)
-        parts = [self._fft.inverse(spectrum * (labels == band), size) for band in range(self.bands + 1)]
-        return torch.stack(parts, dim=1)
+        masks = _band_masks(size, self._fft.dims, self.bands, x.device)
+        return self._fft.inverse((spectrum[:, None] * masks).flatten(0, 1), size).unflatten(0, (len(x), self.bands + 1))
 
     def inverse(self, s: Tree, size: Size | None = None) -> Tensor:
         """Sum of the components: (N, bands + 1, *size) → (N, *size)."""
@@ -52,3 +53,12 @@ class FrequencyBands(Transform):
         names = band_names(self._fft.frequencies(size), self.bands)
         labels = torch.arange(len(names)).reshape(-1, *[1] * len(size)).expand(-1, *size)
         return Groups(names, labels, "frequency (cycles/pixel)")
+
+
+@lru_cache(maxsize=16)
+def _band_masks(size: Size, dims: Dims, bands: int, device: torch.device) -> Tensor:
+    """True for the bins of each band: (bands + 1, 1, ..., *bins), which broadcasts to the spectrum of one sample."""
+    with torch.inference_mode(False):
+        labels = radial_bands(FFT(dims).frequencies(size), bands)
+        masks = labels == torch.arange(bands + 1).reshape(-1, *[1] * labels.ndim)
+        return masks.reshape(bands + 1, *[1] * (len(size) - labels.ndim), *labels.shape).to(device)

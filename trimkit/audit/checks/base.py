@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
-from trimkit.audit.statistics import Array, Bootstrap, in_key_order
+from trimkit.audit.statistics import FEWEST, Array, Bootstrap, in_key_order
 from trimkit.audit.subject import Batch, Subject
 from trimkit.audit.verdict import Direction, Estimate, Status, Verdict, judge, number, samples_needed
 
@@ -111,7 +111,8 @@ class Check(ABC):
             against: direction and threshold.
         """
         direction, threshold = against
-        undecided = status is Status.INCONCLUSIVE and judge(estimate, threshold, direction) is Status.INCONCLUSIVE
+        n = len(findings.ids)
+        open_ = status is Status.INCONCLUSIVE and judge(estimate, threshold, direction) is Status.INCONCLUSIVE
         return Verdict(
             check=self.name,
             question=self.question,
@@ -120,13 +121,13 @@ class Check(ABC):
             estimate=estimate,
             threshold=threshold,
             direction=direction,
-            n=len(findings.ids),
+            n=n,
             seed=findings.subject.seed,
             attribution=findings.label,
             mandatory=self.mandatory,
             settings={"transform": describe(findings.subject.transform), **self.options},
             forwards=findings.forwards,
-            samples_needed=samples_needed(estimate, threshold, len(findings.ids)) if undecided else None,
+            samples_needed=(missing(n) or samples_needed(estimate, threshold, n)) if open_ else None,
             unit=self.unit,
         )
 
@@ -150,8 +151,20 @@ def more_samples(n: int | None) -> str:
     return f" {n} more samples would probably decide." if n else ""
 
 
+def missing(n: int) -> int:
+    """How many samples n lacks before a bootstrap says anything; 0 where it is enough."""
+    return max(0, FEWEST - n)
+
+
+def too_few(n: int, purpose: str, more: int) -> str:
+    """``"1 sample is too few for a 95 % interval: 19 more would do."``"""
+    return f"{n} {'sample is' if n == 1 else 'samples are'} too few {purpose}: {more} more would do."
+
+
 def undecided(check: Check, estimate: Estimate, threshold: float, n: int) -> str:
-    """The sentence of an interval that straddles its threshold."""
+    """The sentence of an interval that straddles its threshold, or that too few samples leave infinite."""
+    if missing(n):
+        return too_few(n, "for a 95 % interval", missing(n))
     low, high, held = (number(v, check.unit) for v in (estimate.low, estimate.high, threshold))
     more = more_samples(samples_needed(estimate, threshold, n)) or " No realistic number of samples would decide."
     return f"The interval from {low} to {high} {check.unit}".rstrip() + f" contains the threshold {held}.{more}"

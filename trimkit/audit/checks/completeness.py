@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from trimkit import tree
-from trimkit.audit.checks.base import Check, Findings, undecided
+from trimkit.audit.checks.base import Check, Findings, too_few, undecided
 from trimkit.audit.statistics import fewest_samples, quantile_estimate
 from trimkit.audit.subject import Batch, Explained, Subject
 from trimkit.audit.verdict import Estimate, Status, Verdict, judge, number
@@ -100,8 +100,7 @@ class Completeness(Check):
         }
 
     def _too_few(self, findings: Findings, estimate: Estimate, more: int) -> Verdict:
-        n = len(findings.ids)
-        sentence = f"{n} samples are too few to bound a 95th percentile: {more} more would do."
+        sentence = too_few(len(findings.ids), "to bound a 95th percentile", more)
         verdict = self.verdict(findings, Status.INCONCLUSIVE, sentence, estimate, ("≤", self.tolerance))
         return replace(verdict, samples_needed=more)
 

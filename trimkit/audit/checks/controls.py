@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from trimkit import tree
-from trimkit.audit.checks.base import Array, Check, Findings
+from trimkit.audit.checks.base import Array, Check, Findings, missing, undecided
 from trimkit.audit.removal import OPERATORS, curves, cuts, order_by, random_order, replacements
 from trimkit.audit.statistics import holm
 from trimkit.audit.subject import Batch, Subject
@@ -18,6 +19,10 @@ from trimkit.errors import OptionError
 from trimkit.tree import Tree
 
 CONTROLS = ("random", "input-only")
+
+_FLAT = (
+    "The model's output stays the same whatever is removed: it uses none of these coefficients, so no order is right."
+)
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,11 @@ class Controls(Check):
 
     def conclude(self, findings: Findings) -> Verdict:
         """From the adjusted comparisons under every operator."""
+        if _flat(findings):
+            return self.not_applicable(findings.subject, findings.label, _FLAT)
         compared = self.compare(findings)
+        if missing(len(findings.ids)):
+            return self._too_few(findings, min(compared, key=lambda c: c.difference.value))
         won = [o for o in OPERATORS if all(c.p < self.alpha for c in compared if c.operator == o)]
         status = Status.PASS if len(won) == len(OPERATORS) else Status.WARN if won else Status.FAIL
         worst = min(compared, key=lambda c: c.difference.value)
@@ -135,6 +144,11 @@ class Controls(Check):
         scores, other = (findings.values[f"{operator}/{order}"][:, 1:-1].mean(1) for order in ("scores", control))
         return other - scores
 
+    def _too_few(self, findings: Findings, worst: Comparison) -> Verdict:
+        sentence = undecided(self, worst.difference, 0.0, len(findings.ids))
+        verdict = self.verdict(findings, Status.INCONCLUSIVE, sentence, worst.difference, ("≥", 0.0))
+        return replace(verdict, settings={**verdict.settings, "removal": OPERATORS, "controls": list(CONTROLS)})
+
     def _sentence(self, compared: list[Comparison], won: list[str], worst: Comparison) -> str:
         if len(won) == len(OPERATORS):
             return (
@@ -152,6 +166,12 @@ class Controls(Check):
 def magnitude(s: Tree) -> Tree:
     """|s|: the map that knows the input and no model."""
     return tree.map_leaves(Tensor.abs, s)
+
+
+def _flat(findings: Findings) -> bool:
+    """Whether removing coefficients changes no output, up to rounding: a model that is dead on these samples."""
+    values = np.concatenate(list(findings.values.values()), axis=1)
+    return bool((np.ptp(values, axis=1) <= 1e-7 * np.abs(values).max(axis=1)).all())
 
 
 def _band(findings: Findings, curve: Array) -> dict[str, list[float]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
@@ -10,16 +11,20 @@ import torch
 from torch import Tensor
 
 from trimkit import tree
-from trimkit.audit.checks.base import Check, Findings, undecided
+from trimkit.audit.checks.base import Check, Findings, missing, more_samples, too_few
 from trimkit.audit.checks.controls import magnitude
+from trimkit.audit.copies import CopyBootstrap, Likeness
 from trimkit.audit.randomise import randomised_copies
-from trimkit.audit.statistics import spearman
+from trimkit.audit.statistics import Array, centred_ranks, rank_correlation
 from trimkit.audit.subject import Batch, Counted, Subject
 from trimkit.audit.verdict import Estimate, Status, Verdict, judge, number
 from trimkit.errors import ModelError, OptionError
 
 EDGES = np.linspace(-1, 1, 41)
 """Bins of the histograms of rank correlations."""
+
+FEWEST_COEFFICIENTS = 8
+"""Below so many, two unrelated rankings are alike too often: their correlation spreads by 1/√(n − 1)."""
 
 
 class Randomisation(Check):
@@ -29,13 +34,13 @@ class Randomisation(Check):
     the excess of trained–random over random–random correlation counts. Above `margin`, the scores of a trained model
     look like those of models that learned nothing: FAIL. Where random models agree among themselves by more than
     `saturated`, the comparison cannot tell: INCONCLUSIVE. Scores that are the same whatever the weights (a Sobel
-    filter) do not depend on the model: FAIL.
+    filter) do not depend on the model: FAIL. Intervals count the draw of the copies as well as that of the samples.
 
     Args:
         margin: excess that is allowed.
         saturated: random–random correlation above which nothing is shown.
         blind: trained–random correlation from which the scores ignore the model.
-        copies: models with random weights, at least 2.
+        copies: models with random weights, at least 2; all samples share them, so few of them leave a wide interval.
         samples: how many of the audited samples are used.
     """
 
@@ -47,7 +52,7 @@ class Randomisation(Check):
         margin: float = 0.1,
         saturated: float = 0.5,
         blind: float = 0.99,
-        copies: int = 5,
+        copies: int = 8,
         samples: int | None = 64,
     ) -> None:
         if copies < 2:
@@ -73,24 +78,35 @@ class Randomisation(Check):
         return self._reason
 
     def measure(self, subject: Subject, batch: Batch, labels: list[str]) -> dict[str, dict[str, Tensor]]:
-        """Rank correlations: ``trained`` (N, K) with copies, ``null`` (N, pairs) among copies, ``input`` with |s|."""
-        amplitude = tree.rows(magnitude(batch.s))
+        """Rank correlations: ``trained`` (N, K) with copies, ``null`` (N, pairs) among copies, ``input`` with |s|.
+
+        ``size`` is each sample's largest |score|.
+        """
+        amplitude = centred_ranks(tree.rows(magnitude(batch.s)))
         found = {}
         for label in labels:
-            own = tree.rows(batch.explained[label].scores)
-            other = [tree.rows(subject.explain(batch, label, model=model).scores) for model in self._models]
+            scores = tree.rows(batch.explained[label].scores)
+            own = centred_ranks(scores)
+            other = [self._ranks(subject, batch, label, model) for model in self._models]
             found[label] = {
-                "trained": torch.stack([spearman(own, scores) for scores in other], dim=1),
-                "null": torch.stack([spearman(a, b) for a, b in combinations(other, 2)], dim=1),
-                "input": spearman(own, amplitude),
+                "trained": torch.stack([rank_correlation(own, ranks) for ranks in other], dim=1),
+                "null": torch.stack([rank_correlation(a, b) for a, b in combinations(other, 2)], dim=1),
+                "input": rank_correlation(own, amplitude),
+                "size": scores.abs().amax(1),
             }
         return found
 
     def conclude(self, findings: Findings) -> Verdict:
-        """Blindness first, then the excess, then saturation."""
-        trained, null = findings.values["trained"].mean(1), findings.values["null"].mean(1)
-        similarity, level = findings.bootstrap.estimate(trained), findings.bootstrap.estimate(null)
-        excess = findings.bootstrap.estimate(trained - null)
+        """Whether there is enough to rank; then blindness, the excess, saturation."""
+        trained, null = findings.values["trained"], findings.values["null"]
+        if not findings.values.get("size", np.ones(1)).any():
+            return self.not_applicable(findings.subject, findings.label, _ZERO)
+        draws = _draws(findings)
+        similarity, level = draws.trained(trained).estimate, draws.null(null).estimate
+        likeness = draws.excess(trained, null)
+        excess = likeness.estimate
+        if reason := _too_little(findings):
+            return self._open(findings, reason, excess)
         if similarity.low >= self.blind:
             sentence = "The scores are the same whatever the model's weights: they say nothing about this model."
             return self.verdict(findings, Status.FAIL, sentence, similarity, ("≤", self.blind))
@@ -104,8 +120,9 @@ class Randomisation(Check):
                 f"Saturated: maps of untrained models correlate by {_two(level.value)} among themselves, so likeness "
                 "shows nothing; see the controls, or audit a signed attribution."
             )
-            return self.verdict(findings, Status.INCONCLUSIVE, sentence, level, ("≤", self.saturated))
-        return self._within(findings, excess, level)
+            verdict = self.verdict(findings, Status.INCONCLUSIVE, sentence, level, ("≤", self.saturated))
+            return replace(verdict, samples_needed=None)
+        return self._within(findings, likeness, level)
 
     def evidence(self, findings: Findings) -> dict[str, Any]:
         """Mean correlations of each copy and each pair, over the samples, and histograms over samples and copies."""
@@ -116,18 +133,68 @@ class Randomisation(Check):
             "input": float(values["input"].mean()),
             "edges": EDGES.tolist(),
             "histograms": {name: np.histogram(values[name], EDGES)[0].tolist() for name in ("trained", "null")},
-            "excess": vars(findings.bootstrap.estimate(values["trained"].mean(1) - values["null"].mean(1))),
+            "excess": vars(_draws(findings).excess(values["trained"], values["null"]).estimate),
         }
 
-    def _within(self, findings: Findings, excess: Estimate, level: Estimate) -> Verdict:
+    def _ranks(self, subject: Subject, batch: Batch, label: str, model: Counted) -> Array:
+        return centred_ranks(tree.rows(subject.explain(batch, label, model=model).scores))
+
+    def _within(self, findings: Findings, likeness: Likeness, level: Estimate) -> Verdict:
+        excess = likeness.estimate
         if judge(excess, self.margin, "≤") is Status.INCONCLUSIVE:
-            sentence = undecided(self, excess, self.margin, len(findings.ids))
-            return self.verdict(findings, Status.INCONCLUSIVE, sentence, excess, ("≤", self.margin))
+            n = len(findings.ids)
+            needed = likeness.samples_needed(self.margin, n)
+            sentence = f"The interval from {number(excess.low)} to {number(excess.high)} contains the threshold "
+            sentence += f"{number(self.margin)}."
+            sentence += self._more_samples(n, needed) if needed else self._more_copies(findings, likeness)
+            return replace(self._open(findings, sentence, excess), samples_needed=needed)
         sentence = (
             "With random weights the scores change about as much as between two random models "
             f"(rank correlation {_two(level.value + excess.value)} against {_two(level.value)})."
         )
         return self.verdict(findings, Status.PASS, sentence, excess, ("≤", self.margin))
+
+    def _open(self, findings: Findings, sentence: str, excess: Estimate) -> Verdict:
+        """INCONCLUSIVE; more samples are asked for only where there are too few for any interval."""
+        verdict = self.verdict(findings, Status.INCONCLUSIVE, sentence, excess, ("≤", self.margin))
+        return replace(verdict, samples_needed=missing(len(findings.ids)) or None)
+
+    def _more_samples(self, n: int, needed: int) -> str:
+        capped = f" The check uses {n}; set randomisation.samples={n + needed}." if n == self.samples else ""
+        return more_samples(needed) + capped
+
+    def _more_copies(self, findings: Findings, likeness: Likeness) -> str:
+        """What would decide where more samples alone would not."""
+        copies = findings.values["trained"].shape[1]
+        more = likeness.copies_needed(self.margin, copies)
+        if more is None:
+            return " No realistic number of samples or of random copies would decide."
+        return (
+            f" More samples would not decide, since {copies} random copies differ by more than that; randomisation."
+            f"copies={copies + more} probably would."
+        )
+
+
+_ZERO = "All scores are zero, so there is nothing to rank: the model's output does not react to these coefficients."
+
+
+def _draws(findings: Findings) -> CopyBootstrap:
+    return CopyBootstrap(findings.bootstrap, findings.values["trained"].shape[1], findings.subject.seed)
+
+
+def _too_little(findings: Findings) -> str:
+    """Why nothing can be concluded: too few samples, or too few coefficients to rank. "" where there is enough."""
+    n = len(findings.ids)
+    if missing(n):
+        return too_few(n, "for a 95 % interval", missing(n))
+    leaves = tree.leaves(findings.subject.groups.labels)
+    coefficients = sum(leaf.numel() for leaf in leaves)
+    if coefficients >= FEWEST_COEFFICIENTS:
+        return ""
+    return (
+        f"{coefficients} coefficients are too few to rank: two random rankings are often alike by chance. "
+        f"At least {FEWEST_COEFFICIENTS} are needed; see the controls instead."
+    )
 
 
 def _two(correlation: float) -> str:

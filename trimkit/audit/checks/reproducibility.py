@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from trimkit import tree
-from trimkit.audit.checks.base import Check, Findings, undecided
+from trimkit.audit.checks.base import Check, Findings, missing, undecided
 from trimkit.audit.statistics import spearman
 from trimkit.audit.subject import Batch, Explained, Subject, join
 from trimkit.audit.verdict import Estimate, Status, Verdict, judge, number
@@ -55,6 +55,8 @@ class Reproducibility(Check):
         if batch.value > self.tolerance:
             sentence = "The scores of a sample depend on which other samples share its batch."
             return self.verdict(findings, Status.FAIL, sentence, batch, ("≤", self.tolerance))
+        if "seeds" not in findings.values and missing(len(findings.ids)):
+            return self._share(findings, Status.INCONCLUSIVE, undecided(self, equal, 1.0, len(findings.ids)), equal)
         if "seeds" not in findings.values:
             sentence = "Repeating the run gives the same scores bit for bit, and other batches the same up to rounding."
             return self._share(findings, Status.PASS, sentence, equal)

@@ -41,6 +41,7 @@ class Headline(Section):
         status: of the whole.
         sentence: in plain words.
         facts: (name, value) pairs.
+        subject: what the status is about, before it; "" for nothing.
     """
 
     macro = "headline"
@@ -48,6 +49,7 @@ class Headline(Section):
     status: Status = Status.INCONCLUSIVE
     sentence: str = ""
     facts: tuple[tuple[str, str], ...] = ()
+    subject: str = "Explanation"
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,122 @@
+"""Likeness to random models is uncertain twice: other samples, and other draws of the random models, would change it.
+
+The random copies are shared by all samples, so resampling samples alone leaves out what is often most of the variance.
+Copies are therefore resampled too: the copies are the nodes, a correlation of two of them is an edge.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import torch
+from scipy.stats import norm, t
+
+from trimkit.audit.statistics import FEWEST, TAILS, Array, Bootstrap, generator
+from trimkit.audit.verdict import Estimate
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """A mean correlation, with what it is uncertain about.
+
+    Attributes:
+        estimate: the number and its interval, from both sources.
+        samples: half-width that the choice of samples alone leaves.
+        copies: half-width that the draw of the copies alone leaves.
+    """
+
+    estimate: Estimate
+    samples: float
+    copies: float
+
+    def samples_needed(self, threshold: float, n: int) -> int | None:
+        """How many more samples would probably decide, with the same copies; None where no number would."""
+        return _more(n, self.samples, self._room(threshold, self.copies))
+
+    def copies_needed(self, threshold: float, k: int) -> int | None:
+        """How many more copies would probably decide, with the same samples; None where no number would."""
+        return _more(k, self.copies, self._room(threshold, self.samples))
+
+    def _room(self, threshold: float, other: float) -> float:
+        """The half-width that one source may have if the other stays as it is."""
+        return math.sqrt(max(0.0, (self.estimate.value - threshold) ** 2 - other**2))
+
+
+@dataclass(frozen=True)
+class _Deviations:
+    """A mean, and how far resamples of samples and of copies move it, (B,) each."""
+
+    value: float
+    samples: Array
+    copies: Array
+
+    def __sub__(self, other: _Deviations) -> _Deviations:
+        return _Deviations(self.value - other.value, self.samples - other.samples, self.copies - other.copies)
+
+
+class CopyBootstrap:
+    """Resampling on two levels: samples by the audit's own weights, copies with replacement by a keyed draw.
+
+    Two resampled copies that are the same original make no pair. Deviations of the copies are widened by
+    t₀.₉₇₅(K − 1) / z₀.₉₇₅ · √(K / (K − 1)), since a percentile interval from K draws is too narrow by that much.
+
+    Args:
+        bootstrap: draws over the samples.
+        copies: K, at least 2.
+        seed: of the audit.
+    """
+
+    def __init__(self, bootstrap: Bootstrap, copies: int, seed: int) -> None:
+        self.bootstrap = bootstrap
+        self.copies = copies
+        drawn = torch.randint(copies, (bootstrap.draws, copies), generator=generator(seed, "bootstrap copies"))
+        self.counts: Array = torch.nn.functional.one_hot(drawn, copies).sum(1).double().numpy()
+        self._widening = float(t.ppf(TAILS[1], copies - 1) / norm.ppf(TAILS[1])) * math.sqrt(copies / (copies - 1))
+
+    def trained(self, values: Array) -> Likeness:
+        """Mean likeness of the model to its copies, from (n, K) correlations."""
+        return self._likeness(self._of_copies(values))
+
+    def null(self, values: Array) -> Likeness:
+        """Mean likeness of the copies to each other, from (n, K(K − 1)/2) correlations in the order of combinations."""
+        return self._likeness(self._of_pairs(values))
+
+    def excess(self, trained: Array, null: Array) -> Likeness:
+        """The first less the second, resampled together."""
+        return self._likeness(self._of_copies(trained) - self._of_pairs(null))
+
+    def _of_copies(self, values: Array) -> _Deviations:
+        return self._deviations(values, self.counts)
+
+    def _of_pairs(self, values: Array) -> _Deviations:
+        pairs = [self.counts[:, i] * self.counts[:, j] for i, j in combinations(range(self.copies), 2)]
+        return self._deviations(values, np.stack(pairs, axis=1))
+
+    def _deviations(self, values: Array, weights: Array) -> _Deviations:
+        """From (n, m) values and (B, m) weights of their columns; a resample without any weight moves nothing."""
+        mean, columns = float(values.mean()), values.mean(0)
+        totals = weights.sum(1)
+        moved = weights @ columns / np.where(totals == 0, 1, totals) - mean
+        samples = self.bootstrap.means(values.mean(1)) - mean
+        return _Deviations(mean, samples, np.where(totals == 0, 0, moved)[: len(samples)])
+
+    def _likeness(self, found: _Deviations) -> Likeness:
+        if self.bootstrap.n < FEWEST:
+            return Likeness(Estimate(found.value, -math.inf, math.inf), math.inf, math.inf)
+        copies = self._widening * found.copies
+        low, high = found.value + np.quantile(found.samples + copies, TAILS)
+        return Likeness(Estimate(found.value, float(low), float(high)), _half(found.samples), _half(copies))
+
+
+def _half(deviations: Array) -> float:
+    return float(np.abs(np.quantile(deviations, TAILS)).max())
+
+
+def _more(count: int, half: float, room: float) -> int | None:
+    """How many beyond ``count`` shrink a half-width ∝ 1/√count to ``room``; None beyond a hundred times as many."""
+    if not math.isfinite(half) or room == 0 or half > 10 * room:
+        return None
+    return max(1, math.ceil(count * (half / room) ** 2) - count)
