@@ -104,9 +104,7 @@ class Probe:
         return self._selected(_narrow(raw, self.samples, copies * self.samples), copies)
 
     def _selected(self, raw: Any, copies: int, target: Target = None) -> Tensor:
-        values = select(raw, self.target if target is None else target, copies)
-        _require_rows(values, copies * self.samples)
-        return values
+        return select(raw, self.target if target is None else target, copies, rows=copies * self.samples)
 
     @property
     def model(self) -> Any:
