@@ -89,7 +89,10 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(guided, tmp_path, same, m
 def test_a_run_killed_before_its_first_checkpoint_goes_on_from_its_start(guided, tmp_path, same, monkeypatch):
     from trimkit.training.loop import Loop
 
-    monkeypatch.setattr(Loop, "_advance", lambda loop: exec("raise KeyboardInterrupt"))
+    def killed(loop: Loop) -> None:  # not by exec of a string: Python would remember it and exit with 130
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Loop, "_advance", killed)
     with pytest.raises(KeyboardInterrupt):
         guided(tmp_path / "parts", 5)
     monkeypatch.undo()
