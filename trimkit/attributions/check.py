@@ -174,8 +174,8 @@ def _verdict(name: str, tolerance: float, of_parameters: float | None, of_inputs
     message = (
         f"{name}: the gradient of its scores is wrong (relative error {worst:.1e}, at most {tolerance:.0e} passes). "
         "A custom autograd.Function with once_differentiable or a saved intermediate, or a detach inside the "
-        "attribution, does this silently; write the operation with differentiable ones. If s holds zeros or ties, scores "
-        "may have kinks there, which no difference can test: check on random s."
+        "attribution, does this silently; write the operation with differentiable ones. If s holds zeros or ties, "
+        "scores may have kinks there, which no difference can test: check on random s."
     )
     return AttributionCheck("wrong gradient", of_parameters, of_inputs, message)
 
