@@ -62,15 +62,6 @@ class Noise(trimkit.Attribution):
         return torch.rand(s.shape, generator=generator)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def one_thread():
-    """Small tensors gain nothing from threads, and lose much where processes compete for cores."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="session")
 def model() -> nn.Sequential:
     return planted_model()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trimkit.cli._arguments import plain_parser
+from trimkit.cli._folders import written_aside
 from trimkit.cli._tables import verdict_line
 from trimkit.cli._warnings import one_line_warnings
 from trimkit.errors import DataError, OptionError
@@ -60,15 +60,8 @@ def save(report: Report, folder: Path, *, replace: bool = False) -> Path:
     Returns:
         Path of the page.
     """
-    aside, old = (folder.with_name(f".{folder.name}.{what}-{os.getpid()}") for what in ("tmp", "old"))
-    try:
+    with written_aside(folder, replace=replace) as aside:
         report.save(aside / "report.html")
-        if replace and folder.exists():
-            os.replace(folder, old)
-        os.replace(aside, folder)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-    shutil.rmtree(old, ignore_errors=True)
     return folder / "report.html"
 
 

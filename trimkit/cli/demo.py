@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trimkit.cli._arguments import plain_parser
+from trimkit.cli._folders import written_aside
 from trimkit.cli._tables import verdict_line
 from trimkit.errors import OptionError
 
@@ -74,19 +73,11 @@ def _save(story: Story, folder: Path) -> Path:
     from trimkit.demo.page import page
     from trimkit.demo.story import summary
 
-    aside, old = (folder.with_name(f".{folder.name}.{what}-{os.getpid()}") for what in ("tmp", "old"))
-    try:
-        aside.mkdir(parents=True)
+    with written_aside(folder, replace=True) as aside:
         for name, model in story.models.items():
             save_file(model.state_dict(), aside / f"{name}.safetensors")
         write_text(aside / "demo.json", json.dumps(summary(story), indent=2, ensure_ascii=False) + "\n")
         write_text(aside / "report.html", page(story))
-        if folder.exists():
-            os.replace(folder, old)
-        os.replace(aside, folder)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
     return folder / "report.html"
 
 
