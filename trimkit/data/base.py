@@ -24,6 +24,9 @@ class Dataset:
         y: (N,) int64 class indices, or None.
         split: "train" or "test".
         classes: names of the classes, in the order of their indices; () without labels.
+        aux: (N, ...) auxiliary variables (segment, time) for methods that need them, or None.
+        factors: (N, K) integer values from 0 of the generative factors of each sample, where they are known, or None.
+        factor_names: of the K factors.
 
     Raises:
         DataError: no samples, values that are not finite, labels that do not fit.
@@ -34,6 +37,9 @@ class Dataset:
     y: Tensor | None = None
     split: str = "train"
     classes: tuple[str, ...] = ()
+    aux: Tensor | None = None
+    factors: Tensor | None = None
+    factor_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self._check_samples()

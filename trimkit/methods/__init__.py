@@ -1,6 +1,7 @@
 """Generative methods: learned spaces, and what a plugin needs to write one."""
 
 from trimkit.methods.base import LatentSpace, Method
+from trimkit.methods.gathering import gather
 from trimkit.methods.latent import LatentTransform
 from trimkit.methods.likelihoods import Bernoulli, Gaussian, Laplace, Likelihood, LikelihoodName, make_likelihood
 from trimkit.methods.phases import RECONSTRUCTION, Batch, Phase, StepResult, adam
@@ -31,6 +32,7 @@ __all__ = [
     "as_schedule",
     "constant",
     "cosine",
+    "gather",
     "gaussian_kl",
     "latent",
     "linear",

@@ -28,11 +28,15 @@ class Batch:
         x: (N, ...) data.
         y: (N,) integer labels, or None.
         aux: (N, ...) auxiliary variables (iVAE, TCL), or None.
+        other: a second batch, drawn independently of this one, for phases with ``draws=2`` (FactorVAE); None otherwise.
+        carried: what earlier phases of the same step handed on for these samples, see `StepResult.carried`.
     """
 
     x: Tensor
     y: Tensor | None = None
     aux: Tensor | None = None
+    other: Batch | None = None
+    carried: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.x)
@@ -48,11 +52,13 @@ class StepResult:
         reconstruction: x̂ in data units, like the batch's x and with its graph, from phases that train the decoder: the
             prediction loss is taken on it.
         diagnostics: name → tensor that is logged and never trained, such as "kl_per_dimension" (D,).
+        carried: name → (N, ...) tensor that later phases of this step find, detached, in their batch.
     """
 
     terms: Mapping[str, Term]
     reconstruction: Tensor | None = None
     diagnostics: Mapping[str, Tensor] = field(default_factory=dict)
+    carried: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 Loss: TypeAlias = Callable[[Batch, torch.Generator, int], StepResult]
@@ -87,6 +93,7 @@ class Phase:
         optimiser: see `OptimiserFactory`.
         interval: it takes its turn at steps 0, k, 2k, …; at least 1.
         trains_decoder: TRIM terms and the prediction loss join this phase; at most one a method.
+        draws: batches that it sees a step: 1, or 2 for a second, independent one in `Batch.other`.
     """
 
     name: str
@@ -96,9 +103,12 @@ class Phase:
     optimiser: OptimiserFactory = field(default_factory=adam)
     interval: int = 1
     trains_decoder: bool = False
+    draws: int = 1
 
     def __post_init__(self) -> None:
         if self.interval < 1:
             raise OptionError(f"phase {self.name!r}: expected an interval ≥ 1, got {self.interval}")
         if not self.parameters:
             raise OptionError(f"phase {self.name!r}: expected parameters to train, got none")
+        if self.draws not in (1, 2):
+            raise OptionError(f"phase {self.name!r}: expected draws 1 or 2, got {self.draws}")
