@@ -10,6 +10,8 @@ from trimkit.hooks import AttributionSpec
 _MODULE = {"differentiable": False, "needs_module": True}
 _VALUES = {"differentiable": False, "order": "perturbation"}
 _RANDOM = {**_VALUES, "stochastic": True}
+_SHAP = "Lundberg, Lee 2017, arXiv:1705.07874"
+_IG = "Sundararajan et al. 2017, arXiv:1703.01365"
 
 _CLASSES: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
     ("Saliency", "Magnitude of the gradient.", "Simonyan et al. 2013, arXiv:1312.6034", {}),
@@ -17,13 +19,13 @@ _CLASSES: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
     (
         "IntegratedGradients",
         "Gradients averaged from the baseline to the point.",
-        "Sundararajan et al. 2017, arXiv:1703.01365",
+        _IG,
         {"complete": True},
     ),
     (
         "GradientShap",
         "Gradients at random points between noisy samples and references.",
-        "Lundberg, Lee 2017, arXiv:1705.07874",
+        _SHAP,
         {"differentiable": False, "stochastic": True},
     ),
     (
@@ -38,7 +40,7 @@ _CLASSES: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
         "Shrikumar et al. 2017, arXiv:1704.02685",
         {**_MODULE, "complete": True},
     ),
-    ("DeepLiftShap", "DeepLift averaged over references.", "Lundberg, Lee 2017, arXiv:1705.07874", _MODULE),
+    ("DeepLiftShap", "DeepLift averaged over references.", _SHAP, _MODULE),
     (
         "GuidedBackprop",
         "Gradient with negative parts cut at each ReLU layer.",
@@ -88,9 +90,85 @@ _CLASSES: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
         "Ribeiro et al. 2016, arXiv:1602.04938",
         _RANDOM,
     ),
-    ("KernelShap", "Shapley values by a weighted linear model.", "Lundberg, Lee 2017, arXiv:1705.07874", _RANDOM),
+    ("KernelShap", "Shapley values by a weighted linear model.", _SHAP, _RANDOM),
+    (
+        "GuidedGradCam",
+        "Guided backpropagation times a layer's class activation map, for pictures.",
+        "Selvaraju et al. 2017, arXiv:1610.02391",
+        {**_MODULE, "complex_ok": False, "tree_ok": False},
+    ),
+    ("NeuronGradient", "Gradient of a neuron of an inner layer.", "Simonyan et al. 2013, arXiv:1312.6034", _MODULE),
+    ("NeuronIntegratedGradients", "Gradients of a neuron averaged from the baseline to the point.", _IG, _MODULE),
+    (
+        "NeuronGradientShap",
+        "Gradients of a neuron at random points between noisy samples and references.",
+        _SHAP,
+        {**_MODULE, "stochastic": True},
+    ),
+    (
+        "NeuronConductance",
+        "The part of integrated gradients that flows through a neuron.",
+        "Dhamdhere et al. 2018, arXiv:1805.12233",
+        _MODULE,
+    ),
+    (
+        "NeuronDeepLift",
+        "Differences of a neuron from the baseline, passed back layer by layer.",
+        "Shrikumar et al. 2017, arXiv:1704.02685",
+        _MODULE,
+    ),
+    ("NeuronDeepLiftShap", "DeepLift of a neuron averaged over references.", _SHAP, _MODULE),
+    (
+        "NeuronGuidedBackprop",
+        "Gradient of a neuron with negative parts cut at each ReLU layer.",
+        "Springenberg et al. 2014, arXiv:1412.6806",
+        _MODULE,
+    ),
+    (
+        "NeuronDeconvolution",
+        "Gradient of a neuron rectified at each ReLU layer.",
+        "Zeiler, Fergus 2014, arXiv:1311.2901",
+        _MODULE,
+    ),
+    (
+        "NeuronFeatureAblation",
+        "Change of a neuron when a group is set to the baseline.",
+        "",
+        {**_MODULE, "order": "perturbation"},
+    ),
 )
 """Name of Captum's class, what it gives, its source, and the facts that differ from the defaults."""
+
+_OF_LAYERS = (
+    *("InternalInfluence", "LayerActivation", "LayerConductance", "LayerDeepLift", "LayerDeepLiftShap"),
+    *("LayerFeatureAblation", "LayerFeaturePermutation", "LayerGradCam", "LayerGradientShap"),
+    *("LayerGradientXActivation", "LayerIntegratedGradients", "LayerLRP"),
+)
+_PROMPTS = "scores the words of a prompt, and trimkit explains tensors"
+_ABSTRACT = "is a base class, which scores nothing by itself; Captum's methods are in `trimkit list attributions`"
+_REFUSED: dict[str, str] = {
+    **dict.fromkeys(
+        _OF_LAYERS,
+        "scores the units of a layer, and trimkit scores coefficients of the input. A layer's activations are a space, "
+        "too: split the network there and explain what follows, as in `head, tail = model[:3], model[3:]` and "
+        "`Trim(tail, 'identity', 'integrated_gradients')(head(x), y, baseline=head(x0))`. What drives a single unit is "
+        "captum:NeuronIntegratedGradients",
+    ),
+    **dict.fromkeys(("LLMAttribution", "LLMGradientAttribution", "RemoteLLMAttribution"), _PROMPTS),
+    "DataLoaderAttribution": "adds up over the batches of a loader what another method gives; use `trimkit.audit`",
+    "LimeBase": "needs functions of its user's for sampling and fitting; captum:Lime is the one with Captum's own",
+    **dict.fromkeys(
+        ("Attribution", "GradientAttribution", "LayerAttribution", "NeuronAttribution", "PerturbationAttribution"),
+        _ABSTRACT,
+    ),
+}
+"""Captum's other classes, and why they have no name here."""
+
+
+def captum_refusal(name: str) -> str | None:
+    """Why a class of Captum's has no name here, as a sentence; None where the name is none of Captum's."""
+    reason = _REFUSED.get(name.removeprefix("captum:")) if name.startswith("captum:") else None
+    return reason and f"{name} {reason}."
 
 
 def captum_attributions() -> Iterator[AttributionSpec]:

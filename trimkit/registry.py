@@ -19,6 +19,7 @@ from typing import Any
 
 from trimkit import _loader
 from trimkit._calling import bind, call
+from trimkit._captum import captum_refusal
 from trimkit._lazy import import_target
 from trimkit._loader import PluginRecord, canonical
 from trimkit.errors import NameConflictError, OptionError, PluginError, UnknownNameError, nearest
@@ -120,7 +121,8 @@ class Registry:
             raise UnknownNameError(f"expected the name of a {_singular(kind)}, got a {type(name).__name__}")
         candidates = [part for part in self.parts(kind) if name in (part.spec.name, part.name) or _meant(part, name)]
         if not candidates:
-            raise UnknownNameError(f"There is no {_singular(kind)} {name!r}. {self._way_out(plural(kind), name)}")
+            unknown = f"There is no {_singular(kind)} {name!r}. {self._way_out(plural(kind), name)}"
+            raise UnknownNameError(captum_refusal(name) or unknown)
         if len(candidates) > 1:
             raise NameConflictError(_conflict(name, candidates))
         return candidates[0]

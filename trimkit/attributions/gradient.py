@@ -19,7 +19,7 @@ from trimkit.guards import why_not_again
 from trimkit.targets import log_probabilities, select
 from trimkit.tree import Tree
 
-ROWS = 128
+ROWS = 64
 """Rows of one forward that suit caches and memory; more is no faster, and keeps more of the graph."""
 
 Memory: TypeAlias = Literal["auto", "graph", "two_pass"]
@@ -93,7 +93,7 @@ class IntegratedGradients(Attribution):
 
     Args:
         n_steps: quadrature nodes, at least 1.
-        chunk: path points a sample in one forward; by default as many as make about 128 rows.
+        chunk: path points a sample in one forward; by default as many as make about 64 rows.
         memory: "graph", "two_pass", or "auto": two passes where there is more than one chunk and the model allows it.
     """
 

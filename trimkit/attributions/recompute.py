@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any, TypeAlias
 
 import torch
@@ -47,15 +48,16 @@ class _SumOfPieces(torch.autograd.Function):
         ctx.save_for_backward(*arguments)  # autograd then refuses a backward after the weights were stepped
         with torch.enable_grad():
             plain = probe.without_graph()
-            total = tree.add([tree.map_leaves(Tensor.detach, piece(plain, plain.point)) for piece in pieces])
+            scores = (tree.map_leaves(Tensor.detach, piece(plain, plain.point)) for piece in pieces)
+            total = reduce(lambda sum_, more: tree.add([sum_, more]), scores)  # never all pieces at once
         return tuple(tree.leaves(total))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
         with ctx.conditions.restored(ctx.probe):
-            parts = [_piece_gradients(ctx, piece, cotangents) for piece in ctx.pieces]
-        return (None, None, *map(_total, zip(*parts, strict=True)))
+            total = reduce(_sums, (_piece_gradients(ctx, piece, cotangents) for piece in ctx.pieces))
+        return (None, None, *total)
 
 
 def _piece_gradients(ctx: Any, piece: Piece, cotangents: Sequence[Tensor]) -> list[Tensor | None]:
@@ -68,9 +70,9 @@ def _piece_gradients(ctx: Any, piece: Piece, cotangents: Sequence[Tensor]) -> li
     return [next(found) if need else None for need in needed]
 
 
-def _total(gradients: Sequence[Tensor | None]) -> Tensor | None:
-    there = [gradient for gradient in gradients if gradient is not None]
-    return torch.stack(there).sum(0) if there else None
+def _sums(total: list[Tensor | None], more: list[Tensor | None]) -> list[Tensor | None]:
+    """Sums of gradients, None where there is none; as they come, since those of all pieces are as many models."""
+    return [b if a is None else a if b is None else a + b for a, b in zip(total, more, strict=True)]
 
 
 def _vector_jacobian(

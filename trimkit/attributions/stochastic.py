@@ -10,6 +10,7 @@ from torch import Tensor
 from trimkit import tree
 from trimkit.attributions.base import Attribution, Baseline, Probe, difference, product, track
 from trimkit.errors import AttributionError, ShapeError
+from trimkit.processes import draw, gather
 from trimkit.tree import Tree
 
 
@@ -35,12 +36,13 @@ class _FromReferences(Attribution):
             AttributionError: a batch of one sample and no references.
         """
         if baseline is None:
-            if tree.batch_size(s) == 1:
+            batch = tree.map_leaves(lambda leaf: gather(leaf.detach()), s)
+            if tree.batch_size(batch) == 1:
                 raise AttributionError(
                     f"{type(self).__name__} compares with reference samples, and a batch of one holds none; pass "
                     "baseline=transform(x_reference), or a number"
                 )
-            return tree.map_leaves(Tensor.detach, s)
+            return batch
         if isinstance(baseline, int | float):
             return tree.map_leaves(lambda leaf: torch.full_like(leaf[:1].detach(), baseline), s)
         return tree.map_leaves(_as_reference, s, baseline)
@@ -53,11 +55,12 @@ class _FromReferences(Attribution):
         """Mean over draws of (s − b) · ∂f/∂s at a random point between b and s."""
         assert generator is not None
         rows = self.samples * probe.samples
-        drawn = torch.randint(tree.batch_size(baseline), (rows,), generator=generator, device=generator.device)
-        share = torch.rand(rows, generator=generator, device=generator.device)
+        count, on = tree.batch_size(baseline), generator.device
+        drawn = draw(lambda n: torch.randint(count, n, generator=generator, device=on), (rows,), self.samples)
+        share = draw(lambda n: torch.rand(n, generator=generator, device=on), (rows,), self.samples)
         references = tree.map_leaves(lambda leaf: leaf[drawn.to(leaf.device)], baseline)
         ends = tree.map_leaves(lambda leaf: leaf.repeat(self.samples, *[1] * (leaf.ndim - 1)), s)
-        noisy = _noisy(ends, self.noise, generator)
+        noisy = _noisy(ends, self.noise, generator, self.samples)
 
         def between(start: Tensor, end: Tensor) -> Tensor:
             return start + share.to(start.device, start.real.dtype).reshape(-1, *[1] * (start.ndim - 1)) * (end - start)
@@ -114,20 +117,22 @@ class SmoothGrad(Attribution):
         """One forward with all noisy copies."""
         assert generator is not None
         copies = tree.map_leaves(lambda leaf: leaf.repeat(self.samples, *[1] * (leaf.ndim - 1)), s)
-        points = track(_noisy(copies, self.noise, generator), keep_graph=probe.create_graph)
+        points = track(_noisy(copies, self.noise, generator, self.samples), keep_graph=probe.create_graph)
         mean = _mean_of_copies(probe.gradients(points, self.samples), self.samples)
         return tree.map_leaves(lambda g: g.abs() if self.absolute or g.is_complex() else g, mean)
 
 
-def _noisy(s: Tree, noise: float, generator: torch.Generator) -> Tree:
-    """s plus Gaussian noise in units of each row's standard deviation; complex leaves get complex noise."""
+def _noisy(s: Tree, noise: float, generator: torch.Generator, copies: int) -> Tree:
+    """Copies of s plus Gaussian noise in units of each row's standard deviation; complex leaves get complex noise."""
     if noise == 0:
         return s
 
     def leaf(value: Tensor) -> Tensor:
         kind = torch.complex64 if value.is_complex() else torch.float32
-        drawn = torch.randn(value.shape, generator=generator, device=generator.device, dtype=kind).to(value)
-        return value + noise * _deviation(value) * drawn
+        drawn = draw(
+            lambda n: torch.randn(n, generator=generator, device=generator.device, dtype=kind), value.shape, copies
+        )
+        return value + noise * _deviation(value) * drawn.to(value)
 
     return tree.map_leaves(leaf, s)
 

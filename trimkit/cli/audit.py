@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -75,7 +76,7 @@ def parse_choice(text: str) -> str | tuple[str, dict[str, Any]]:
     name, colon, options = text.rpartition(":")
     if not colon or "=" not in options:
         return text
-    return name, parse_values(options.split(","), text)
+    return name, parse_values(re.split(r",(?![^\[]*\])", options), text)  # not within a list
 
 
 def parse_values(pairs: Sequence[str], of: str) -> dict[str, Any]:

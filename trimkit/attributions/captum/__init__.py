@@ -3,6 +3,9 @@
 For audits and comparison. Only `Saliency`, `InputXGradient` and `IntegratedGradients` can be trained through, with a
 gradient function of ours that keeps the graph; trimkit's own three are cheaper. The others have no graph inside Captum,
 or one with wrong gradients. Scores of a complex coefficient are the sum over its real and imaginary part.
+
+Captum's layer classes are not here: they score a layer's units, not coefficients, and `trimkit._captum` says what to do
+instead.
 """
 
 from trimkit.attributions.captum.adapter import CaptumAttribution
@@ -14,6 +17,18 @@ from trimkit.attributions.captum.gradients import (
     Saliency,
 )
 from trimkit.attributions.captum.layers import LRP, Deconvolution, DeepLift, DeepLiftShap, GuidedBackprop
+from trimkit.attributions.captum.maps import GuidedGradCam
+from trimkit.attributions.captum.neurons import (
+    NeuronConductance,
+    NeuronDeconvolution,
+    NeuronDeepLift,
+    NeuronDeepLiftShap,
+    NeuronFeatureAblation,
+    NeuronGradient,
+    NeuronGradientShap,
+    NeuronGuidedBackprop,
+    NeuronIntegratedGradients,
+)
 from trimkit.attributions.captum.values import (
     FeatureAblation,
     FeaturePermutation,
@@ -34,10 +49,20 @@ __all__ = [
     "FeaturePermutation",
     "GradientShap",
     "GuidedBackprop",
+    "GuidedGradCam",
     "InputXGradient",
     "IntegratedGradients",
     "KernelShap",
     "Lime",
+    "NeuronConductance",
+    "NeuronDeconvolution",
+    "NeuronDeepLift",
+    "NeuronDeepLiftShap",
+    "NeuronFeatureAblation",
+    "NeuronGradient",
+    "NeuronGradientShap",
+    "NeuronGuidedBackprop",
+    "NeuronIntegratedGradients",
     "NoiseTunnel",
     "Occlusion",
     "Saliency",

@@ -14,12 +14,12 @@ from trimkit import tree
 from trimkit.attributions.base import Attribution, Baseline, Probe
 from trimkit.attributions.captum.forward import Inputs, Rows, isolated, scores_like, to_real
 from trimkit.attributions.composition import eager, model_of
-from trimkit.errors import AttributionError, OptionError, ShapeError, nearest
+from trimkit.errors import AttributionError, OptionError, ShapeError, TrimkitError, nearest
 from trimkit.tree import Tree
 
 _OURS = {
     *("self", "forward_func", "model", "attribution_method", "inputs", "target", "baselines", "feature_mask", "kwargs"),
-    *("additional_forward_args", "return_convergence_delta", "return_input_shape"),
+    *("additional_forward_args", "return_convergence_delta", "return_input_shape", "layer", "neuron_selector"),
 }
 """Arguments of Captum's that the adapter fills in, so they are no options."""
 
@@ -53,6 +53,8 @@ class CaptumAttribution(Attribution):
         with isolated(generator), eager(model_of(probe.function)):
             try:
                 return self.scores(self.explainer(probe), inputs, arguments, s)
+            except TrimkitError:
+                raise
             except (AssertionError, TypeError) as error:
                 raise AttributionError(f"captum:{self.name} refuses this model or input: {error}") from error
 

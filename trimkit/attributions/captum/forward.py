@@ -32,9 +32,10 @@ def to_real(s: Tree) -> Inputs:
 
 
 def from_real(like: Tree, inputs: Sequence[Tensor]) -> Tree:
-    """The tree that `to_real` took apart, for any number of rows."""
+    """The tree that `to_real` took apart, for any number of rows; in its number type, since Captum draws float32."""
 
     def leaf(value: Tensor, model: Tensor) -> Tensor:
+        value = value.to(model.real.dtype)
         return torch.view_as_complex(value.contiguous()) if model.is_complex() else value
 
     return tree.rebuild(like, [leaf(v, m) for v, m in zip(inputs, tree.leaves(like), strict=True)])
@@ -74,22 +75,33 @@ class Rows(nn.Module):
     Args:
         probe: the explained model, target and coefficients.
         model: takes the place of the probe's own predictor (a copy of it).
+
+    Attributes:
+        parts: the inputs of the last call.
     """
 
     def __init__(self, probe: Probe, model: Callable[..., Any] | None = None) -> None:
         super().__init__()
         self.model = model_of(probe.function) if model is None else model
+        self.parts: list[Tensor] = []
         self._probe = probe
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """One number a row, (rows,)."""
-        *parts, numbers = inputs
+        raw, numbers = self.run(*inputs)
         target = self._probe.target
-        raw = self._raw(from_real(self._probe.point, parts), numbers)
-        values = select(raw, target[numbers.to(target.device)] if isinstance(target, Tensor) else target)
-        if len(parts) > 1:  # Captum refuses a leaf that has no gradient
-            values = values + torch.stack([0 * part.flatten(1).sum(1) for part in parts]).sum(0)
-        return values
+        return self.tied(select(raw, target[numbers.to(target.device)] if isinstance(target, Tensor) else target))
+
+    def run(self, *inputs: Tensor) -> tuple[Any, Tensor]:
+        """The model's raw output, and the number of the sample of each row."""
+        *self.parts, numbers = inputs
+        return self._raw(from_real(self._probe.point, self.parts), numbers), numbers
+
+    def tied(self, values: Tensor) -> Tensor:
+        """Values (rows,) of the last call in whose graph every leaf is: Captum refuses one that has no gradient."""
+        if len(self.parts) == 1:
+            return values
+        return values + torch.stack([0 * part.flatten(1).sum(1) for part in self.parts]).sum(0)
 
     def _raw(self, s: Tree, numbers: Tensor) -> Any:
         function = self._probe.function
@@ -116,11 +128,13 @@ def is_affine(transform: Inverse, s: Tree, size: Sequence[int]) -> bool:
 def isolated(generator: torch.Generator | None) -> Iterator[None]:
     """Let Captum draw from the global states of torch and numpy, seeded by the generator, and put them back.
 
-    Two of its remarks are not passed on: that it sets hooks (it removes them), and that it is slow.
+    Three of its remarks are not passed on: that it sets hooks (it removes them), that it is slow, and that a function
+    that reads a neuron must do no more than that.
     """
     numpys = np.random.get_state()  # noqa: NPY002 (Captum draws from numpy's global state)
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", r"Setting .*hooks|You are providing multiple inputs", UserWarning)
+        remarks = r"Setting .*hooks|You are providing multiple inputs|The neuron_selector provided is a callable"
+        warnings.filterwarnings("ignore", remarks, UserWarning)
         if generator is not None:
             seed = int(torch.randint(2**31, (1,), generator=generator, device=generator.device))
             torch.manual_seed(seed)

@@ -5,20 +5,24 @@ from __future__ import annotations
 import copy
 import warnings
 from importlib import import_module
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
-from torch import nn
+from torch import Tensor, nn
 
 from trimkit import tree
 from trimkit.attributions.base import Probe
 from trimkit.attributions.captum.adapter import CaptumAttribution, FromSamples
 from trimkit.attributions.captum.forward import Inputs, Rows, is_affine, scores_like
 from trimkit.attributions.composition import is_composition, model_of
-from trimkit.errors import AttributionError, TrimkitWarning
+from trimkit.errors import AttributionError, OptionError, TrimkitWarning, nearest
 from trimkit.tree import Tree
 
+Layer: TypeAlias = str | int | float | nn.Module
+"""The dotted name of a layer of the predictor, such as ``"features.3"``, or the layer itself. A number is taken for the
+name that it was: the command line reads ``layer=3`` and ``layer=0.3`` so."""
 
-class _Hooked(CaptumAttribution):
+
+class Hooked(CaptumAttribution):
     """Works by hooks on the layers of the model, so it needs a module; functional activations stay unseen."""
 
     affine_inverse: ClassVar[bool] = False
@@ -42,7 +46,7 @@ class _Hooked(CaptumAttribution):
             )
 
 
-class _Rectified(_Hooked):
+class _Rectified(Hooked):
     """Changes the gradient of ReLU layers."""
 
     gradient_like: ClassVar[bool] = True
@@ -69,39 +73,45 @@ class Deconvolution(_Rectified):
     """Gradients through ReLU layers that rectify the gradient instead, Zeiler & Fergus 2014."""
 
 
-class _Rescaled(_Hooked):
+class Rescaled(Hooked):
     """Promises that scores sum to a change of f, which is checked, since unseen activations break it silently."""
 
     affine_inverse: ClassVar[bool] = True
     takes_baseline: bool = True
 
+    explained: ClassVar[str] = "output"
+
     def scores(self, explainer: Any, inputs: Inputs, arguments: dict[str, Any], s: Tree) -> Tree:
         """Captum's scores; warns where they do not sum to what they should."""
-        found, gaps = explainer.attribute(inputs, **arguments, return_convergence_delta=True)
+        found, gaps = self.with_gaps(explainer, inputs, arguments)
         scores = scores_like(s, found)
         gap, largest = (float(values.detach().abs().max()) for values in (gaps, tree.sample_sums(scores)))
         if not gap <= 0.01 * largest + 1e-6:
             warnings.warn(
-                f"captum:{self.name} is not complete here: scores miss the change of the output by up to {gap:.2g} "
-                f"(largest sum {largest:.2g}). Activations that are functional or that Captum has no rule for, or max "
-                "pooling beside ReLU, cause this; use integrated_gradients",
+                f"captum:{self.name} is not complete here: scores miss the change of the {self.explained} by up to "
+                f"{gap:.2g} (largest sum {largest:.2g}). Activations that are functional or that Captum has no rule "
+                "for, or max pooling beside ReLU, cause this; use integrated_gradients",
                 TrimkitWarning,
                 stacklevel=2,
             )
         return scores
 
+    def with_gaps(self, explainer: Any, inputs: Inputs, arguments: dict[str, Any]) -> tuple[Inputs, Tensor]:
+        """Captum's scores, and by how much each sample's miss the change of what is explained."""
+        return explainer.attribute(inputs, **arguments, return_convergence_delta=True)
 
-class DeepLift(_Rescaled):
+
+class DeepLift(Rescaled):
     """Differences from the baseline, passed back layer by layer, Shrikumar et al. 2017; option ``eps``."""
 
     complete: ClassVar[bool] = True
 
 
-class DeepLiftShap(_Rescaled, FromSamples):
+class DeepLiftShap(Rescaled, FromSamples):
     """DeepLift averaged over reference samples, Lundberg & Lee 2017."""
 
 
-class LRP(_Hooked):
+class LRP(Hooked):
     """Layer-wise relevance propagation, Bach et al. 2015, by Captum's default rules, on a copy of the model.
 
     Captum rewrites parameters while it works, and has no rule for layers that only change shape; here these pass
@@ -118,3 +128,43 @@ class LRP(_Hooked):
             if isinstance(module, nn.Flatten | nn.Unflatten | nn.Identity):
                 module.rule = rules.EpsilonRule()  # type: ignore[assignment]
         return self.kind(Rows(probe, model))
+
+
+def find_layer(name: str, function: Any, layer: Layer) -> nn.Module:
+    """The layer of the predictor behind a function.
+
+    Args:
+        name: of the attribution, for the message.
+        function: what is explained.
+        layer: see `Layer`.
+    Raises:
+        OptionError: the predictor has no such layer, or a number that is the name of several.
+    """
+    model = model_of(function)
+    known = {path: module for path, module in getattr(model, "_orig_mod", model).named_modules() if path}
+    found = [path for path, module in known.items() if _is_meant(layer, path, module)]
+    if len(found) == 1:
+        return known[found[0]]
+    if found:
+        raise OptionError(
+            f"captum:{name}: layer {layer} may be {' or '.join(found)}, since it was read as a number; pass the layer "
+            "in Python"
+        )
+    if isinstance(layer, nn.Module):
+        raise OptionError(
+            f"captum:{name}: expected a layer of the explained {type(model).__name__}, got a {type(layer).__name__} "
+            "that is none of its submodules (one of a copy of it?); name it, as in layer='features.3'"
+        )
+    hint = nearest(str(layer), known)
+    raise OptionError(f"captum:{name}: {type(model).__name__} has no layer {str(layer)!r}. {hint}")
+
+
+def _is_meant(layer: Layer, path: str, module: nn.Module) -> bool:
+    if isinstance(layer, nn.Module):
+        return module is layer
+    if not isinstance(layer, float):
+        return path == str(layer)
+    try:
+        return float(path) == layer  # 1.1 and 1.10
+    except ValueError:
+        return False
