@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import warnings
@@ -120,6 +121,23 @@ def test_the_predictor_alone_may_say_what_is_kept(work, capsys):
     assert ".py:" not in err
 
 
+def test_the_engines_settings_are_options(work, capsys):
+    options = ["--accumulate", "2", "--ema", "0.5", "--nonfinite", "skip", "--pictures-every", "2", "--precision", "64"]
+    assert run(*options, "--out", "a", "--method.beta", "cyclical(0, 1, 4)") == 0
+    config = yaml.safe_load((work / "a" / "config.yaml").read_text())
+    assert {name: config[name] for name in ("accumulate", "ema", "nonfinite", "precision", "workers", "fast")} == {
+        "accumulate": 2,
+        "ema": 0.5,
+        "nonfinite": "skip",
+        "precision": "64",
+        "workers": 0,
+        "fast": False,
+    }
+    assert len(list((work / "a" / "pictures").iterdir())) == 4
+    assert (work / "a" / "training.gif").exists()
+    assert load_file(work / "a" / "model.safetensors")["decoder.0.weight"].dtype == torch.float64
+
+
 def test_help_lists_the_methods_without_torch():
     program = """
 import sys
@@ -130,7 +148,7 @@ sys.exit(code)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "  beta-vae  VAE whose KL weighs β" in done.stdout
+    assert re.search(r"  beta-vae +VAE whose KL weighs β", done.stdout)
 
 
 def test_help_of_a_method_shows_its_options(capsys, monkeypatch):
@@ -155,7 +173,7 @@ def test_the_configuration_is_printed(work, capsys):
         (["--steps", "3"], "expected the method first, got '--steps'"),
         (["beta-vae", "--stepz", "3"], "Unexpected '--stepz'. Did you mean '--steps'"),
         (["beta-vae", "--method.betta", "3"], "Unexpected '--method.betta'. Did you mean '--method.beta'"),
-        (["beta-vae", "--method.network", "mpl"], "--method.network"),
+        (["beta-vae", "--method.network", "mpl"], "there is no network 'mpl'. Did you mean 'mlp'"),
         (["beta-vae", "--method.beta", "square(1, 2, 3)"], "expected a weight such as 0.5, 'linear(0, 4, 5000)'"),
         (["beta-vae", "--method.beta", "-1"], "expected beta ≥ 0, got -1"),
         (["beta-vae", "--method.latent_dim", "0"], "expected latent_dim ≥ 1"),
@@ -179,6 +197,9 @@ def test_the_configuration_is_printed(work, capsys):
         (["beta-vae", "--resume"], "there is no run runs/beta-vae-shapes to resume"),
         (["beta-vae", "--device", "warp"], "cannot train on device 'warp'"),
         (["beta-vae", "--config", "missing.yaml"], "missing.yaml"),
+        (["beta-vae", "--precision", "8"], "--precision"),
+        (["beta-vae", "--ema", "2"], "expected ema in [0, 1), got 2"),
+        (["beta-vae", "--accumulate", "3"], "a multiple of 3, got 64 samples; choose batch_size=63"),
     ],
 )
 def test_what_does_not_fit_is_one_line(work, capsys, arguments, message):

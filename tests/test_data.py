@@ -5,24 +5,27 @@ from safetensors.torch import save_file
 from sklearn.datasets import load_digits
 
 import trimkit
-from trimkit.data import Dataset, dataset_of, load
+from trimkit._spelling import parse_spec
+from trimkit.data import Dataset, Samples, dataset_of, few, files, load
 from trimkit.data.shortcut import SHORTCUT_BIN, digits_shortcut, planted_mask
-from trimkit.errors import DataError, TrimkitWarning, UnknownNameError
+from trimkit.errors import DataError, OptionError, TrimkitWarning, UnknownNameError
 from trimkit.registry import available
 
 X = torch.rand(6, 1, 4, 4)
 Y = torch.tensor([0, 1, 2, 0, 1, 2])
+U = torch.arange(6.0)
+FACTORS = torch.tensor([[0, 0], [0, 1], [0, 2], [1, 0], [1, 1], [1, 2]])
 
 
-@pytest.mark.parametrize("name", sorted(available("datasets")))
+@pytest.mark.parametrize("name", sorted(set(available("datasets")) - {"folder"}))
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_every_registered_dataset_is_what_its_spec_says(name, split):
     data, spec = load(name, split), available("datasets")[name]
     assert data.shape == spec.shape
     assert len(data.classes) == spec.classes
     assert data.split == split
-    assert data.x.min() >= 0
-    assert data.x.max() <= 1
+    assert few(data.x).min() >= 0
+    assert few(data.x).max() <= 1
     assert load(name, split).sha256 == data.sha256
 
 
@@ -60,6 +63,38 @@ def test_taking_and_counting():
     assert data.sha256 != dataset_of("mine", X).sha256
     with pytest.raises(DataError, match="≥ 1, got 0"):
         data.take(0)
+
+
+def test_all_that_is_known_of_samples_is_kept_and_hashed():
+    data = dataset_of("mine", X, Y, aux=U.double(), factors=FACTORS.double(), factor_names=["a", "b"])
+    assert data.aux.dtype == torch.float32
+    assert data.factors.dtype == torch.int64
+    assert data.factor_sizes == (2, 3)
+    part = data.select(torch.tensor([5, 1]))
+    assert part.y.tolist() == [2, 1]
+    assert part.aux.tolist() == [5, 1]
+    assert part.factors.tolist() == [[1, 2], [0, 1]]
+    assert part.factor_names == ("a", "b")
+    assert data.take(2).factors.tolist() == [[0, 0], [0, 1]]
+    assert data.take(2).factor_sizes == (1, 2)
+    assert dataset_of("mine", X).factor_sizes == ()
+    assert dataset_of("mine", X, factors=FACTORS).factor_names == ("factor 0", "factor 1")
+    hashes = {
+        given.sha256
+        for given in (
+            data,
+            part,
+            dataset_of("mine", X, Y),
+            dataset_of("mine", X, Y, aux=U),
+            dataset_of("mine", X, Y, aux=U + 1),
+            dataset_of("mine", X, Y, factors=FACTORS, factor_names=["a", "b"]),
+            dataset_of("mine", X, Y, factors=FACTORS, factor_names=["b", "a"]),
+            dataset_of("mine", X, Y, factors=FACTORS.flip(0), factor_names=["a", "b"]),
+        )
+    }
+    assert len(hashes) == 8
+    with pytest.raises(DataError, match="is empty"):
+        data.select(torch.tensor([], dtype=torch.int64))
 
 
 def test_bytes_are_scaled_and_integral_labels_converted():
@@ -108,6 +143,19 @@ def test_functions_of_the_user_are_called(tmp_path, monkeypatch):
         (lambda: dataset_of("mine", X, Y - 1), "in 0 … 1, one for each class, got -1 … 1"),
         (lambda: dataset_of("mine", X, Y + 0.5), "with fractions"),
         (lambda: dataset_of("mine", torch.ones(3)), r"got torch.float32 \(3,\)"),
+        (lambda: dataset_of("mine", X, aux=U[:4]), r"aux \(6, \.\.\.\), got \(4,\)"),
+        (lambda: dataset_of("mine", X, aux=torch.tensor(1.0)), r"aux \(6, \.\.\.\), got \(\)"),
+        (lambda: dataset_of("mine", X, aux=U.log()), "aux of 1 of 6 samples holds NaN or infinity, the first is numb"),
+        (lambda: dataset_of("mine", X, factors=FACTORS[:4]), "factors of 6 samples, got those of 4"),
+        (lambda: dataset_of("mine", X, factors=FACTORS - 1), "from 0, got -1"),
+        (lambda: dataset_of("mine", X, factors=FACTORS + 0.5), "as integers from 0, got torch.float32 with fractions"),
+        (lambda: dataset_of("mine", X, factors=FACTORS[:, 0]), r"integers \(N, K\), N and K ≥ 1, got torch.int64 \(6,"),
+        (
+            lambda: dataset_of("mine", X, factors=FACTORS, factor_names=["a"]),
+            r"2 different names of factors, got \('a',",
+        ),
+        (lambda: dataset_of("mine", X, factors=FACTORS, factor_names=["a", "a"]), "2 different names"),
+        (lambda: dataset_of("mine", X, factor_names=["a", "b"]), "factor_names without factors"),
         (lambda: Dataset("mine", X.double()), "expected x as float32"),
         (lambda: load("digits", "validation"), "'train' or 'test', got 'validation'"),
         (lambda: load("missing.npz"), "missing.npz does not exist"),
@@ -131,7 +179,7 @@ def test_measured_values_in_a_file_are_left_out(tmp_path):
 
 
 def test_folders_and_damaged_files_never_lead_to_pickle(tmp_path):
-    with pytest.raises(DataError, match=r"is a folder; expected a file in it, one of \.npz"):
+    with pytest.raises(DataError, match=r"no pictures in .*; expected \.png"):
         load(str(tmp_path))
     (tmp_path / "junk.npz").write_text("junk")
     with pytest.raises(DataError, match="without pickled objects") as caught:
@@ -152,3 +200,134 @@ def test_an_unknown_name_offers_the_nearest():
     with pytest.raises(UnknownNameError, match="digits"):
         load("digit")
     assert trimkit.data.load("digits").name == "digits"
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".safetensors", ".pt"])
+@pytest.mark.parametrize("aux", ["u", "aux"])
+def test_auxiliary_variables_and_factors_come_with_files(tmp_path, suffix, aux):
+    path = tmp_path / f"mine{suffix}"
+    arrays = {"x": X, "y": Y, aux: U, "factors": FACTORS}
+    if suffix == ".npz":
+        np.savez(path, factor_names=["a", "b"], **{name: value.numpy() for name, value in arrays.items()})
+    elif suffix == ".pt":
+        torch.save({"factor_names": ["a", "b"], **arrays}, path)
+    else:
+        save_file(arrays, path)
+    data = load(str(path))
+    assert torch.equal(data.aux, U)
+    assert torch.equal(data.factors, FACTORS)
+    assert data.factor_names == (("factor 0", "factor 1") if suffix == ".safetensors" else ("a", "b"))
+
+
+def test_each_split_has_its_own_variables(tmp_path):
+    arrays = {f"{key}_{split}": value[rows].numpy() for key, value in (("x", X), ("u", U), ("factors", FACTORS))
+              for split, rows in (("train", slice(4)), ("test", slice(4, 6)))}  # fmt: skip
+    np.savez(tmp_path / "mine.npz", **arrays)
+    test = load(str(tmp_path / "mine.npz"), "test")
+    assert test.aux.tolist() == [4, 5]
+    assert test.factors.tolist() == [[1, 1], [1, 2]]
+
+
+def test_many_bytes_stay_bytes_until_they_are_asked_for(monkeypatch):
+    values = torch.arange(24, dtype=torch.uint8).reshape(6, 4)
+    eager = dataset_of("mine", values)
+    monkeypatch.setattr(files, "MOST_FLOATS", 95)
+    lazy = dataset_of("mine", values, Y)
+    assert isinstance(lazy.x, Samples)
+    assert torch.equal(lazy.x[:], eager.x)
+    monkeypatch.setattr(files, "MOST_FLOATS", 96)
+    assert isinstance(dataset_of("mine", values).x, torch.Tensor)
+
+
+@pytest.fixture
+def dsprites_file(tmp_path):
+    """The layout of dSprites: a constant colour first, pickled metadata that must not be read."""
+
+    class Trap:
+        def __reduce__(self):
+            return (pytest.fail, ("the metadata was unpickled",))
+
+    axes = [np.arange(n) for n in (1, 3, 2, 2, 2, 2)]
+    classes = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 6).astype(np.int64)
+    images = np.random.default_rng(0).integers(0, 2, (len(classes), 64, 64)).astype(np.uint8)
+    values = classes.astype(np.float64)
+    metadata = np.array({"latents_names": ("color",), "trap": Trap()}, dtype=object)
+    path = tmp_path / "dsprites.npz"
+    np.savez_compressed(path, metadata=metadata, imgs=images, latents_classes=classes, latents_values=values)
+    return path, images, classes
+
+
+def test_the_file_of_dsprites_is_known_by_its_arrays(dsprites_file):
+    path, images, classes = dsprites_file
+    data = load(str(path))
+    assert data.shape == (1, 64, 64)
+    assert data.factor_names == ("shape", "scale", "orientation", "x", "y")
+    assert data.factor_sizes == (3, 2, 2, 2, 2)
+    assert np.array_equal(data.factors.numpy(), classes[:, 1:])
+    assert data.classes == ("square", "ellipse", "heart")
+    assert np.array_equal(data.y.numpy(), classes[:, 1])
+    assert isinstance(data.x, Samples)
+    rows = torch.tensor([7, 0, 7])
+    assert np.array_equal(data.x[rows].numpy(), images[rows.numpy()][:, None].astype(np.float32))
+    test = load(str(path), "test")
+    assert test.sha256 == data.sha256
+    assert test.x._values.data_ptr() == data.x._values.data_ptr()  # 3 GB of the real file, once
+    np.savez(path, imgs=1 - images, latents_classes=classes)
+    assert np.array_equal(load(str(path)).x[0][0].numpy(), 1.0 - images[0])
+
+
+def test_a_subset_and_other_layouts_of_dsprites(tmp_path, dsprites_file):
+    _, images, classes = dsprites_file
+    hearts = classes[:, 1] == 2
+    np.savez(tmp_path / "hearts.npz", imgs=images[hearts] * 255, latents_classes=classes[hearts])
+    data = load(str(tmp_path / "hearts.npz"))
+    assert data.factor_names == ("scale", "orientation", "x", "y")
+    assert data.y is None
+    assert float(data.x[:].max()) == 1
+    np.savez(tmp_path / "one.npz", imgs=images[:1], latents_classes=classes[:1])
+    assert load(str(tmp_path / "one.npz")).factors is None
+    np.savez(tmp_path / "four.npz", imgs=images, latents_classes=classes[:, 2:])
+    assert load(str(tmp_path / "four.npz")).factor_names == ("factor 0", "factor 1", "factor 2", "factor 3")
+    np.savez(tmp_path / "float.npz", imgs=images.astype(np.float32), latents_classes=classes)
+    np.savez(tmp_path / "short.npz", imgs=images, latents_classes=classes[:-1])
+    for name, says in (("float", "imgs uint8"), ("short", r"latents_classes \(48, K\), got \(47, 6\)")):
+        with pytest.raises(DataError, match=says):
+            load(str(tmp_path / f"{name}.npz"))
+
+
+def test_options_follow_a_name(tmp_path, monkeypatch):
+    assert load("digits-shortcut:amplitude=0.3").sha256 == digits_shortcut(amplitude=0.3).sha256
+    assert load("digits:split=test").split == "test"
+    assert load("digits-shortcut", "test", pattern="none").sha256 == digits_shortcut("test", "none").sha256
+    (tmp_path / "user_options_module.py").write_text(
+        "import torch\ndef rows(split, n=2):\n    return torch.ones(n + len(split), 2)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    assert len(load("user_options_module:rows:n=3", "test")) == 7
+    torch.save(X, tmp_path / "x.pt")
+    for spec, says in (
+        ("user_options_module:rows:m=3", r"rows\(split, n=2\): got an unexpected keyword argument 'm'"),
+        ("digits:size=8", "no option 'size'"),
+        ("x.pt:size=8", "takes no options, got size"),
+        ("digits:size=8,", "expected name=value, got ''"),
+    ):
+        with pytest.raises(OptionError, match=says):
+            load(spec)
+
+
+@pytest.mark.parametrize(
+    ("text", "means"),
+    [
+        ("a/b=c/file.npz", ("a/b=c/file.npz", {})),
+        ("C:\\data\\x.npz", ("C:\\data\\x.npz", {})),
+        ("a:sides=[1, 2],b=3", ("a", {"sides": [1, 2], "b": 3})),
+        ("a:b:c=1e-3,d=yes,e=word,f=", ("a:b", {"c": 0.001, "d": True, "e": "word", "f": None})),
+    ],
+)
+def test_what_is_name_and_what_is_option(text, means):
+    assert parse_spec(text) == means
+
+
+def test_an_option_that_is_no_yaml_is_named():
+    with pytest.raises(OptionError, match="the value of 'b' cannot be read"):
+        parse_spec("a:b=[1")

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trimkit.errors import OptionError, ShapeError
-from trimkit.objective import Objective, Term, constant, cosine, linear
+from trimkit.objective import Objective, Term, as_schedule, constant, cosine, cyclical, linear
 
 
 def test_the_loss_is_the_weighted_sum_of_means():
@@ -48,6 +48,25 @@ def test_half_way_a_cosine_is_half_way_and_flat_at_its_ends():
     assert ramp(500) == pytest.approx(0.5)
     assert ramp(1) < 1e-5
     assert constant(3.0)(17) == 3.0
+
+
+@given(st.floats(-5, 5), st.floats(-5, 5), st.integers(1, 25), st.integers(0, 5), st.integers(0, 24))
+def test_cycles_rise_in_their_first_half_and_begin_anew(start, end, half, cycle, step):
+    ramp, step = cyclical(start, end, 2 * half), step % half
+    assert ramp(2 * half * cycle) == start
+    assert ramp(2 * half * cycle + step) == pytest.approx(linear(start, end, half)(step))
+    assert ramp(2 * half * cycle + half + step) == pytest.approx(end)
+
+
+def test_schedules_are_read_from_text():
+    assert [as_schedule("cyclical(0, 2, 8)")(step) for step in (0, 2, 4, 7, 8, 10)] == [0.0, 1.0, 2.0, 2.0, 0.0, 1.0]
+    assert as_schedule(" linear(0, 4, 100) ")(50) == 2.0
+    assert as_schedule("cosine(0, 1, 10)")(5) == pytest.approx(0.5)
+    assert as_schedule("0.5") == 0.5
+    with pytest.raises(OptionError, match=r"'cyclical\(0, 1, 5000\)', got 'cyclical\(0, 1\)'"):
+        as_schedule("cyclical(0, 1)")
+    with pytest.raises(OptionError, match="steps ≥ 1, got 0"):
+        as_schedule("cyclical(0, 1, 0)")
 
 
 def test_terms_know_whether_they_are_statistics_of_the_batch():

@@ -11,7 +11,7 @@ from trimkit._lazy import lazy_names
 from trimkit.errors import TrimkitError, TrimkitWarning
 
 if TYPE_CHECKING:
-    from trimkit import attributions, data, methods, penalties, targets, transforms
+    from trimkit import attributions, data, methods, metrics, penalties, targets, transforms
     from trimkit.attributions.base import Attribution
     from trimkit.attributions.check import check_attribution
     from trimkit.audit.runner import audit
@@ -45,6 +45,7 @@ __all__ = [
     "data",
     "linear",
     "methods",
+    "metrics",
     "penalties",
     "targets",
     "train",
@@ -69,6 +70,7 @@ _NAMES = {
     "data": "trimkit.data",
     "linear": "trimkit.objective:linear",
     "methods": "trimkit.methods",
+    "metrics": "trimkit.metrics",
     "penalties": "trimkit.penalties",
     "targets": "trimkit.targets",
     "train": "trimkit.training:train",

@@ -276,6 +276,33 @@ DATASETS: tuple[DatasetSpec, ...] = (
         shape=(1, 16, 16),
         classes=10,
     ),
+    DatasetSpec(
+        "sprites",
+        "trimkit.data.sprites:sprites",
+        "Sprites of five known factors, those of dSprites, drawn on the fly: 737,280 images, 64 × 64 or size=32.",
+        "Matthey et al. 2017, github.com/google-deepmind/dsprites-dataset",
+        shape=(1, 64, 64),
+        classes=3,
+    ),
+    DatasetSpec(
+        "sprites-color",
+        "trimkit.data.sprites:sprites_color",
+        "Sprites in seven colours, RGB: 5,160,960 images of six known factors, 64 × 64 or size=32.",
+        shape=(3, 64, 64),
+        classes=3,
+    ),
+    DatasetSpec(
+        "toy-factors",
+        "trimkit.data.toy:toy_factors",
+        "Four factors in twelve features by a known map, mixing=smooth or linear, with their perfect code.",
+        shape=(12,),
+        classes=3,
+    ),
+    DatasetSpec(
+        "folder",
+        "trimkit.data.folders:folder",
+        "Your own pictures, one sub-folder a class where there are labels: folder:path=DIR,size=64, or DIR:size=64.",
+    ),
 )
 
 CHECKS: tuple[CheckSpec, ...] = (

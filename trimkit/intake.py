@@ -48,7 +48,7 @@ def load_model(
     """
     if Path(spec).suffix in (".pt", ".pth"):
         return _unpickle(Path(spec), allow_pickle).eval()
-    factory = _factory(spec)
+    factory = find_factory(spec)
     model = factory if isinstance(factory, nn.Module) else _build(spec, factory, arguments or {})
     if weights is not None:
         _load_weights(model, Path(weights))
@@ -72,7 +72,12 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     raise ModelError(f"weights {path.name}: expected .safetensors, .pt or .pth, got {path.suffix or 'no suffix'!r}")
 
 
-def _factory(spec: str) -> Any:
+def find_factory(spec: str) -> Any:
+    """What ``package.module:name`` or ``file.py:name`` stands for: the user's own code, whose module is imported.
+
+    Raises:
+        ModelError: no such module, file or name, or a module that cannot be imported.
+    """
     where, colon, name = spec.rpartition(":")
     if not colon or not where or not name:
         raise ModelError(f"expected a model as 'package.module:factory' or 'file.py:factory', got {spec!r}")

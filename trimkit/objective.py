@@ -43,12 +43,23 @@ def cosine(start: float, end: float, steps: int) -> Callable[[int], float]:
     return lambda step: end + (start - end) * (1 + math.cos(math.pi * min(step / steps, 1.0))) / 2
 
 
+def cyclical(start: float, end: float, period: int) -> Callable[[int], float]:
+    """Again and again from ``start`` to ``end``: linear in the first half of a period, then ``end`` (Fu et al. 2019).
+
+    >>> [cyclical(0.0, 1.0, period=4)(step) for step in (0, 1, 2, 3, 4)]
+    [0.0, 0.5, 1.0, 1.0, 0.0]
+    """
+    _check_steps(period)
+    return lambda step: start + (end - start) * min(2 * (step % period) / period, 1.0)
+
+
 def as_schedule(weight: Weight) -> Schedule:
     """A weight as it is typed in files and on the command line.
 
     Args:
         weight: a number or a function, returned as it is; or text: ``"0.5"``, ``"linear(0, 4, 5000)"``,
-            ``"cosine(0, 1, 5000)"`` for start, end and steps.
+            ``"cosine(0, 1, 5000)"`` for start, end and steps, ``"cyclical(0, 1, 5000)"`` for start, end and period; see
+            the functions of these names.
     Raises:
         OptionError: text that is neither.
 
@@ -57,15 +68,16 @@ def as_schedule(weight: Weight) -> Schedule:
     """
     if not isinstance(weight, str):
         return weight
-    match = re.fullmatch(r"\s*(linear|cosine)\(([^,()]+),([^,()]+),([^,()]+)\)\s*", weight)
+    match = re.fullmatch(r"\s*(linear|cosine|cyclical)\(([^,()]+),([^,()]+),([^,()]+)\)\s*", weight)
     try:
         if match is None:
             return float(weight)
-        shape = {"linear": linear, "cosine": cosine}[match[1]]
+        shape = {"linear": linear, "cosine": cosine, "cyclical": cyclical}[match[1]]
         return shape(float(match[2]), float(match[3]), int(match[4]))
     except ValueError as error:
         raise OptionError(
-            f"expected a weight such as 0.5, 'linear(0, 4, 5000)' or 'cosine(0, 1, 5000)', got {weight!r}"
+            "expected a weight such as 0.5, 'linear(0, 4, 5000)', 'cosine(0, 1, 5000)' or 'cyclical(0, 1, 5000)', "
+            f"got {weight!r}"
         ) from error
 
 

@@ -11,8 +11,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 from trimkit import cli
+from trimkit._spelling import parse_values
 from trimkit.cli._tables import verdict_line
-from trimkit.cli.audit import _progress, parse_choice, parse_values
+from trimkit.cli.audit import _progress, parse_choice
 from trimkit.errors import OptionError
 
 SOURCE = """
@@ -173,7 +174,7 @@ BAD = {
     "pickled weights": (changed(weights="whole.pt"), "refused: it holds pickled objects"),
     "pickled model": (changed(model="whole.pt"), "a pickled module runs code"),
     "weights are a folder": (changed(weights="."), "is a folder; expected a file in it"),
-    "data are a folder": (changed(data="."), "is a folder; expected a file in it"),
+    "data are a folder": (changed(data="."), "no pictures in .; expected .png, .jpg"),
     "option of the wrong type": (changed(transform="fft:bands=x"), "bands: expected int, got 'x'"),
     "negative seed": (changed(seed="-1"), "--seed: expected a number ≥ 0, got -1"),
     "no such device": (changed(device="gpu"), "--device: expected auto, cpu, cuda"),

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+import trimkit
 from trimkit.data import Dataset
 from trimkit.methods import Batch, DiagonalGaussian, LatentSpace, Method, Phase, StepResult, Term, adam, linear
+from trimkit.registry import default
 
 
 @pytest.fixture(autouse=True)
@@ -113,3 +116,57 @@ def same():
         return one == other
 
     return compare
+
+
+SMALL = {
+    "vae": {"shape": (6,), "network": "mlp", "latent_dim": 3, "dataset_size": 40, "discriminator_width": 16},
+    "gan": {
+        "shape": (1, 8, 8),
+        "noise_dim": 4,
+        "categories": (3,),
+        "z_dim": 8,
+        "w_dim": 8,
+        "mapping_layers": 2,
+        "channel_base": 64,
+        "channel_max": 8,
+        "grow_steps": 4,
+        "r1_interval": 2,
+        "path_interval": 3,
+    },
+}
+"""Options of registered methods by family and name of the argument: what makes any of them small."""
+
+
+def registered_methods() -> list[tuple[str, dict]]:
+    """Name and options of every installed method that is trained by phases."""
+    found = []
+    for name, spec in trimkit.available("methods").items():
+        taken = inspect.signature(default().find("method", name).load()).parameters
+        options = {option: value for option, value in SMALL.get(spec.family, SMALL["vae"]).items() if option in taken}
+        if trimkit.create("method", name, **options).phases():
+            found.append((name, options))
+    return found
+
+
+@pytest.fixture
+def samples_of():
+    """Makes forty samples in [0, 1] of a shape, of two classes."""
+
+    def make(shape: Sequence[int]) -> Dataset:
+        x = torch.rand(40, *shape, generator=torch.Generator().manual_seed(0))
+        return Dataset("noise", x, (x.flatten(1)[:, 0] > 0.5).long(), classes=("low", "high"))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def registered():
+    """Every installed method that is trained by phases: its name and the options that make it small."""
+    return registered_methods()
+
+
+def pytest_generate_tests(metafunc):
+    """A test of ``method_case`` runs for every installed method that is trained by phases."""
+    if "method_case" in metafunc.fixturenames:
+        cases = registered_methods()
+        metafunc.parametrize("method_case", cases, ids=[name for name, _ in cases])

@@ -6,12 +6,18 @@ import errno
 import hashlib
 import json
 import os
+import random
+import signal
+import subprocess
+import sys
+import warnings
+from pathlib import Path
 
 import pytest
 import torch
 
 from trimkit.errors import CheckpointError, TrimkitWarning
-from trimkit.training.checkpoint import Checkpoints, write_atomically
+from trimkit.training.checkpoint import Checkpoints, DamagedError, write_atomically
 
 IDENTITY = {"method": "a:B", "options": {"latent_dim": 3}, "seed": 0}
 
@@ -133,7 +139,7 @@ def test_another_runs_checkpoint_is_refused_not_skipped(kept, folder, change, me
 def test_another_format_is_refused(kept, folder):
     path = folder / "step-00000003.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "format": 99}))
-    with pytest.raises(CheckpointError, match="has format 99, expected 1"):
+    with pytest.raises(CheckpointError, match="has format 99, expected 2"):
         kept.newest()
 
 
@@ -199,3 +205,101 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
         write_atomically(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+MEBIBYTES = 16
+SAVER = """
+import sys, torch
+from pathlib import Path
+from trimkit.training.checkpoint import Checkpoints
+
+checkpoints = Checkpoints(Path(sys.argv[1]), {"method": "a:B"})
+step = int(sys.argv[2])
+while True:
+    values = torch.full((MEBIBYTES * 2**18,), float(step))
+    checkpoints.save({"values": values, "step": step})
+    print(step, flush=True)
+    step += 1
+""".replace("MEBIBYTES", str(MEBIBYTES))
+
+
+def run_and_kill(folder: Path, first: int, seconds: float) -> int:
+    """Save checkpoints in another process and kill it; returns the last step it said was saved, or the one before."""
+    child = subprocess.Popen([sys.executable, "-c", SAVER, str(folder), str(first)], stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    saved = int(child.stdout.readline())
+    try:
+        child.wait(seconds)
+    except subprocess.TimeoutExpired:
+        os.kill(child.pid, signal.SIGKILL)
+    rest = child.stdout.read().split()
+    child.stdout.close()
+    child.wait()
+    return int(rest[-1]) if rest else saved
+
+
+@pytest.mark.slow
+def test_no_kill_loses_a_checkpoint(folder):
+    """`kill -9` at random times; a trial in which it hits no write proves nothing, so some must hit one."""
+    chance, last, in_a_write = random.Random(0), 0, 0
+    for _ in range(40):
+        last = run_and_kill(folder, last + 1, chance.uniform(0.0, 0.15))
+        in_a_write += bool(list(folder.glob("*.tmp-*")))
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".* was written with", TrimkitWarning)  # the child has its own threads
+            found = Checkpoints(folder, {"method": "a:B"}).newest()
+        assert found["step"] >= last
+        assert torch.equal(found["values"], torch.full((MEBIBYTES * 2**18,), float(found["step"])))
+        last = found["step"]
+    assert in_a_write >= 1
+
+
+FILLER = """
+import resource, sys, torch
+from pathlib import Path
+from trimkit.errors import CheckpointError
+from trimkit.training.checkpoint import Checkpoints
+import signal
+
+checkpoints = Checkpoints(Path(sys.argv[1]), {"method": "a:B"})
+checkpoints.save({"values": torch.zeros(10), "step": 1})
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+try:
+    checkpoints.save({"values": torch.zeros(100_000), "step": 2})
+except CheckpointError as error:
+    print(error)
+print(checkpoints.newest()["step"], *sorted(path.name for path in Path(sys.argv[1]).iterdir()))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs limits on the size of files")
+def test_a_file_that_cannot_grow_leaves_the_checkpoint_before(folder):
+    """The kernel refuses the write half-way, as a full disk does."""
+    done = subprocess.run([sys.executable, "-c", FILLER, str(folder)], capture_output=True, text=True)
+    error, rest = done.stdout.splitlines()
+    assert error == f"cannot write checkpoint {folder / 'step-00000002.pt'}: File too large; the one before it is whole"
+    assert rest == "1 step-00000001.json step-00000001.pt"
+
+
+@pytest.mark.parametrize("length", [0, 1, 100])
+def test_every_truncation_and_flip_is_found(kept, folder, length):
+    """Of the manifest too."""
+    path = folder / "step-00000003.json"
+    path.write_bytes(path.read_bytes()[:length])
+    with pytest.warns(TrimkitWarning, match="manifest .* is damaged; going on from step-00000002"):
+        assert kept.newest()["step"] == 2
+
+
+@pytest.mark.slow
+def test_a_thousand_flips_and_truncations_are_found(kept, folder):
+    chance, path = random.Random(0), folder / "step-00000003.pt"
+    whole = path.read_bytes()
+    for _ in range(1000):
+        position = chance.randrange(len(whole))
+        flipped = bytes([whole[position] ^ (1 << chance.randrange(8))])
+        path.write_bytes(whole[:position] + (flipped + whole[position + 1 :] if chance.random() < 0.5 else b""))
+        with pytest.raises(DamagedError):
+            kept.load(path)
+    path.write_bytes(whole)
+    assert kept.load(path)["step"] == 3

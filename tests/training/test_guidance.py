@@ -20,10 +20,10 @@ from trimkit.errors import (
 from trimkit.methods import Batch, LatentSpace, Phase, StepResult
 from trimkit.penalties import l1
 from trimkit.predictor import state_hash
-from trimkit.training import TrimTerm, train
+from trimkit.training import Settings, TrimTerm, train
 from trimkit.training.engine import Engine
 from trimkit.training.guidance import Guidance, check_weights, make_guidance
-from trimkit.training.loop import PhaseRunner, Position
+from trimkit.training.runner import PhaseRunner, Position
 
 START = Position(0, 0, 0)
 QUICK = {"steps": 3, "batch_size": 8}
@@ -147,7 +147,6 @@ def test_the_predictor_is_as_it_was(toy, data, predictor):
 def test_a_predictor_that_changes_during_the_run_is_found(guide, data, monkeypatch):
     from trimkit.errors import FrozenError
     from trimkit.training.session import Plan, Session
-    from trimkit.training.settings import Settings
 
     method, guidance = guide()
     plan = Plan(method, data, None, Settings(**QUICK), None, False, {})
@@ -162,7 +161,6 @@ def test_no_checkpoint_is_written_with_a_predictor_that_changed(guide, data, tmp
     from trimkit.training.loop import Loop
     from trimkit.training.run_folder import RunFolder
     from trimkit.training.session import Plan, Session
-    from trimkit.training.settings import Settings
 
     method, guidance = guide()
     settings = Settings(steps=6, batch_size=8, checkpoint_every=2)
@@ -170,10 +168,10 @@ def test_no_checkpoint_is_written_with_a_predictor_that_changed(guide, data, tmp
     session = Session(plan, method.phases(), guidance)
     advance = Loop._advance
 
-    def disturbed(loop: Loop) -> None:
+    def disturbed(loop: Loop, batch) -> None:
         if loop.step == 3:
             guidance.predictor.inner[0].weight.data.add_(1.0)
-        advance(loop)
+        advance(loop, batch)
 
     monkeypatch.setattr(Loop, "_advance", disturbed)
     with pytest.raises(FrozenError):
@@ -300,7 +298,7 @@ def test_a_decoder_phase_without_reconstruction(guide, batch):
     bare = Phase("bare", list(method.parameters()), lambda *_: StepResult({}), {"recon": 1.0}, trains_decoder=True)
     runner = PhaseRunner(bare, method, bare.weights, guidance)
     with pytest.raises(trimkit.TrimkitError, match="returns no reconstruction"):
-        runner.terms(batch, Engine("cpu"), START)
+        runner.terms(batch, Engine(Settings(device="cpu")), START)
 
 
 def test_spaces_without_decoder_are_refused(toy_class, predictor):

@@ -12,15 +12,17 @@ from trimkit.errors import TrainingError
 from trimkit.methods import Phase, StepResult, Term, adam, linear
 from trimkit.training import Settings
 from trimkit.training.engine import Engine
-from trimkit.training.loop import Loop, PhaseRunner, Position, frozen, make_runners
+from trimkit.training.loop import Loop
 from trimkit.training.randomness import derived_seed, epoch_order
+from trimkit.training.runner import PhaseRunner, Position, frozen, make_runners
 
 START = Position(0, 0, 0)
+PLAIN = Settings(device="cpu")
 
 
 @pytest.fixture
 def engine():
-    return Engine("cpu", seed=0)
+    return Engine(PLAIN)
 
 
 @pytest.fixture
@@ -46,11 +48,11 @@ def test_a_phase_moves_its_own_networks_and_no_others(toy, make_loop, engine):
     networks, critic = loop.runners
     batch = loop.batch()
     before = [snapshot(m) for m in (method.encoder, method.decoder, method.critic)]
-    critic.step(batch, engine, START)
+    critic.step([batch], engine, START, PLAIN)
     assert not any(moved(before[0], method.encoder) + moved(before[1], method.decoder))
     assert all(moved(before[2], method.critic))
     held = snapshot(method.critic)
-    networks.step(batch, engine, START)
+    networks.step([batch], engine, START, PLAIN)
     assert not any(moved(held, method.critic))
     assert any(moved(before[0], method.encoder))
     assert all(moved(before[1], method.decoder))
@@ -162,7 +164,7 @@ def test_a_gradient_that_is_not_finite_stops_before_the_step(make_loop, toy, eng
     method, runner = one_parameter(lambda *_: StepResult({"loss": Term(method.weight.sum() * value)}))
     before = method.weight.clone()
     with pytest.raises(TrainingError, match=rf"step 0, phase 'only': the gradient is not finite \(loss -?{value}\)"):
-        runner.step(batch, engine, START)
+        runner.step([batch], engine, START, PLAIN)
     assert torch.equal(method.weight, before)
     assert method.weight.grad is None
 
@@ -171,7 +173,7 @@ def test_a_phase_without_a_gradient_is_refused(make_loop, toy, engine):
     batch = make_loop(toy()).batch()
     _, runner = one_parameter(lambda *_: StepResult({"loss": Term(torch.ones(3))}))
     with pytest.raises(TrainingError, match="no term with a weight depends on its parameters"):
-        runner.step(batch, engine, START)
+        runner.step([batch], engine, START, PLAIN)
 
 
 def test_clipping_limits_the_norm_that_is_reported_unclipped(make_loop, toy, engine):
@@ -186,7 +188,7 @@ def test_clipping_limits_the_norm_that_is_reported_unclipped(make_loop, toy, eng
     )
     runner = PhaseRunner(phase, method, phase.weights)
     before = method.weight.item()
-    report = runner.step(batch, engine, START, 0.5)
+    report = runner.step([batch], engine, START, Settings(clip=0.5))
     assert float(report.norm) == pytest.approx(10.0)
     assert before - method.weight.item() == pytest.approx(0.5, rel=1e-5)
 
@@ -219,15 +221,4 @@ def test_orders_are_permutations():
 
 def test_an_engine_for_a_device_that_is_not_there():
     with pytest.raises(TrainingError, match=r"cannot train on device 'warp': .*; use auto, cpu, cuda"):
-        Engine("warp")
-
-
-def test_several_processes_are_refused(monkeypatch):
-    from types import SimpleNamespace
-
-    from trimkit.training import engine as module
-
-    fabric = SimpleNamespace(device=torch.device("cpu"), world_size=2)
-    monkeypatch.setattr(module, "_fabric", lambda device: fabric)
-    with pytest.raises(TrainingError, match="expected one process, got 2"):
-        Engine("cpu")
+        Engine(Settings(device="warp"))

@@ -8,15 +8,21 @@ import torch
 from PIL import Image
 
 from trimkit.methods import DiagonalGaussian, LatentSpace, Method
+from trimkit.training import train
 from trimkit.training.pictures import (
+    FRAMES,
     GAP,
     LABEL,
     STEPS,
+    draw_cells,
     draw_grid,
     draw_kl,
     draw_sample,
     reconstruction_grid,
+    save_film,
+    save_traversal_film,
     traversal_grid,
+    traverse,
 )
 
 
@@ -109,3 +115,68 @@ def test_kl_bars(tmp_path):
     draw_kl([0.0, 1.0, 2.5], ["z0", "z1", "z2"], tmp_path / "kl.png")
     with Image.open(tmp_path / "kl.png") as picture:
         assert picture.size == (285, 300)
+
+
+def frames(path) -> list[Image.Image]:
+    with Image.open(path) as film:
+        return [film.seek(i) or film.convert("RGB").copy() for i in range(film.n_frames)]
+
+
+def test_a_film_shows_every_frame_and_repeats(tmp_path):
+    shades = [Image.new("RGB", (8, 6), (shade, shade, shade)) for shade in (0, 100, 200)]
+    save_film(shades, tmp_path / "a.gif")
+    shown = frames(tmp_path / "a.gif")
+    assert [frame.getpixel((0, 0))[0] for frame in shown] == pytest.approx([0, 100, 200], abs=2)
+    with Image.open(tmp_path / "a.gif") as film:
+        assert (film.info["loop"], film.info["duration"], film.size) == (0, 80, (8, 6))
+
+
+def test_cells_are_in_reading_order_under_their_labels():
+    samples = [torch.full((1, 64, 64), shade / 255) for shade in (50, 100, 150)]
+    picture = draw_cells(samples, ["a", "b", "c"], columns=2)
+    assert picture.size == (2 * 86 - 2, 2 * 82 - 2)
+    centres = [(32, 48), (86 + 32, 48), (32, 82 + 48)]
+    assert [picture.getpixel(centre)[0] for centre in centres] == [50, 100, 150]
+    assert picture.getpixel((86 + 32, 82 + 48)) == (255, 255, 255)
+
+
+def test_the_film_of_traversals_goes_there_and_back(toy, data, tmp_path):
+    save_traversal_film(toy().eval(), data.x, tmp_path / "a.gif")
+    shown = frames(tmp_path / "a.gif")
+    assert len(shown) == 2 * FRAMES - 2
+    assert shown[1].tobytes() == shown[-1].tobytes()
+    assert shown[0].tobytes() != shown[FRAMES - 1].tobytes()
+
+
+def test_a_traversal_moves_one_latent_at_a_time(toy, data):
+    method = toy().eval()
+    seen = []
+    decode = method.decode
+    method.decode = lambda z: (seen.append(z), decode(z))[1]
+    found = traverse(method, data.x, kl=[0.1, 0.3, 0.2], steps=5)
+    assert [label.split("\n")[1] for label in found.labels] == ["0.30 nats", "0.20 nats", "0.10 nats"]
+    for codes, latent in zip(seen, (1, 2, 0), strict=True):
+        moved = [d for d in range(3) if codes[:, d].unique().numel() > 1]
+        assert moved == [latent]
+        steps = codes[:, latent].diff()
+        torch.testing.assert_close(steps, steps[:1].expand(4))
+
+
+def test_pictures_in_training_show_the_averages_and_make_a_film(toy, data, tmp_path):
+    options = {"batch_size": 8, "device": "cpu", "pictures_every": 2, "steps": 5}
+    run = train(toy(), data, folder=tmp_path / "raw", **options)
+    names = sorted(path.name for path in (run.folder / "pictures").iterdir())
+    assert names == [f"step-0000000{n}-{kind}.png" for n in (2, 4) for kind in ("reconstructions", "traversals")]
+    assert len(frames(run.folder / "training.gif")) == 2
+    averaged = train(toy(), data, folder=tmp_path / "averaged", ema=0.999, **options)
+    one, other = (
+        Image.open(each.folder / "pictures" / "step-00000004-traversals.png").tobytes() for each in (run, averaged)
+    )
+    assert one != other
+
+
+def test_pictures_change_nothing_about_the_training(toy, data, tmp_path):
+    plain, shown = toy(), toy()
+    train(plain, data, batch_size=8, steps=5, ema=0.9)
+    train(shown, data, batch_size=8, steps=5, ema=0.9, folder=tmp_path / "run", pictures_every=1)
+    assert all(torch.equal(a, b) for a, b in zip(plain.parameters(), shown.parameters(), strict=True))

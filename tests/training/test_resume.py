@@ -7,6 +7,7 @@ import json
 import pytest
 import torch
 
+import trimkit
 from trimkit.errors import CheckpointError, OptionError, TrainingError
 from trimkit.training import train
 
@@ -68,10 +69,10 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(guided, tmp_path, same, m
 
     advance = Loop._advance
 
-    def killed(loop: Loop) -> None:
+    def killed(loop: Loop, batch) -> None:
         if loop.step == 11:
             raise KeyboardInterrupt
-        advance(loop)
+        advance(loop, batch)
 
     monkeypatch.setattr(Loop, "_advance", killed)
     with pytest.raises(KeyboardInterrupt):
@@ -89,7 +90,7 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(guided, tmp_path, same, m
 def test_a_run_killed_before_its_first_checkpoint_goes_on_from_its_start(guided, tmp_path, same, monkeypatch):
     from trimkit.training.loop import Loop
 
-    def killed(loop: Loop) -> None:  # not by exec of a string: Python would remember it and exit with 130
+    def killed(loop: Loop, batch) -> None:  # not by exec of a string: Python would remember it and exit with 130
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Loop, "_advance", killed)
@@ -146,3 +147,49 @@ def test_there_must_be_something_to_resume(guided, tmp_path):
         guided(tmp_path / "nothing", 3, resume=True)
     with pytest.raises(OptionError, match="resume needs the folder"):
         guided(None, 3, resume=True)
+
+
+def trained(case, samples_of, folder, steps: int, **more):
+    """The newest state of a run of a registered method; another run's networks would be found by the checkpoint."""
+    name, options = case
+    torch.manual_seed(0)
+    method = trimkit.create("method", name, **options)
+    train(method, samples_of(options["shape"]), folder=folder, steps=steps, ema=0.9, **{**OPTIONS, **more})
+    return newest(folder)
+
+
+@pytest.mark.parametrize("stop", [7, 9, 10], ids=["mid-epoch", "last batch", "epoch end"])
+def test_every_method_resumes_bit_for_bit(method_case, samples_of, tmp_path, same, stop):
+    whole = trained(method_case, samples_of, tmp_path / "whole", 12)
+    trained(method_case, samples_of, tmp_path / "parts", stop)
+    assert same(whole, trained(method_case, samples_of, tmp_path / "parts", 12, resume=True))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stop", [7, 9, 10], ids=["mid-epoch", "last batch", "epoch end"])
+def test_every_method_resumes_bit_for_bit_with_workers(method_case, samples_of, tmp_path, same, stop):
+    whole = trained(method_case, samples_of, tmp_path / "whole", 12)
+    trained(method_case, samples_of, tmp_path / "parts", stop, workers=2)
+    assert same(whole, trained(method_case, samples_of, tmp_path / "parts", 12, resume=True, workers=2))
+
+
+def test_workers_and_resumption_change_nothing(guided, tmp_path, same):
+    guided(tmp_path / "whole", TOTAL, ema=0.9, nonfinite="skip")
+    guided(tmp_path / "parts", 9, ema=0.9, nonfinite="skip", workers=2)
+    guided(tmp_path / "parts", TOTAL, ema=0.9, nonfinite="skip", workers=2, resume=True)
+    assert same(newest(tmp_path / "whole"), newest(tmp_path / "parts"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"accumulate": 2}, "accumulate was 1, is 2"),
+        ({"ema": 0.5}, "ema was None, is 0.5"),
+        ({"precision": "64"}, "precision was '32', is '64'"),
+        ({"nonfinite": "skip"}, "nonfinite was 'raise', is 'skip'"),
+    ],
+)
+def test_the_engines_settings_are_part_of_a_run(toy, data, tmp_path, change, message):
+    train(toy(), data, folder=tmp_path / "run", steps=1, **OPTIONS)
+    with pytest.raises(CheckpointError, match=f"is of another run: {message}"):
+        train(toy(), data, folder=tmp_path / "run", steps=2, resume=True, **OPTIONS, **change)

@@ -60,6 +60,7 @@ def test_everything_is_put_into_the_folder(toy, data, predictor, tmp_path):
         "model.safetensors",
         "reconstructions.png",
         "results.json",
+        "traversals.gif",
         "traversals.png",
     ]
     results = json.loads((run.folder / "results.json").read_text())

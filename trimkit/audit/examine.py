@@ -9,12 +9,12 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from trimkit.data import Dataset, dataset_of
+from trimkit.data import Dataset, Samples, dataset_of, few
 from trimkit.errors import DataError, ModelError
 from trimkit.predictor import FrozenPredictor
 from trimkit.targets import Target, select
 
-Data: TypeAlias = Dataset | Tensor | tuple[Tensor, Tensor]
+Data: TypeAlias = Dataset | Tensor | Samples | tuple[Tensor | Samples, Tensor]
 """A dataset, x, or (x, y)."""
 
 Wanted: TypeAlias = str | int | Callable[[Any], Tensor]
@@ -48,10 +48,11 @@ def as_dataset(data: Data, name: str = "data") -> Dataset:
     if isinstance(data, Dataset):
         return data
     pair = data if isinstance(data, tuple | list) else (data, None)
-    if len(pair) != 2 or not isinstance(pair[0], Tensor):
+    if len(pair) != 2 or not isinstance(pair[0], Tensor | Samples):
         raise DataError(f"expected a Dataset, a tensor x (N, ...) or a pair (x, y), got {_brief(data)}")
     x, y = pair
-    return dataset_of(name, x.detach().cpu(), None if y is None else torch.as_tensor(y).detach().cpu(), "")
+    x = x.detach().cpu() if isinstance(x, Tensor) else x
+    return dataset_of(name, x, None if y is None else torch.as_tensor(y).detach().cpu(), "")
 
 
 def examine(model: Callable[[Tensor], Any], data: Dataset, target: Wanted = "predicted") -> Understood:
@@ -202,8 +203,9 @@ def _channels_hint(x: Tensor) -> str:
 
 
 def _suspicions(data: Dataset) -> list[str]:
-    low, high = float(data.x.min()), float(data.x.max())
-    if low >= 0 and 2 < high <= 255 and bool((data.x == data.x.round()).all()):
+    seen = few(data.x)
+    low, high = float(seen.min()), float(seen.max())
+    if low >= 0 and 2 < high <= 255 and bool((seen == seen.round()).all()):
         return [f"the data are whole numbers from {low:g} to {high:g}: was the model trained on data divided by 255?"]
     if low == high:
         return [f"all values of the data equal {low:g}"]
@@ -235,8 +237,10 @@ def _samples(n: int) -> str:
     return "1 sample" if n == 1 else f"{n} samples"
 
 
-def _spread(x: Tensor) -> str:
-    return f"range {float(x.min()):.3g} … {float(x.max()):.3g}, mean {float(x.mean()):.3g}"
+def _spread(x: Tensor | Samples) -> str:
+    seen = few(x)
+    of = f" of {len(seen)} looked at" if len(seen) < len(x) else ""
+    return f"range {float(seen.min()):.3g} … {float(seen.max()):.3g}, mean {float(seen.mean()):.3g}{of}"
 
 
 def _shorten(names: Sequence[str], most: int = 4) -> str:

@@ -23,7 +23,7 @@ from trimkit.audit.statistics import Bootstrap
 from trimkit.audit.subject import Batch, Counted, Subject
 from trimkit.audit.values import SampleValues
 from trimkit.audit.verdict import Verdict
-from trimkit.data import Dataset
+from trimkit.data import Dataset, few
 from trimkit.errors import DataError, OptionError, TransformError, TrimkitWarning, nearest
 from trimkit.registry import available, create, resolve, specification
 from trimkit.transforms.base import Transform
@@ -31,6 +31,9 @@ from trimkit.trim import Choice
 
 Progress: TypeAlias = Callable[[int, int], None]
 """Called with (samples done, samples in all) after every batch."""
+
+MOST_FITTED = 4096
+"""Samples to which a transform is fitted where samples are made when asked for; all of a tensor."""
 
 _BANDS = "bands"
 
@@ -68,7 +71,7 @@ def audit(
         seed: of every draw.
         baseline: s₀ of the attributions, see `trimkit.attributions.base.Baseline`.
         reference: data from which removed coefficients take their values, and to which a named transform that must
-            see data (PCA) is fitted; the audited data by default.
+            see data (PCA) is fitted (all of a tensor, else `MOST_FITTED`); the audited data by default.
         progress: called after every batch.
     Returns:
         Verdicts, evidence and provenance.
@@ -110,7 +113,7 @@ def audit(
 def _ready(transform: Choice | Transform, data: Dataset) -> Transform:
     """The transform; one that is named and learns from data (PCA, NMF) is fitted to the reference data."""
     found = resolve("transform", transform)
-    return found if isinstance(transform, Transform) else found.fit(data.x)
+    return found if isinstance(transform, Transform) else found.fit(few(data.x, MOST_FITTED))
 
 
 def make_checks(

@@ -28,6 +28,7 @@ COMMANDS = {
     "train": Command(
         "trimkit.cli.train", "train a generative method, with TRIM penalties and around a frozen predictor"
     ),
+    "evaluate": Command("trimkit.cli.evaluate", "how disentangled a trained run's codes are, beside trivial codes"),
     "audit": Command("trimkit.cli.audit", "verdicts on a model's explanations in a space, and a report"),
 }
 

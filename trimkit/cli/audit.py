@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trimkit._spelling import parse_spec, parse_values
 from trimkit.cli._arguments import plain_parser
 from trimkit.cli._folders import written_aside
 from trimkit.cli._tables import verdict_line
@@ -18,8 +18,6 @@ from trimkit.cli._warnings import one_line_warnings
 from trimkit.errors import DataError, OptionError
 
 if TYPE_CHECKING:
-    import torch
-
     from trimkit.audit.result import Report
     from trimkit.audit.runner import Progress
 
@@ -73,41 +71,8 @@ def parse_choice(text: str) -> str | tuple[str, dict[str, Any]]:
         >>> parse_choice("fft"), parse_choice("acme:mellin:scale=2,kind=log")
         ('fft', ('acme:mellin', {'scale': 2, 'kind': 'log'}))
     """
-    name, colon, options = text.rpartition(":")
-    if not colon or "=" not in options:
-        return text
-    return name, parse_values(re.split(r",(?![^\[]*\])", options), text)  # not within a list
-
-
-def parse_values(pairs: Sequence[str], of: str) -> dict[str, Any]:
-    """``name=value`` pairs; values are numbers, truth values, lists or words, as in YAML.
-
-    Args:
-        pairs: as typed.
-        of: what they belong to, for the message.
-    Raises:
-        OptionError: a pair without ``=``, or a value that is no YAML.
-    """
-    import yaml
-
-    found: dict[str, Any] = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals or not name:
-            raise OptionError(f"{of}: expected name=value, got {pair!r}")
-        try:
-            found[name] = _number(yaml.safe_load(value))
-        except yaml.YAMLError as error:
-            raise OptionError(f"{of}: the value of {name!r} cannot be read: {value!r}") from error
-    return found
-
-
-def _number(value: Any) -> Any:
-    """YAML 1.1 takes 1e-3 for a word."""
-    try:
-        return float(value) if isinstance(value, str) else value
-    except ValueError:
-        return value
+    name, options = parse_spec(text)
+    return (name, options) if options else text
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -194,6 +159,7 @@ def _audit(arguments: argparse.Namespace, options: dict[str, Any], folder: Path)
 
     import trimkit
     from trimkit.audit.examine import examine
+    from trimkit.cli._device import device_of
     from trimkit.data import load
     from trimkit.intake import load_model
 
@@ -201,7 +167,7 @@ def _audit(arguments: argparse.Namespace, options: dict[str, Any], folder: Path)
     model = load_model(
         arguments.model, arguments.weights, arguments=model_arguments, allow_pickle=arguments.allow_pickle
     )
-    model = model.to(_device(arguments.device))
+    model = model.to(device_of(arguments.device))
     with one_line_warnings():
         warnings.simplefilter("always", trimkit.TrimkitWarning)
         data = load(arguments.data, arguments.split)
@@ -214,21 +180,6 @@ def _audit(arguments: argparse.Namespace, options: dict[str, Any], folder: Path)
     with warnings.catch_warnings(), _progress() as progress:
         warnings.simplefilter("ignore", trimkit.TrimkitWarning)  # said above already
         return trimkit.audit(model, data, progress=progress, **options)
-
-
-def _device(name: str) -> torch.device:
-    """The device of a name; auto is a GPU where there is one. Samples follow the model, batch by batch."""
-    import torch
-
-    try:
-        found = (torch.accelerator.current_accelerator(True) or "cpu") if name == "auto" else name
-        torch.empty(0, device=found)
-    except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise OptionError(
-            f"--device: expected auto, cpu, cuda, cuda:1 or mps, one that is here, got {name!r} ({reason})"
-        ) from error
-    return torch.device(found)
 
 
 @contextmanager

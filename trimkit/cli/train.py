@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import shlex
 import sys
@@ -15,7 +16,7 @@ from trimkit.cli._arguments import add_part, make_part, parser
 from trimkit.cli._tables import write_table
 from trimkit.cli._warnings import one_line_warnings
 from trimkit.errors import DataError, OptionError, TrimkitWarning
-from trimkit.registry import available, specification
+from trimkit.registry import available, default, specification
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
@@ -56,7 +57,9 @@ def run(argv: list[str]) -> int:
     specification("method", name)
     of = _parser(name)
     with one_line_warnings():
-        _report(_train(name, of, of.parse_args(rest), shlex.join(["trimkit", "train", *argv])))
+        done = _train(name, of, of.parse_args(rest), shlex.join(["trimkit", "train", *argv]))
+        if done.rank == 0:
+            _report(done)
     return 0
 
 
@@ -78,7 +81,7 @@ def _parser(name: str) -> ArgumentParser:
     )
     _add_guidance(p)
     _add_settings(p)
-    add_part(p, "method", name, "method", skip={"shape"})
+    add_part(p, "method", name, "method", skip=_FILLED)
     return p
 
 
@@ -125,12 +128,28 @@ def _add_guidance(p: ArgumentParser) -> None:
 def _add_settings(p: ArgumentParser) -> None:
     p.add_argument("--steps", type=int | None, metavar="N", help="steps in total; 3000 without --epochs")
     p.add_argument("--epochs", type=int | None, metavar="N", help="passes over the data, instead of steps")
-    p.add_argument("--batch-size", type=int, metavar="N", default=64, help="samples a step")
+    p.add_argument("--batch-size", type=int, metavar="N", default=64, help="samples a step, over all processes")
+    p.add_argument("--accumulate", type=int, metavar="N", default=1, help="turns in which a batch is worked through")
     p.add_argument("--seed", type=int, metavar="N", default=0, help="of weights, order and noise")
     p.add_argument("--clip", type=float | None, metavar="NORM", help="largest norm of a phase's gradient")
+    p.add_argument(
+        "--nonfinite",
+        choices=["raise", "skip", "scrub"],
+        default="raise",
+        help="after a gradient with NaN or infinity: stop, leave the step out, or replace them by 0 and ±1e5",
+    )
+    p.add_argument("--ema", type=float | None, metavar="D", help="decay of averaged weights; each phase's own")
     p.add_argument("--checkpoint-every", type=int, metavar="N", default=500, help="steps between checkpoints")
     p.add_argument("--log-every", type=int, metavar="N", default=50, help="steps between lines of metrics.jsonl")
+    p.add_argument("--pictures-every", type=int, metavar="N", default=0, help="steps between pictures; 0 for none")
+    p.add_argument("--tensorboard", action="store_true", help="write the metrics for TensorBoard too")
+    p.add_argument("--workers", type=int, metavar="N", default=0, help="processes that read data ahead")
     p.add_argument("--device", type=str, metavar="NAME", default="auto", help="auto, cpu, cuda, cuda:1, mps")
+    p.add_argument("--devices", type=int, metavar="N", default=1, help="processes, each on a device of its own")
+    p.add_argument(
+        "--precision", choices=["32", "64", "bf16", "16"], default="32", help="number format that networks run in"
+    )
+    p.add_argument("--fast", action="store_true", help="bf16 where the processor has it, channels last, fused Adam")
     p.add_argument("--out", type=str | None, metavar="FOLDER", help="of the run; runs/METHOD-DATA by default")
     p.add_argument("--resume", action="store_true", help="go on from the run's newest checkpoint")
 
@@ -161,7 +180,13 @@ _COLLAPSED = (
     "longer, or lower the weight of the KL term (beta, where the method has one)"
 )
 
-_SETTINGS = ("steps", "epochs", "batch_size", "seed", "clip", "checkpoint_every", "log_every", "device")
+_FILLED = {"shape", "dataset_size"}
+"""Options of methods that the data give."""
+
+_SETTINGS = (
+    *("steps", "epochs", "batch_size", "accumulate", "seed", "clip", "nonfinite", "ema", "checkpoint_every"),
+    *("log_every", "pictures_every", "tensorboard", "workers", "device", "devices", "precision", "fast"),
+)
 
 
 @contextmanager
@@ -177,8 +202,11 @@ def _initial_weights(config: Any) -> Iterator[None]:
 
 
 def _make_method(name: str, of: ArgumentParser, config: Any, data: Dataset) -> Method:
+    known = {"shape": data.shape, "dataset_size": len(data)}
+    taken = inspect.signature(default().find("method", name).load()).parameters
+    filled = {option: value for option, value in known.items() if option in taken}
     with _initial_weights(config):
-        return make_part(of, config, "method", name, "method", shape=data.shape)
+        return make_part(of, config, "method", name, "method", **filled)
 
 
 def _held_out(spec: str, data: Dataset) -> Dataset | None:

@@ -1,6 +1,8 @@
-"""Data that needs no download, and loaders for files and for the user's own code."""
+"""Data that needs no download, and loaders for files, folders and the user's own code."""
 
 from trimkit.data.base import Dataset, Split
+from trimkit.data.factors import FactorSampler
 from trimkit.data.files import dataset_of, load
+from trimkit.data.samples import Samples, few, in_memory
 
-__all__ = ["Dataset", "Split", "dataset_of", "load"]
+__all__ = ["Dataset", "FactorSampler", "Samples", "Split", "dataset_of", "few", "in_memory", "load"]

@@ -1,14 +1,17 @@
-"""What a dataset is: samples and labels in memory, checked once."""
+"""What a dataset is: samples, and what is known of each, checked once."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from trimkit.data.factors import check_factors, factor_sizes
+from trimkit.data.samples import Samples, few
 from trimkit.errors import DataError
 
 Split = Literal["train", "test"]
@@ -16,24 +19,25 @@ Split = Literal["train", "test"]
 
 @dataclass(frozen=True)
 class Dataset:
-    """Samples x and, where there are any, labels y.
+    """Samples x and, where they are known, labels y, auxiliary variables and generative factors.
 
     Attributes:
         name: for run folders and reports.
-        x: (N, ...) float32, finite, on the CPU.
+        x: (N, ...) float32, finite, on the CPU; or `Samples` of that shape that are made when asked for, of which only
+            a few are checked.
         y: (N,) int64 class indices, or None.
-        split: "train" or "test".
+        split: "train", "test", or "all" where both are taken together.
         classes: names of the classes, in the order of their indices; () without labels.
-        aux: (N, ...) auxiliary variables (segment, time) for methods that need them, or None.
+        aux: (N, ...) auxiliary variables (segment, time) for methods that need them, finite, or None.
         factors: (N, K) integer values from 0 of the generative factors of each sample, where they are known, or None.
-        factor_names: of the K factors.
+        factor_names: of the K factors; numbered where they have none.
 
     Raises:
-        DataError: no samples, values that are not finite, labels that do not fit.
+        DataError: no samples, values that are not finite, labels, variables or factors that do not fit.
     """
 
     name: str
-    x: Tensor
+    x: Tensor | Samples
     y: Tensor | None = None
     split: str = "train"
     classes: tuple[str, ...] = ()
@@ -45,6 +49,9 @@ class Dataset:
         self._check_samples()
         if self.y is not None:
             self._check_labels(self.y)
+        if self.aux is not None:
+            self._check_aux(self.aux)
+        self._check_factors(self.factors)
 
     def __len__(self) -> int:
         return len(self.x)
@@ -56,11 +63,16 @@ class Dataset:
 
     @property
     def sha256(self) -> str:
-        """Hash of shapes and bytes of samples and labels."""
-        digest = hashlib.sha256(str((self.x.shape, self.y is not None)).encode())
-        digest.update(self.x.contiguous().numpy().data)
+        """Hash of shapes, of the samples' bytes or fingerprint, and of all that is known of them."""
+        digest = hashlib.sha256(str((torch.Size(self.x.shape), self.y is not None)).encode())
+        digest.update(self.x.fingerprint.encode() if isinstance(self.x, Samples) else _content(self.x))
         if self.y is not None:
-            digest.update(self.y.contiguous().numpy().data)
+            digest.update(_content(self.y))
+        for name, value in (("aux", self.aux), ("factors", self.factors)):
+            if value is not None:
+                digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+                digest.update(_content(value))
+        digest.update(",".join(self.factor_names).encode())
         return digest.hexdigest()
 
     @property
@@ -71,6 +83,11 @@ class Dataset:
         counts = torch.bincount(self.y, minlength=len(self.classes)).tolist()
         return dict(zip(self.classes, counts, strict=True))
 
+    @property
+    def factor_sizes(self) -> tuple[int, ...]:
+        """Number of values of each factor, the largest plus one; () without factors."""
+        return () if self.factors is None else factor_sizes(self.factors)
+
     def take(self, n: int) -> Dataset:
         """The first n samples, or all where there are fewer.
 
@@ -79,19 +96,52 @@ class Dataset:
         """
         if n < 1:
             raise DataError(f"expected a number of samples ≥ 1, got {n}")
-        return replace(self, x=self.x[:n], y=None if self.y is None else self.y[:n])
+        return self.select(slice(n))
+
+    def some(self, n: int) -> Dataset:
+        """At most n samples that stand for all: drawn at random, the same each time, in the data's order.
+
+        The first n of data in the order of their factors would be one shape in one size.
+
+        Raises:
+            DataError: n < 1.
+        """
+        if n < 1 or len(self) <= n:
+            return self.take(n)
+        drawn = torch.randperm(len(self), generator=torch.Generator().manual_seed(0))[:n]
+        return self.select(drawn.sort().values)
+
+    def select(self, index: slice | Tensor) -> Dataset:
+        """Some samples with all that is known of them; those that are made when asked for are not made for it.
+
+        Args:
+            index: a slice, or (n,) numbers of samples.
+        Raises:
+            DataError: none are left.
+        """
+        tensors: Mapping[str, Tensor | None] = {"y": self.y, "aux": self.aux, "factors": self.factors}
+        x = self.x.select(index) if isinstance(self.x, Samples) else self.x[index]
+        return replace(self, x=x, **{name: None if value is None else value[index] for name, value in tensors.items()})
 
     def _check_samples(self) -> None:
-        if not isinstance(self.x, Tensor) or self.x.dtype != torch.float32 or self.x.ndim < 2:
+        lazy = isinstance(self.x, Samples)
+        if not (lazy or (isinstance(self.x, Tensor) and self.x.dtype == torch.float32)) or len(self.x.shape) < 2:
             got = f"{self.x.dtype} {tuple(self.x.shape)}" if isinstance(self.x, Tensor) else type(self.x).__name__
             raise DataError(f"dataset {self.name!r}: expected x as float32 (N, ...), got {got}")
-        if self.x.numel() == 0:
+        if 0 in self.x.shape:
             raise DataError(f"dataset {self.name!r} is empty: x has shape {tuple(self.x.shape)}")
-        bad = ~torch.isfinite(self.x).flatten(1).all(1)
-        if bool(bad.any()):
+        seen = few(self.x, LOOKED_AT)
+        if seen.dtype != torch.float32 or seen.shape[1:] != self.x.shape[1:]:
             raise DataError(
-                f"dataset {self.name!r}: {int(bad.sum())} of {len(self.x)} samples hold NaN or infinity, the first is "
-                f"number {int(bad.nonzero()[0])}; clean or drop them"
+                f"dataset {self.name!r}: expected samples as float32 {self.shape}, and {type(self.x).__name__} makes "
+                f"{seen.dtype} {tuple(seen.shape[1:])}"
+            )
+        bad = ~torch.isfinite(seen).flatten(1).all(1)
+        if bool(bad.any()):
+            where = "" if lazy else f", the first is number {int(bad.nonzero()[0])}"
+            raise DataError(
+                f"dataset {self.name!r}: {int(bad.sum())} of {len(seen)} samples hold NaN or infinity{where}; "
+                "clean or drop them"
             )
 
     def _check_labels(self, y: Tensor) -> None:
@@ -104,3 +154,55 @@ class Dataset:
                 f"dataset {self.name!r}: expected labels in 0 … {len(self.classes) - 1}, one for each class, "
                 f"got {int(y.min())} … {int(y.max())}"
             )
+
+    def _check_aux(self, aux: Tensor) -> None:
+        if aux.ndim < 1 or len(aux) != len(self.x):
+            raise DataError(
+                f"dataset {self.name!r}: expected auxiliary variables aux ({len(self.x)}, ...), got {tuple(aux.shape)}"
+            )
+        bad = ~torch.isfinite(aux).reshape(len(aux), -1).all(1)
+        if bool(bad.any()):
+            raise DataError(
+                f"dataset {self.name!r}: aux of {int(bad.sum())} of {len(aux)} samples holds NaN or infinity, the "
+                f"first is number {int(bad.nonzero()[0])}; clean or drop them"
+            )
+
+    def _check_factors(self, factors: Tensor | None) -> None:
+        if factors is None:
+            if self.factor_names:
+                raise DataError(f"dataset {self.name!r}: factor_names without factors; give both or neither")
+            return
+        check_factors(f"dataset {self.name!r}", factors)
+        if len(factors) != len(self.x):
+            raise DataError(
+                f"dataset {self.name!r}: expected factors of {len(self.x)} samples, got those of {len(factors)}"
+            )
+        names = self.factor_names or tuple(f"factor {k}" for k in range(factors.shape[1]))
+        if len(names) != factors.shape[1] or len(set(names)) != len(names):
+            raise DataError(
+                f"dataset {self.name!r}: expected {factors.shape[1]} different names of factors, got {names}"
+            )
+        object.__setattr__(self, "factor_names", names)
+
+
+def part_of(whole: Dataset, split: str) -> Dataset:
+    """Nine tenths of a dataset ("train"), the rest ("test"), both in a fixed random order, or all as it is ("all").
+
+    Raises:
+        DataError: another split.
+    """
+    if split == "all":
+        return replace(whole, split="all")
+    order = torch.randperm(len(whole), generator=torch.Generator().manual_seed(0))
+    parts = {"train": order[: len(whole) * 9 // 10], "test": order[len(whole) * 9 // 10 :]}
+    if split not in parts:
+        raise DataError(f"{whole.name}: expected split 'train', 'test' or 'all', got {split!r}")
+    return replace(whole.select(parts[split]), split=split)
+
+
+LOOKED_AT = 8
+"""Samples made for a dataset's checks, where samples are made when asked for."""
+
+
+def _content(value: Tensor) -> memoryview:
+    return value.contiguous().view(torch.uint8).numpy().data  # as bytes: numpy has no bfloat16

@@ -1,46 +1,66 @@
-"""Data from files and from the user's own code."""
+"""Data from files, folders and the user's own code."""
 
 from __future__ import annotations
 
 import importlib
 import sys
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from trimkit._spelling import parse_spec
 from trimkit.data.base import Dataset
-from trimkit.errors import DataError, TrimkitError, TrimkitWarning
+from trimkit.data.dsprites import CLASSES, IMAGES, dsprites
+from trimkit.data.samples import Bytes, Samples
+from trimkit.errors import DataError, OptionError, TrimkitError, TrimkitWarning
 from trimkit.registry import available, create
 
 SUFFIXES = (".npz", ".safetensors", ".pt", ".pth")
 
+MOST_FLOATS = 1024**3
+"""Bytes that uint8 samples may take as float32; beyond, they stay bytes and are converted when asked for."""
 
-def load(spec: str, split: str = "train") -> Dataset:
-    """A dataset by its name, its file, or a function of the user's.
+_KEYS = ("x", "y", "u", "aux", "factors", "factor_names")
+_TEXTS = {f"factor_names{end}" for end in ("", "_train", "_test")}
+_ARRAYS = {f"{key}{end}" for key in _KEYS for end in ("", "_train", "_test")} | {IMAGES, CLASSES}
+
+
+def load(spec: str, split: str = "train", **options: Any) -> Dataset:
+    """A dataset by its name, its file or folder, or a function of the user's.
 
     Args:
-        spec: a registered name ("digits"); a file with arrays ``x`` and optionally ``y``, or ``x_train``, ``y_train``,
-            ``x_test``, ``y_test`` (.npz, .safetensors, .pt); or ``package.module:function``, called with the split
-            where it takes one, which returns a `Dataset`, x, or (x, y). Samples of type uint8 are divided by 255. In a
-            file, a floating y that is no class index is left out, with a warning.
-        split: "train" or "test"; a file with plain ``x`` serves both.
+        spec: a registered name ("digits"); a file with arrays (.npz, .safetensors, .pt); a folder of pictures, see
+            `trimkit.data.folders.folder`; or ``package.module:function``, called with the split where it takes one,
+            which returns a `Dataset`, x, or (x, y). Options may follow: ``photos:size=64``, ``sprites:split=all``.
+        split: "train" or "test", or another that the data know.
+        **options: of a dataset, folder or function, beside those in the spec.
     Returns:
-        The dataset.
+        The dataset. A file has arrays ``x`` and optionally ``y``, auxiliary variables ``u`` (or ``aux``), ``factors``
+        and ``factor_names``, the same for every split; or ``x_train``, ``y_train``, …, ``x_test``, …. Samples of type
+        uint8 are divided by 255; a floating y that is no class index is left out, with a warning. A file of dSprites
+        is known by its arrays, see `trimkit.data.dsprites.dsprites`.
     Raises:
         DataError: nothing of that name, a file that cannot be read, arrays that do not fit.
+        OptionError: an option that does not exist.
     """
-    path = Path(spec)
-    if path.is_dir() and spec not in available("datasets"):
-        raise DataError(f"data {spec} is a folder; expected a file in it, one of {', '.join(SUFFIXES)}")
+    name, typed = parse_spec(spec)
+    options = {**typed, **options}
+    split = options.pop("split", split)
+    path, known = Path(name), name in available("datasets")
+    if path.is_dir() and not known:
+        return create("dataset", "folder", split=split, path=name, **options)
     if path.suffix in SUFFIXES:
+        if options:
+            raise OptionError(f"data file {path} takes no options, got {', '.join(options)}")
         return _from_arrays(path.stem, _read(path), split)
-    if spec in available("datasets") or not _is_code(spec):
-        return create("dataset", spec, split=split)
-    return _from_code(spec, split)
+    if known or not _is_code(name):
+        return create("dataset", name, split=split, **options)
+    return _from_code(name, split, options)
 
 
 def _is_code(spec: str) -> bool:
@@ -48,11 +68,12 @@ def _is_code(spec: str) -> bool:
     return function.isidentifier() and all(part.isidentifier() for part in module.split("."))
 
 
-def _read(path: Path) -> Mapping[str, Tensor]:
+def _read(path: Path) -> Mapping[str, Any]:
     if not path.is_file():
         raise DataError(f"data file {path} does not exist")
     try:
-        return {name: torch.as_tensor(value) for name, value in _READERS[path.suffix](path).items()}
+        found = _READERS[path.suffix](path)
+        return {name: value if name in _TEXTS else torch.as_tensor(value) for name, value in found.items()}
     except TrimkitError:
         raise
     except Exception as error:
@@ -63,10 +84,23 @@ def _read(path: Path) -> Mapping[str, Tensor]:
 
 
 def _read_npz(path: Path) -> Mapping[str, Any]:
+    """The arrays that are known by name; others, such as dSprites' pickled metadata, are not touched."""
     import numpy as np
 
     with np.load(path, allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}
+        wanted = [name for name in archive.files if name in _ARRAYS] or archive.files
+        found = {name: archive[name] for name in wanted if name != IMAGES}
+    state = path.stat()
+    return found | ({IMAGES: _images(path.resolve(), state.st_mtime_ns, state.st_size)} if IMAGES in wanted else {})
+
+
+@lru_cache(maxsize=1)
+def _images(path: Path, *_state: int) -> Any:
+    """The images of a file of dSprites: kept, so that its splits share the 3 GB. `Bytes` never changes them."""
+    import numpy as np
+
+    with np.load(path, allow_pickle=False) as archive:
+        return archive[IMAGES]
 
 
 def _read_safetensors(path: Path) -> Mapping[str, Tensor]:
@@ -88,11 +122,25 @@ _READERS: dict[str, Callable[[Path], Mapping[str, Any]]] = {
 }
 
 
-def _from_arrays(name: str, arrays: Mapping[str, Tensor], split: str) -> Dataset:
-    x = arrays.get(f"x_{split}", arrays.get("x"))
+def _from_arrays(name: str, arrays: Mapping[str, Any], split: str) -> Dataset:
+    def of(*keys: str) -> Any:
+        return next((arrays[k] for key in keys for k in (f"{key}_{split}", key) if k in arrays), None)
+
+    if IMAGES in arrays and CLASSES in arrays:
+        return dsprites(name, arrays[IMAGES], arrays[CLASSES], split)
+    x = of("x")
     if x is None:
         raise DataError(f"data {name!r}: expected an array 'x' or 'x_{split}', got {sorted(arrays) or 'nothing'}")
-    return dataset_of(name, x, _class_labels(name, arrays.get(f"y_{split}", arrays.get("y"))), split)
+    names = of("factor_names")
+    return dataset_of(
+        name,
+        x,
+        _class_labels(name, of("y")),
+        split,
+        aux=of("u", "aux"),
+        factors=of("factors"),
+        factor_names=() if names is None else tuple(str(text) for text in names),
+    )
 
 
 def _class_labels(name: str, y: Tensor | None) -> Tensor | None:
@@ -108,16 +156,34 @@ def _class_labels(name: str, y: Tensor | None) -> Tensor | None:
     return None
 
 
-def dataset_of(name: str, x: Any, y: Any = None, split: str = "train") -> Dataset:
-    """A dataset of arrays: x to float32 (uint8 is divided by 255), integral y to int64, classes named by their index.
+def dataset_of(
+    name: str,
+    x: Any,
+    y: Any = None,
+    split: str = "train",
+    *,
+    aux: Any = None,
+    factors: Any = None,
+    factor_names: Sequence[str] = (),
+) -> Dataset:
+    """A dataset of arrays.
 
+    Args:
+        name: for reports.
+        x: (N, ...), to float32, uint8 divided by 255: when asked for, where that would take more than `MOST_FLOATS`
+            bytes; or `Samples`.
+        y: (N,) integral class labels, to int64; the classes are named by their index.
+        split: what the dataset is to be called.
+        aux: (N, ...) auxiliary variables; floating ones to float32.
+        factors: (N, K) integral values from 0.
+        factor_names: of the K factors.
     Raises:
-        DataError: labels that are no integers, or arrays that do not fit.
+        DataError: labels or factors that are no integers, or arrays that do not fit.
     """
-    x = torch.as_tensor(x)
-    x = x.float() / 255 if x.dtype == torch.uint8 else x.float()
+    known = {"aux": _floats(aux), "factors": _integers(name, factors, "factors"), "factor_names": tuple(factor_names)}
+    x = x if isinstance(x, Samples) else _samples(torch.as_tensor(x))
     if y is None:
-        return Dataset(name, x, None, split)
+        return Dataset(name, x, None, split, **known)
     y = torch.as_tensor(y)
     if y.is_floating_point() and bool((y != y.round()).any()):
         raise DataError(
@@ -125,10 +191,30 @@ def dataset_of(name: str, x: Any, y: Any = None, split: str = "train") -> Datase
             "model leave y out"
         )
     classes = tuple(str(index) for index in range(int(y.max()) + 1)) if y.numel() else ()
-    return Dataset(name, x, y.long(), split, classes)
+    return Dataset(name, x, y.long(), split, classes, **known)
 
 
-def _from_code(spec: str, split: str) -> Dataset:
+def _samples(x: Tensor) -> Tensor | Samples:
+    if x.dtype != torch.uint8:
+        return x.float()
+    return Bytes(x) if 4 * x.numel() > MOST_FLOATS else x.float() / 255
+
+
+def _floats(aux: Any) -> Tensor | None:
+    aux = None if aux is None else torch.as_tensor(aux)
+    return aux.float() if aux is not None and aux.is_floating_point() else aux
+
+
+def _integers(name: str, values: Any, what: str) -> Tensor | None:
+    values = None if values is None else torch.as_tensor(values)
+    if values is None or not values.is_floating_point():
+        return values
+    if bool((values != values.round()).any()):
+        raise DataError(f"data {name!r}: expected {what} as integers from 0, got {values.dtype} with fractions")
+    return values.long()
+
+
+def _from_code(spec: str, split: str, options: Mapping[str, Any]) -> Dataset:
     module, _, attribute = spec.partition(":")
     if "" not in sys.path:
         sys.path.insert(0, "")  # a user's module beside the command, as `python -m` finds it
@@ -136,14 +222,20 @@ def _from_code(spec: str, split: str) -> Dataset:
         function = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise DataError(f"data {spec!r} is no dataset name, no file, and cannot be imported: {error}") from error
-    found = function(split) if _takes_split(function) else function()
+    found = _called(spec, function, split, options)
     if isinstance(found, Dataset):
         return found
     x, y = found if isinstance(found, tuple) else (found, None)
     return dataset_of(spec, x, y, split)
 
 
-def _takes_split(function: Callable[..., Any]) -> bool:
+def _called(spec: str, function: Callable[..., Any], split: str, options: Mapping[str, Any]) -> Any:
     import inspect
 
-    return "split" in inspect.signature(function).parameters
+    signature = inspect.signature(function)
+    given = {"split": split, **options} if "split" in signature.parameters else dict(options)
+    try:
+        signature.bind(**given)
+    except TypeError as error:
+        raise OptionError(f"data {spec!r} is called as {function.__name__}{signature}: {error}") from error
+    return function(**given)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from trimkit.data.base import Dataset, Split
 from trimkit.data.digits import digits
+from trimkit.data.samples import in_memory
 from trimkit.errors import DataError
 
 Pattern = Literal["label", "random", "none"]
@@ -38,7 +39,7 @@ def digits_shortcut(split: Split = "train", pattern: Pattern | None = None, ampl
         raise DataError(f"digits-shortcut: expected an amplitude in (0, 0.5), got {amplitude}")
     clean = digits(split)
     height = _heights(pattern, clean)[:, None, None, None]
-    x = amplitude + (1 - 2 * amplitude) * clean.x + amplitude * height * planted_wave(clean.shape[-1])
+    x = amplitude + (1 - 2 * amplitude) * in_memory(clean.x) + amplitude * height * planted_wave(clean.shape[-1])
     return replace(clean, name="digits-shortcut", x=x)
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from trimkit.data.base import Dataset
+from trimkit.data import Dataset, in_memory
 from trimkit.trim import TrimPenalty
 
 
@@ -63,4 +63,4 @@ def _loss(model: nn.Module, x: Tensor, y: Tensor, penalty: TrimPenalty | None, w
 def accuracy(model: nn.Module, data: Dataset) -> float:
     """Share of samples whose largest logit is the label, in [0, 1]."""
     assert data.y is not None
-    return float((model(data.x).argmax(1) == data.y).double().mean())
+    return float((model(in_memory(data.x)).argmax(1) == data.y).double().mean())

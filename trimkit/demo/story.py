@@ -13,7 +13,7 @@ from trimkit.audit.result import Report
 from trimkit.audit.runner import audit
 from trimkit.audit.statistics import Bootstrap
 from trimkit.audit.verdict import Estimate
-from trimkit.data.base import Dataset
+from trimkit.data import Dataset, in_memory
 from trimkit.data.shortcut import digits_shortcut, planted_mask
 from trimkit.demo.networks import accuracy, train_classifier
 from trimkit.transforms import FFT
@@ -106,7 +106,7 @@ def _audit_all(models: Mapping[str, nn.Module], data: Dataset, samples: int, say
 
 def _planted_shares(models: Mapping[str, nn.Module], data: Dataset) -> dict[str, Estimate]:
     bootstrap = Bootstrap(range(len(data)), seed=0)
-    mask = planted_mask(data.shape[-1])
+    mask, x = planted_mask(data.shape[-1]), in_memory(data.x)
 
     def estimate(scores: Tensor) -> Estimate:
         shares = scores[..., mask].sum((1, 2)) / scores.flatten(1).sum(1)
@@ -114,10 +114,10 @@ def _planted_shares(models: Mapping[str, nn.Module], data: Dataset) -> dict[str,
 
     found = {}
     for key in ("plain", "trim"):
-        predicted = models[key](data.x).argmax(1)
-        (scores,) = tree.leaves(Trim(models[key], "fft")(data.x, predicted).scores)
+        predicted = models[key](x).argmax(1)
+        (scores,) = tree.leaves(Trim(models[key], "fft")(x, predicted).scores)
         found[key] = estimate(scores.abs())
-    found["input"] = estimate(FFT()(data.x).abs())
+    found["input"] = estimate(FFT()(x).abs())
     chance = 1 / mask.numel()
     return {**found, "chance": Estimate(chance, chance, chance)}
 

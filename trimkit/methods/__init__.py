@@ -1,42 +1,85 @@
 """Generative methods: learned spaces, and what a plugin needs to write one."""
 
 from trimkit.methods.base import LatentSpace, Method
+from trimkit.methods.choices import chosen
+from trimkit.methods.decomposition import (
+    Decomposition,
+    Estimator,
+    decompose_kl,
+    gaussian_decomposition,
+    mixture_weights,
+    own_rows,
+    summarise_kl,
+)
+from trimkit.methods.divergences import KernelName, maximum_mean_discrepancy
 from trimkit.methods.gathering import gather
-from trimkit.methods.latent import LatentTransform
-from trimkit.methods.likelihoods import Bernoulli, Gaussian, Laplace, Likelihood, LikelihoodName, make_likelihood
+from trimkit.methods.latent import GeneratedTransform, LatentTransform
+from trimkit.methods.likelihoods import (
+    MSSSIM,
+    Bernoulli,
+    Gaussian,
+    Laplace,
+    Likelihood,
+    LikelihoodChoice,
+    LikelihoodName,
+    Logistic,
+    Perceptual,
+    Scale,
+    make_likelihood,
+)
 from trimkit.methods.phases import RECONSTRUCTION, Batch, Phase, StepResult, adam
 from trimkit.methods.posteriors import Delta, DiagonalGaussian, Posterior, gaussian_kl, standard_normal
+from trimkit.methods.precision import at_least_float32, no_autocast
 from trimkit.methods.stored import latent, load_method
-from trimkit.objective import Schedule, Term, Weight, as_schedule, constant, cosine, linear
+from trimkit.objective import Schedule, Term, Weight, as_schedule, constant, cosine, cyclical, linear
 
 __all__ = [
+    "MSSSIM",
     "RECONSTRUCTION",
     "Batch",
     "Bernoulli",
+    "Decomposition",
     "Delta",
     "DiagonalGaussian",
+    "Estimator",
     "Gaussian",
+    "GeneratedTransform",
+    "KernelName",
     "Laplace",
     "LatentSpace",
     "LatentTransform",
     "Likelihood",
+    "LikelihoodChoice",
     "LikelihoodName",
+    "Logistic",
     "Method",
+    "Perceptual",
     "Phase",
     "Posterior",
+    "Scale",
     "Schedule",
     "StepResult",
     "Term",
     "Weight",
     "adam",
     "as_schedule",
+    "at_least_float32",
+    "chosen",
     "constant",
     "cosine",
+    "cyclical",
+    "decompose_kl",
     "gather",
+    "gaussian_decomposition",
     "gaussian_kl",
     "latent",
     "linear",
     "load_method",
     "make_likelihood",
+    "maximum_mean_discrepancy",
+    "mixture_weights",
+    "no_autocast",
+    "own_rows",
     "standard_normal",
+    "summarise_kl",
 ]

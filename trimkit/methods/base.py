@@ -139,6 +139,16 @@ class Method(nn.Module, ABC):
         """
         raise TrainingError(f"{type(self).__name__} has no prior to sample from")
 
+    def baseline(self, space: str | None = None) -> Tensor | None:
+        """The code that stands for nothing in particular, from which attributions are measured.
+
+        Args:
+            space: None for the first.
+        Returns:
+            (1, *space.shape), or None for zeros.
+        """
+        return None
+
     def phases(self) -> Sequence[Phase]:
         """How it is trained, in the order in which phases take their turns; empty for closed-form methods."""
         return ()
@@ -156,7 +166,7 @@ class Method(nn.Module, ABC):
         """Refuse data that the method cannot model; override to add conditions such as a range.
 
         Args:
-            x: (N, ...) all training data.
+            x: (N, ...) all training data; some of them where samples are made when asked for (`trimkit.data.few`).
         Raises:
             ShapeError: not (N, *shape), or not floating.
             DataError: empty, or NaN or infinity among the values.

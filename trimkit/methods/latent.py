@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+import torch
 from torch import Tensor
 
 from trimkit.errors import ShapeError, TransformError
@@ -53,6 +54,49 @@ class LatentTransform(Transform):
     def inverse(self, s: Tree, size: Size | None = None) -> Tensor:
         """The data of codes: (N, *space.shape) → (N, *method.shape)."""
         return self.method.decode(single_leaf(s, self.space.name), self.space.name)
+
+    def groups(self, size: Size) -> Groups:
+        """The units of the space, see `trimkit.methods.LatentSpace.groups`."""
+        return self.space.groups
+
+
+class GeneratedTransform(Transform):
+    """Codes that a method drew itself, for methods that give no codes of data: forward gives the `codes` at hand.
+
+    Nothing is left over, so the residual is 0. The gradient of a penalty reaches what made the codes.
+
+    Args:
+        method: shares its weights with the transform.
+        space: one of its spaces, with a decoder.
+    Raises:
+        TransformError: the space cannot be decoded.
+
+    Attributes:
+        codes: (N, *space.shape), set before each use.
+    """
+
+    codes: Tensor
+
+    def __init__(self, method: Method, space: LatentSpace) -> None:
+        super().__init__()
+        if not space.can_decode:
+            raise TransformError(
+                f"the space {space.name!r} of {type(method).__name__} is no transform: its codes cannot be decoded"
+            )
+        self.method = method
+        self.space = space
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The codes at hand, of which x are the samples: (N, *method.shape) → (N, *space.shape)."""
+        return self.codes
+
+    def inverse(self, s: Tree, size: Size | None = None) -> Tensor:
+        """The samples of codes: (N, *space.shape) → (N, *method.shape)."""
+        return self.method.decode(single_leaf(s, self.space.name), self.space.name)
+
+    def residual(self, x: Tensor, s: Tree) -> Tensor:
+        """Zeros: the samples are what their codes decode to."""
+        return torch.zeros_like(x)
 
     def groups(self, size: Size) -> Groups:
         """The units of the space, see `trimkit.methods.LatentSpace.groups`."""

@@ -53,30 +53,45 @@ class StepResult:
             prediction loss is taken on it.
         diagnostics: name → tensor that is logged and never trained, such as "kl_per_dimension" (D,).
         carried: name → (N, ...) tensor that later phases of this step find, detached, in their batch.
+        codes: space → (N, *shape) codes, with their graph, of samples that the phase drew itself; from phases with
+            ``generates=True``: TRIM terms are taken at them.
+        labels: (N,) classes that such samples were drawn to be, where there are any: with prediction="label", the
+            prediction loss is taken on the reconstruction, which are then the samples, and these.
     """
 
     terms: Mapping[str, Term]
     reconstruction: Tensor | None = None
     diagnostics: Mapping[str, Tensor] = field(default_factory=dict)
     carried: Mapping[str, Tensor] = field(default_factory=dict)
+    codes: Mapping[str, Tensor] = field(default_factory=dict)
+    labels: Tensor | None = None
 
 
 Loss: TypeAlias = Callable[[Batch, torch.Generator, int], StepResult]
 """(batch, source of randomness, step from 0) → the phase's terms."""
 
 
-def adam(lr: float = 5e-4, betas: tuple[float, float] = (0.9, 0.999)) -> OptimiserFactory:
+def adam(lr: float = 5e-4, betas: tuple[float, float] = (0.9, 0.999), interval: int | None = None) -> OptimiserFactory:
     """Adam with the field's usual settings for generative models.
+
+    An optimiser that a phase shares with a lazy regularisation (see `Phase`) takes k + 1 steps where it took k, so its
+    lr and betas are corrected by c = k / (k + 1): lr · c, betas ** c (Karras et al. 2020, appendix B).
 
     Args:
         lr: learning rate, > 0.
         betas: decay of the running moments, each in [0, 1).
+        interval: k of the lazy regularisation; None where there is none.
     Raises:
-        OptionError: a learning rate that is not positive.
+        OptionError: a learning rate that is not positive, or an interval < 1.
     """
     if not lr > 0:
         raise OptionError(f"expected a learning rate > 0, got {lr}")
-    return partial(torch.optim.Adam, lr=lr, betas=betas)
+    if interval is None:
+        return partial(torch.optim.Adam, lr=lr, betas=betas)
+    if interval < 1:
+        raise OptionError(f"expected an interval ≥ 1, got {interval}")
+    c = interval / (interval + 1)
+    return partial(torch.optim.Adam, lr=lr * c, betas=(betas[0] ** c, betas[1] ** c))
 
 
 @dataclass(frozen=True)
@@ -94,6 +109,14 @@ class Phase:
         interval: it takes its turn at steps 0, k, 2k, …; at least 1.
         trains_decoder: TRIM terms and the prediction loss join this phase; at most one a method.
         draws: batches that it sees a step: 1, or 2 for a second, independent one in `Batch.other`.
+        lazy: a regularisation that would belong to every step and is taken at every k-th instead: its weights count
+            k-fold.
+        shares: name of another phase over the same parameters whose optimiser it steps, as R1 does the discriminator's;
+            its own ``optimiser`` is not used then. Make the shared one with ``adam(..., interval=k)``.
+        ema: decay of a running average of the parameters in [0, 1), 0 for none: average ← ema · average + (1 − ema) ·
+            parameter after each of its steps. The average is what is evaluated and saved, with the buffers as they are.
+        generates: of a method without encoder: the phase draws its own samples and returns their `StepResult.codes`
+            instead of a reconstruction, so TRIM terms join it and the prediction loss does not.
     """
 
     name: str
@@ -104,6 +127,10 @@ class Phase:
     interval: int = 1
     trains_decoder: bool = False
     draws: int = 1
+    lazy: bool = False
+    shares: str | None = None
+    ema: float = 0.0
+    generates: bool = False
 
     def __post_init__(self) -> None:
         if self.interval < 1:
@@ -112,3 +139,7 @@ class Phase:
             raise OptionError(f"phase {self.name!r}: expected parameters to train, got none")
         if self.draws not in (1, 2):
             raise OptionError(f"phase {self.name!r}: expected draws 1 or 2, got {self.draws}")
+        if self.shares == self.name:
+            raise OptionError(f"phase {self.name!r}: expected the name of another phase in shares, got its own")
+        if not 0 <= self.ema < 1:
+            raise OptionError(f"phase {self.name!r}: expected ema in [0, 1), got {self.ema}")

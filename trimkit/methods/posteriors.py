@@ -9,6 +9,8 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from trimkit.processes import draw
+
 
 @runtime_checkable
 class Posterior(Protocol):
@@ -84,6 +86,18 @@ def gaussian_kl(mean: Tensor, log_variance: Tensor) -> Tensor:
 
 
 def standard_normal(like: Tensor, generator: torch.Generator | None) -> Tensor:
-    """N(0, I) noise of the shape, type and device of a tensor, drawn where the generator lives."""
+    """N(0, I) noise of the shape, type and device of a tensor, drawn where the generator lives.
+
+    In a training step on several processes, or with gradient accumulation, the rows of a share get the numbers that
+    they would get within the whole batch (see `trimkit.processes.draw`): draw for the rows at hand, gather afterwards.
+
+    Args:
+        like: (N, ...).
+        generator: source of randomness; None for torch's own.
+    """
     device = like.device if generator is None else generator.device
-    return torch.randn(like.shape, generator=generator, device=device, dtype=like.dtype).to(like.device)
+
+    def make(shape: tuple[int, ...]) -> Tensor:
+        return torch.randn(shape, generator=generator, device=device, dtype=like.dtype)
+
+    return draw(make, like.shape).to(like.device)

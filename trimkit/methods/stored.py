@@ -30,16 +30,18 @@ def weights(method: Method) -> bytes:
     return save(state, {"format": "pt"})
 
 
-def load_method(folder: str | Path) -> Method:
+def load_method(folder: str | Path, *, allow_code: bool = False) -> Method:
     """The trained method of a run.
 
     Args:
         folder: of a complete run, as ``trimkit train`` and `trimkit.train` write it.
+        allow_code: import the functions (``pkg.mod:function``) that its options name, such as networks of your own.
     Returns:
         The method, in eval mode. It is made by its registered name, so its plugin must be installed; nothing that the
-        folder names is imported.
+        folder names is imported without ``allow_code``.
     Raises:
-        ModelError: no complete run, a method without a registered name, or weights that do not fit.
+        ModelError: no complete run, a method without a registered name, options that name code, or weights that do not
+            fit.
         UnknownNameError: its plugin is not installed.
     """
     folder = Path(folder)
@@ -53,6 +55,12 @@ def load_method(folder: str | Path) -> Method:
             f"the method of {folder}, {found['class']}, has no registered name: make it yourself and load {WEIGHTS} "
             "with safetensors.torch.load_file"
         )
+    code = [text for text in found["options"].values() if isinstance(text, str) and ":" in text]
+    if code and not allow_code:
+        raise ModelError(
+            f"the method of {folder} was made with {code[0]!r}, which would be imported and run; if you trust it: "
+            "load_method(folder, allow_code=True)"
+        )
     method: Method = create("method", found["method"], **found["options"])
     try:
         method.load_state_dict(state)
@@ -61,17 +69,18 @@ def load_method(folder: str | Path) -> Method:
     return method.eval()
 
 
-def latent(run: str, space: str | None = None) -> LatentTransform:
+def latent(run: str, space: str | None = None, allow_code: bool = False) -> LatentTransform:
     """The latent space of a trained run as a transform.
 
     Args:
         run: folder of the run.
         space: name of the space; the method's first by default.
+        allow_code: see `load_method`.
     Raises:
         ModelError: see `load_method`.
         TransformError: a space that cannot be encoded to or decoded.
     """
-    return load_method(run).as_transform(space)
+    return load_method(run, allow_code=allow_code).as_transform(space)
 
 
 def plain(value: Any) -> Any:

@@ -15,7 +15,7 @@ import torch
 
 from trimkit.errors import CheckpointError, TrimkitWarning
 
-FORMAT = 1
+FORMAT = 2
 """Of the state tree and its manifest; another number is refused."""
 
 KEEP = 2

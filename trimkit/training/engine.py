@@ -2,62 +2,147 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from trimkit.errors import TrainingError
+from trimkit.processes import Share, sharing
+from trimkit.training import distributed
+from trimkit.training.precision import FABRIC, mixed, resolved
 from trimkit.training.randomness import derived_generator, derived_seed
+from trimkit.training.settings import Settings
 
 
 class Engine:
-    """One device, and everything a training step does to it.
+    """A device for each process, and everything a training step does to it.
 
     Args:
-        device: "auto", "cpu", "cuda", "cuda:1", "mps".
-        seed: of the run.
+        settings: of the run.
     Raises:
-        TrainingError: there is no such device, or the process is one of several.
+        TrainingError: there is no such device.
 
     Attributes:
         device: where tensors are.
+        precision: see `Settings.precision`; what `Settings.fast` came to.
+        rank: of this process, from 0.
+        processes: that train together.
     """
 
-    def __init__(self, device: str = "auto", seed: int = 0) -> None:
-        self._fabric = _fabric(device)
-        self._seed = seed
+    def __init__(self, settings: Settings) -> None:
+        accelerator, _, index = _device(settings.device).partition(":")
+        self.precision = resolved(settings, accelerator)
+        self._fabric, self._mixed = _launched(accelerator, index, settings.devices, FABRIC[self.precision])
+        self._seed = settings.seed
         self.device: torch.device = self._fabric.device
-        if self._fabric.world_size > 1:
-            raise TrainingError(
-                f"expected one process, got {self._fabric.world_size}: start training once, without torchrun or srun"
-            )
+        self.rank: int = self._fabric.global_rank
+        self.processes: int = self._fabric.world_size
+
+    @property
+    def leads(self) -> bool:
+        """True in the one process that writes files and shows progress."""
+        return self.rank == 0
 
     def place(self, value: Any) -> Any:
-        """A module, tensor or collection of tensors, on the device; modules are moved in place."""
-        return value.to(self.device) if isinstance(value, nn.Module) else self._fabric.to_device(value)
+        """A module, tensor or collection of tensors, on the device and in the run's type; modules in place."""
+        wide = self.precision == "64"
+        if isinstance(value, nn.Module):
+            return value.to(self.device).double() if wide else value.to(self.device)
+        moved = self._fabric.to_device(value)
+        return moved.double() if wide and isinstance(moved, Tensor) and moved.is_floating_point() else moved
+
+    def align(self, module: nn.Module) -> None:
+        """Give every process the parameters and buffers of the first."""
+        if self.processes > 1:
+            distributed.broadcast(module)
+
+    def merge_buffers(self, module: nn.Module) -> None:
+        """Give every process the mean of all processes' floating buffers."""
+        if self.processes > 1:
+            distributed.average_buffers(module)
+
+    def means(self, numbers: Mapping[str, Any]) -> dict[str, Any]:
+        """Means of numbers over processes."""
+        return dict(numbers) if self.processes == 1 else distributed.average_numbers(numbers, self.device)
+
+    def broadcast(self, value: Any) -> Any:
+        """The first process's value, on all."""
+        return self._fabric.broadcast(value) if self.processes > 1 else value
+
+    def abandon(self) -> None:
+        """Leave the group, so that the other processes fail at once instead of waiting for this one."""
+        if self.processes > 1 and dist.is_initialized():
+            dist.destroy_process_group()
+
+    def share(self, turn: int, turns: int, rows: int) -> AbstractContextManager[Share]:
+        """Within, the rows at hand are this process's share of the batch's in this turn."""
+        return sharing(Share(turn * self.processes + self.rank, turns * self.processes, rows, self.processes))
+
+    def mixed(self, method: nn.Module) -> AbstractContextManager[Any]:
+        """Within, the method's networks run in the precision asked for."""
+        plugin = self._mixed
+        return nullcontext() if plugin is None else mixed(method, plugin.forward_context, plugin.convert_output)
 
     def backward(self, loss: Tensor) -> None:
-        """Gradients of this process's share of the batch."""
+        """Gradients of this process's share of the batch, scaled up where the precision needs it."""
         self._fabric.backward(loss)
 
-    def reduce_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
-        """The gradients of the whole batch on every process; one process has them already.
+    def reduce_gradients(self, parameters: Sequence[nn.Parameter], optimiser: torch.optim.Optimizer) -> None:
+        """The gradients of the whole batch on every process, not scaled any more.
 
-        Called once a phase, between backward and the finite check, with the parameters in the same order everywhere:
-        the place of the flat all-reduce.
+        Called once a phase, after its last backward, so that what follows (finite check, clipping, step) is decided
+        alike everywhere.
         """
+        if self.processes > 1:
+            distributed.reduce_gradients(parameters)
+        if self._scaler is not None:
+            self._scaler.unscale_(optimiser)
+
+    def step(self, optimiser: torch.optim.Optimizer, *, finite: bool) -> None:
+        """Let the optimiser take its step, and the scale of float16 go down after gradients that are not finite.
+
+        Raises:
+            FloatingPointError: even unscaled gradients are not finite.
+        """
+        if self._scaler is None:
+            optimiser.step()
+            return
+        self._scaler.step(optimiser)
+        self._scaler.update()
+        if not finite and self._scaler.get_scale() < 1:
+            raise FloatingPointError
+
+    @property
+    def rescales(self) -> bool:
+        """True where gradients that are not finite are the scale's fault at first: float16."""
+        return self._scaler is not None
+
+    def state(self) -> dict[str, Any]:
+        """Of the scale of float16; empty without."""
+        return {} if self._scaler is None else self._scaler.state_dict()
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state."""
+        if self._scaler is not None:
+            self._scaler.load_state_dict(dict(state))
 
     def generator(self, purpose: str, *position: int) -> torch.Generator:
-        """A generator on the device for one purpose at one position of the run."""
+        """A generator on the device for one purpose at one position of the run, the same on every process."""
         return derived_generator(self.device, self._seed, purpose, *position)
 
     @contextmanager
     def global_randomness(self, purpose: str, *position: int) -> Iterator[None]:
-        """Seed torch's global stream for modules that draw from it (dropout), and give the caller's back afterwards."""
-        seed = derived_seed(self._seed, purpose, *position)
+        """Seed torch's global stream for modules that draw from it (dropout), and give the caller's back afterwards.
+
+        Each process has a stream of its own: what modules draw does not know which rows it is for.
+        """
+        own = (self.rank,) if self.processes > 1 else ()
+        seed = derived_seed(self._seed, purpose, *position, *own)
         on_cuda = self.device.type == "cuda"
         with torch.random.fork_rng(devices=[self.device] if on_cuda else []):
             torch.default_generator.manual_seed(seed)  # torch.manual_seed queues calls for devices that are not there
@@ -65,16 +150,51 @@ class Engine:
                 torch.cuda.manual_seed(seed)
             yield
 
+    @property
+    def _scaler(self) -> Any:
+        return None if self._mixed is None else self._mixed.scaler
 
-def _fabric(device: str) -> Any:
+
+def _device(name: str) -> str:
+    """What "auto" means on this machine."""
+    if name != "auto":
+        return name
+    return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _launched(accelerator: str, index: str, devices: int, precision: str) -> tuple[Any, Any]:
+    """Fabric, and its plugin for 16 bits where there is one."""
     from lightning_fabric import Fabric
+    from lightning_fabric.plugins import MixedPrecision
 
-    accelerator, _, index = device.partition(":")
+    here, machines = _layout(devices)
+    plugin = MixedPrecision(precision, accelerator) if precision in ("bf16-mixed", "16-mixed") else None  # type: ignore[arg-type]
     try:
-        fabric = Fabric(accelerator=accelerator, devices=[int(index)] if index else 1)
+        fabric = Fabric(
+            accelerator=accelerator,
+            devices=[int(index)] if index else here,
+            num_nodes=machines,
+            strategy="ddp" if here * machines > 1 else "auto",  # its launcher and process group, never its wrapper
+            **({"precision": precision} if plugin is None else {"plugins": [plugin]}),  # type: ignore[arg-type]
+        )
         fabric.launch()
     except Exception as error:
         raise TrainingError(
-            f"cannot train on device {device!r}: {' '.join(str(error).split())}; use auto, cpu, cuda, cuda:1 or mps"
+            f"cannot train on device {accelerator + (index and f':{index}')!r}: {' '.join(str(error).split())}; use "
+            "auto, cpu, cuda, cuda:1 or mps, with no more devices than there are"
         ) from error
-    return fabric
+    return fabric, plugin
+
+
+def _layout(devices: int) -> tuple[int, int]:
+    """Processes on a machine, and machines: torchrun's and SLURM's, or as many as asked for on this one."""
+    from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+    from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+
+    if TorchElasticEnvironment.detect():
+        here = int(os.environ["LOCAL_WORLD_SIZE"])
+        return here, int(os.environ["WORLD_SIZE"]) // here
+    if SLURMEnvironment.detect():
+        machines = int(os.environ.get("SLURM_NNODES", "1"))
+        return int(os.environ["SLURM_NTASKS"]) // machines, machines
+    return devices, 1

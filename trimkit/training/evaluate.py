@@ -3,29 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from trimkit.data import Dataset
-from trimkit.methods import Batch, Method
+from trimkit.methods import Batch, Method, summarise_kl
 from trimkit.predictor import FrozenPredictor
 from trimkit.training.engine import Engine
-from trimkit.training.loop import PhaseRunner, Position, in_eval_mode, make_batch
+from trimkit.training.feeding import make_batch
+from trimkit.training.randomness import epoch_order
+from trimkit.training.runner import PhaseRunner, Position, in_eval_mode
 
 MOST = 4096
 """Samples that an evaluation looks at."""
+
+DECOMPOSED = 2048
+"""Posteriors among which the parts of the KL are estimated: each is compared with each."""
 
 ACTIVE = 0.1
 """KL in nats from which a latent counts as used."""
 
 
-def batches(data: Dataset, engine: Engine, size: int) -> Iterator[Batch]:
-    """The first samples in their order, on the device."""
-    for index in torch.arange(min(len(data), MOST)).split(size):
-        yield make_batch(data, index, engine)
+def batches(data: Dataset, engine: Engine, size: int, draws: int = 1) -> Iterator[Batch]:
+    """Samples on the device, in batches of about equal size: none is left with one sample.
+
+    Args:
+        data: of N samples.
+        engine: whose device it is.
+        size: of a batch, at most.
+        draws: 2 for a second draw of each batch: the same samples in a fixed random order.
+    """
+    number = -(-len(data) // size)
+    seconds = epoch_order(len(data), 0, 0, "second order").tensor_split(number)
+    for index, second in zip(torch.arange(len(data)).tensor_split(number), seconds, strict=True):
+        batch = make_batch(data, index, engine.place)
+        yield batch if draws == 1 else replace(batch, other=make_batch(data, second, engine.place))
 
 
 @dataclass(frozen=True)
@@ -47,14 +62,16 @@ class Evaluation:
     predictor: FrozenPredictor | None = None
 
     def numbers(self, data: Dataset) -> dict[str, Any]:
-        """Samples seen, `terms` and `readings` where they exist, and the error of reconstructions."""
-        found: dict[str, Any] = {"samples": min(len(data), MOST)}
+        """Samples seen, `terms`, `readings` and `kl_parts` where they exist, and the error of reconstructions."""
+        size, data = len(data), data.some(MOST)
+        found: dict[str, Any] = {"samples": len(data)}
         with in_eval_mode(self.method), self.engine.global_randomness("evaluation"):
             if self.runner is not None:
                 found |= self.terms(data, self.runner)
             if self.can_reconstruct:
                 found["squared_error"] = self.squared_error(data)
                 found |= {} if self.predictor is None else {"predictor": self.readings(data, self.predictor)}
+                found |= {"kl_decomposition": parts} if (parts := self.kl_parts(data, size)) else {}
         return found
 
     @property
@@ -75,12 +92,12 @@ class Evaluation:
             Name → mean, or a list for diagnostics with several entries; "active_latents" where the KL of each is known.
         """
         sums: dict[str, Tensor] = {}
-        for number, batch in enumerate(batches(data, self.engine, self.batch_size)):
+        for number, batch in enumerate(batches(data, self.engine, self.batch_size, runner.phase.draws)):
             result = runner.terms(batch, self.engine, Position(0, -1, number))
             found = {**{name: term.mean for name, term in result.terms.items()}, **result.diagnostics}
             for name, value in found.items():
                 sums[name] = sums.get(name, 0) + len(batch) * value.detach().double().cpu()
-        means: dict[str, Any] = {name: (value / min(len(data), MOST)).tolist() for name, value in sums.items()}
+        means: dict[str, Any] = {name: (value / len(data)).tolist() for name, value in sums.items()}
         if "kl_per_dimension" in means:
             means["active_latents"] = sum(kl > ACTIVE for kl in means["kl_per_dimension"])
         return means
@@ -92,6 +109,20 @@ class Evaluation:
             for batch in batches(data, self.engine, self.batch_size)
         ]
         return float(torch.cat(errors).double().mean())
+
+    @torch.no_grad()
+    def kl_parts(self, data: Dataset, size: int) -> dict[str, Any]:
+        """The KL in mutual information, total correlation and dimension-wise KL, see `trimkit.methods.summarise_kl`.
+
+        Args:
+            data: of which 2048 samples at most are compared.
+            size: number of samples of the whole data.
+        Returns:
+            The parts in nats, with estimator and sizes; empty where posteriors are no Gaussians over vectors.
+        """
+        few = batches(data.some(DECOMPOSED), self.engine, self.batch_size)
+        posteriors = (self.method.encode(batch.x) for batch in few)
+        return summarise_kl(posteriors, self.engine.generator("decomposition"), dataset_size=size)
 
     @torch.no_grad()
     def readings(self, data: Dataset, predictor: FrozenPredictor) -> dict[str, float]:
@@ -110,9 +141,8 @@ class Evaluation:
             return {"squared_error": float((original - rebuilt).square().mean())}
         found = {"agreement": _share(original.argmax(1) == rebuilt.argmax(1))}
         if data.y is not None:
-            y = data.y[: len(original)]
-            found["accuracy_originals"] = _share(original.argmax(1) == y)
-            found["accuracy_reconstructions"] = _share(rebuilt.argmax(1) == y)
+            found["accuracy_originals"] = _share(original.argmax(1) == data.y)
+            found["accuracy_reconstructions"] = _share(rebuilt.argmax(1) == data.y)
         return found
 
 

@@ -13,9 +13,20 @@ from torch import Tensor, nn
 
 from trimkit.attributions.base import Attribution
 from trimkit.errors import DataError, ModelError, OptionError, TrimkitWarning, nearest
-from trimkit.methods import RECONSTRUCTION, Batch, Method, Phase, Schedule, Term, Weight, as_schedule
+from trimkit.methods import (
+    RECONSTRUCTION,
+    Batch,
+    GeneratedTransform,
+    Method,
+    Phase,
+    Schedule,
+    Term,
+    Weight,
+    as_schedule,
+)
 from trimkit.penalties.base import Penalty
 from trimkit.predictor import FrozenPredictor, Match, PredictionLoss
+from trimkit.transforms.base import Transform
 from trimkit.trim import Choice, TrimPenalty
 
 TrimTarget: TypeAlias = Literal["pred", "label"] | int
@@ -99,19 +110,31 @@ class Guidance:
         self.trims = {trim.name: trim for trim in trims}
         if len(self.trims) < len(trims):
             raise OptionError(f"a TRIM term is given twice among {[trim.name for trim in trims]}; give one weight each")
+        self.generates = phase.generates
+        self.compares = not phase.generates or self.prediction.match == "label"
+        self._method = method
         self.penalties = {
             name: TrimPenalty(
                 trim.penalty,
-                transform=method.as_transform(trim.space),
+                transform=self._transform(trim),
                 attribution=trim.attribution,
                 parameters=phase.parameters,
             )
             for name, trim in self.trims.items()
         }
-        self.weights: dict[str, Schedule] = {
-            PREDICTION: 1.0,
-            **{name: as_schedule(trim.weight) for name, trim in self.trims.items()},
-        }
+        self.weights: dict[str, Schedule] = {name: as_schedule(trim.weight) for name, trim in self.trims.items()}
+        if self.compares:
+            self.weights = {PREDICTION: 1.0, **self.weights}
+
+    def _transform(self, trim: TrimTerm) -> Transform:
+        if not self.generates:
+            return self._method.as_transform(trim.space)
+        if trim.target == "label":
+            raise OptionError(
+                f"the TRIM term {trim.name!r} explains samples that the method draws, which have no label; use target "
+                "pred or the number of a class"
+            )
+        return GeneratedTransform(self._method, self._method.space(trim.space))
 
     def describe(self) -> dict[str, Any]:
         """What is joined to the loss, for run folders and checkpoints."""
@@ -124,24 +147,58 @@ class Guidance:
             }
             for name, trim in self.trims.items()
         }
-        return {"predictor": self.predictor.sha256, "prediction": self.prediction.match, "trim": trims}
+        prediction = {"prediction": self.prediction.match} if self.compares else {}
+        return {"predictor": self.predictor.sha256, **prediction, "trim": trims}
 
-    def terms(self, batch: Batch, reconstruction: Tensor, generator: torch.Generator) -> dict[str, Term]:
+    def terms(
+        self,
+        batch: Batch,
+        reconstruction: Tensor | None,
+        generator: torch.Generator,
+        codes: Mapping[str, Tensor] | None = None,
+        labels: Tensor | None = None,
+    ) -> dict[str, Term]:
         """The prediction loss on x̂ without residual, and each penalty on the scores of f ∘ decode with it.
 
         Args:
             batch: of N samples.
-            reconstruction: x̂ in data units, with its graph.
+            reconstruction: x̂ in data units, with its graph; None where the phase generates.
             generator: for stochastic attributions.
+            codes: space → codes of samples that the phase drew; where it generates, penalties are taken at them.
+            labels: (N,) classes that those samples were drawn to be.
         Returns:
             Terms of (N,) values.
         """
-        reference = self._labels(batch) if self.prediction.match == "label" else batch.x
-        terms = {PREDICTION: Term(self.prediction.per_sample(reconstruction, reference))}
+        terms: dict[str, Term] = {}
+        if self.compares:
+            terms[PREDICTION] = Term(self._prediction(batch, reconstruction, labels))
         for name, penalty in self.penalties.items():
-            target = self._target(batch, self.trims[name].target)
-            terms[name] = Term(penalty.per_sample(self.predictor, batch.x, target, generator=generator))
+            seen = self._samples(penalty, codes or {}) if self.generates else batch
+            target = self._target(seen, self.trims[name].target)
+            penalty.baseline = self._method.baseline(self.trims[name].space)
+            terms[name] = Term(penalty.per_sample(self.predictor, seen.x, target, generator=generator))
         return terms
+
+    def _prediction(self, batch: Batch, reconstruction: Tensor | None, labels: Tensor | None) -> Tensor:
+        if self.generates and labels is None:
+            raise OptionError(
+                f"{type(self._method).__name__} draws samples that are meant to be of no class: prediction='label' "
+                "has nothing to compare with; give TRIM terms alone"
+            )
+        assert reconstruction is not None
+        wanted = labels if labels is not None else batch.x if self.prediction.match != "label" else self._labels(batch)
+        return self.prediction.per_sample(reconstruction, wanted)
+
+    def _samples(self, penalty: TrimPenalty, codes: Mapping[str, Tensor]) -> Batch:
+        """The samples of generated codes as a batch, and the codes handed to the penalty's transform."""
+        transform = penalty.transform
+        assert isinstance(transform, GeneratedTransform)
+        name = transform.space.name
+        if name not in codes:
+            raise OptionError(f"the phase generates no codes of the space {name!r}. {nearest(name, codes)}")
+        transform.codes = codes[name]
+        with torch.no_grad():
+            return Batch(transform.inverse(codes[name]))
 
     def check(self, batch: Batch, classes: int) -> None:
         """Refuse data that the predictor does not take, before any work.
@@ -154,6 +211,8 @@ class Guidance:
             DataError: labels are needed and absent.
         """
         output = _output(self.predictor, batch)
+        if self.generates:
+            return
         if self.prediction.match == "label" or any(trim.target == "label" for trim in self.trims.values()):
             self._labels(batch)
             if output.ndim == 2 and 1 < output.shape[1] < classes:
@@ -227,6 +286,13 @@ def make_guidance(
         raise OptionError(
             f"{type(method).__name__} has {len(decoding)} phases that train its decoder, so a predictor cannot join; "
             "exactly one must say trains_decoder=True"
+        )
+    match = prediction.match if isinstance(prediction, PredictionLoss) else prediction
+    if decoding[0].generates and not trims and match != "label":
+        raise OptionError(
+            f"{type(method).__name__} draws its own samples, which have no original to compare predictions with: give "
+            "TRIM terms too (--trim l1@SPACE), compare with the label that each was drawn to be, where the method has "
+            "one (--prediction label), or leave the predictor out"
         )
     return Guidance(predictor, prediction, trims, method, decoding[0])
 

@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
+
+from PIL.Image import Image
+from PIL.Image import open as open_image
+from torch import Tensor
 
 from trimkit.data import Dataset
 from trimkit.methods import stored
 from trimkit.training.checkpoint import write_atomically
 from trimkit.training.evaluate import Evaluation
-from trimkit.training.loop import in_eval_mode
-from trimkit.training.pictures import draw_kl, reconstruction_grid, traversal_grid
+from trimkit.training.pictures import (
+    draw_kl,
+    reconstruction_grid,
+    save_film,
+    save_traversal_film,
+    traversal_grid,
+)
 from trimkit.training.run_folder import RunFolder
+from trimkit.training.runner import in_eval_mode
 
 SHOWN = 10
 """Samples in the picture of reconstructions."""
+
+PICTURES = "pictures"
+"""The folder of pictures in training."""
 
 SPREAD = 512
 """Samples from which a latent's spread is taken for traversals."""
@@ -37,11 +51,51 @@ def write_outcome(folder: RunFolder, evaluation: Evaluation, results: Mapping[st
     kl = results["train"].get("kl_per_dimension")
     if kl:
         draw_kl(kl, method.space().groups.names, folder.working / "kl_per_dimension.png")
-    if not evaluation.can_reconstruct:
-        return
-    x = evaluation.engine.place(data.x[:SPREAD])
+    x = evaluation.engine.place(data.some(SPREAD).x[:])
     with in_eval_mode(method):
-        grid = reconstruction_grid(x[:SHOWN], evaluation.reconstruct(x[:SHOWN]))
-        grid.save(folder.working / "reconstructions.png")
-        if len(method.space().shape) == 1 and len(x) > 1:
-            traversal_grid(method, x, kl).save(folder.working / "traversals.png")
+        for name, picture in _pictures(evaluation, x, kl).items():
+            picture.save(folder.working / f"{name}.png")
+        if _can_traverse(evaluation, x):
+            save_traversal_film(method, x, folder.working / "traversals.gif", kl)
+    _film_training(folder.working)
+
+
+def draw_progress(folder: RunFolder, evaluation: Evaluation, data: Dataset, step: int) -> None:
+    """Write the pictures of a method in training, ``pictures/step-00000500-traversals.png`` and so on.
+
+    The latents are in their own order, so that each keeps its row over the training.
+
+    Args:
+        folder: of the run.
+        evaluation: of the method as it is.
+        data: for the pictures.
+        step: that is done.
+    """
+    (folder.working / PICTURES).mkdir(exist_ok=True)
+    x = evaluation.engine.place(data.some(SPREAD).x[:])
+    with in_eval_mode(evaluation.method):
+        for name, picture in _pictures(evaluation, x).items():
+            picture.save(folder.working / PICTURES / f"step-{step:08d}-{name}.png")
+
+
+def _pictures(evaluation: Evaluation, x: Tensor, kl: Sequence[float] | None = None) -> dict[str, Image]:
+    """What can be shown of a method, by name."""
+    if not evaluation.can_reconstruct:
+        return {}
+    found = {"reconstructions": reconstruction_grid(x[:SHOWN], evaluation.reconstruct(x[:SHOWN]))}
+    if _can_traverse(evaluation, x):
+        found["traversals"] = traversal_grid(evaluation.method, x, kl)
+    return found
+
+
+def _can_traverse(evaluation: Evaluation, x: Tensor) -> bool:
+    return evaluation.can_reconstruct and len(evaluation.method.space().shape) == 1 and len(x) > 1
+
+
+def _film_training(folder: Path) -> None:
+    """The pictures over the training as one film: traversals, or reconstructions where there are none."""
+    pictures = folder / PICTURES
+    paths = sorted(pictures.glob("*-traversals.png")) or sorted(pictures.glob("*-reconstructions.png"))
+    if paths:
+        frames = [open_image(path).convert("RGB") for path in paths]
+        save_film(frames, folder / "training.gif", milliseconds=max(80, 8000 // len(frames)))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from PIL import Image, ImageDraw
@@ -18,8 +20,14 @@ GAP = 2
 LABEL = 84
 """Width of the column of labels."""
 
+LINE = 16
+"""Height of a line of text above a cell."""
+
 STEPS = 9
 """Columns of a traversal."""
+
+FRAMES = 17
+"""Steps of a traversal's film, one way."""
 
 REACH = 2.5
 """Ends of a traversal, in standard deviations of the latent over the data."""
@@ -81,16 +89,29 @@ def reconstruction_grid(x: Tensor, x_hat: Tensor) -> Image.Image:
     return draw_grid([x, x_hat], ["original", "rebuilt"])
 
 
-@torch.no_grad()
-def traversal_grid(method: Method, x: Tensor, kl: Sequence[float] | None = None, most: int = 12) -> Image.Image:
-    """What each latent does: a row a latent, from −2.5 to 2.5 standard deviations about its mean over the data.
+class Traversal(NamedTuple):
+    """What each latent does to a sample.
 
-    All other latents stay at the code of the sample that is nearest to the mean code.
+    Attributes:
+        rows: one a latent: (steps, *shape) samples, from −2.5 to 2.5 standard deviations about its mean over the data.
+        labels: one a row.
+    """
+
+    rows: list[Tensor]
+    labels: list[str]
+
+
+@torch.no_grad()
+def traverse(
+    method: Method, x: Tensor, kl: Sequence[float] | None = None, steps: int = STEPS, most: int = 12
+) -> Traversal:
+    """Move one latent at a time, with all others at the code of the sample that is nearest to the mean code.
 
     Args:
         method: whose first space is a vector that can be encoded to and decoded.
         x: (N, *shape) data for the spread of each latent; N ≥ 2.
         kl: of each latent in nats, to order and label the rows; by default they are in the space's own order.
+        steps: samples a row.
         most: rows at most.
     """
     posterior = method.encode(x)
@@ -101,13 +122,62 @@ def traversal_grid(method: Method, x: Tensor, kl: Sequence[float] | None = None,
     names = method.space().groups.names
     distance = ((posterior.mean - centre) / spread.clamp_min(1e-12)).square().sum(1)
     typical = posterior.mean[distance.argmin()]
-    rows, labels = [], []
+    found = Traversal([], [])
     for d in order[:most]:
-        codes = typical.repeat(STEPS, 1)
-        codes[:, d] = centre[d] + spread[d] * torch.linspace(-REACH, REACH, STEPS, device=x.device)
-        rows.append(method.decode(codes))
-        labels.append(f"{names[d]}\n{kl[d]:.2f} nats" if kl else names[d])
-    return draw_grid(rows, labels)
+        codes = typical.repeat(steps, 1)
+        codes[:, d] = centre[d] + spread[d] * torch.linspace(-REACH, REACH, steps, device=x.device)
+        found.rows.append(method.decode(codes))
+        found.labels.append(f"{names[d]}\n{kl[d]:.2f} nats" if kl else names[d])
+    return found
+
+
+def traversal_grid(method: Method, x: Tensor, kl: Sequence[float] | None = None, most: int = 12) -> Image.Image:
+    """A row a latent, see `traverse`."""
+    return draw_grid(*traverse(method, x, kl, most=most))
+
+
+def save_traversal_film(method: Method, x: Tensor, path: Path, kl: Sequence[float] | None = None) -> None:
+    """All latents at once, each swept there and back in a cell of its own, written as GIF; see `traverse`."""
+    found = traverse(method, x, kl, steps=FRAMES)
+    columns = math.ceil(math.sqrt(len(found.rows)))
+    frames = [
+        draw_cells([row[step] for row in found.rows], [label.replace("\n", " ") for label in found.labels], columns)
+        for step in range(FRAMES)
+    ]
+    save_film(frames + frames[-2:0:-1], path)
+
+
+def draw_cells(samples: Sequence[Tensor], labels: Sequence[str], columns: int) -> Image.Image:
+    """Samples in reading order, each with its label above.
+
+    Args:
+        samples: (*shape) each.
+        labels: one a sample.
+        columns: cells in a line.
+    """
+    cells = [draw_sample(sample) for sample in samples]
+    width, height = max(cells[0].size[0], LABEL), cells[0].size[1] + LINE
+    lines = math.ceil(len(cells) / columns)
+    picture = Image.new("RGB", (columns * (width + GAP) - GAP, lines * (height + GAP) - GAP), "white")
+    pen = ImageDraw.Draw(picture)
+    for number, (cell, label) in enumerate(zip(cells, labels, strict=True)):
+        line, column = divmod(number, columns)
+        corner = (column * (width + GAP), line * (height + GAP))
+        pen.text((corner[0] + 2, corner[1] + 1), label, fill="black", font_size=11)
+        picture.paste(cell, (corner[0], corner[1] + LINE))
+    return picture
+
+
+def save_film(frames: Sequence[Image.Image], path: Path, milliseconds: int = 80) -> None:
+    """Frames of one size as a GIF that repeats.
+
+    Args:
+        frames: at least one.
+        path: of the file.
+        milliseconds: that each frame stays.
+    """
+    first, *rest = (frame.quantize(64) for frame in frames)
+    first.save(path, save_all=True, append_images=rest, duration=milliseconds, loop=0)
 
 
 def draw_kl(kl: Sequence[float], names: Sequence[str], path: Path) -> None:

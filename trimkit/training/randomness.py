@@ -26,7 +26,7 @@ def derived_generator(device: torch.device, seed: int, purpose: str, *position: 
     return torch.Generator(device).manual_seed(derived_seed(seed, purpose, *position))
 
 
-def epoch_order(n: int, seed: int, epoch: int) -> Tensor:
-    """The order in which an epoch visits n samples: a permutation, (n,) on the CPU."""
-    generator = derived_generator(torch.device("cpu"), seed, "order", epoch)
+def epoch_order(n: int, seed: int, epoch: int, purpose: str = "order") -> Tensor:
+    """The order in which an epoch visits n samples: a permutation, (n,) on the CPU; one for each purpose."""
+    generator = derived_generator(torch.device("cpu"), seed, purpose, epoch)
     return torch.randperm(n, generator=generator)

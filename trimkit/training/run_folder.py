@@ -25,8 +25,9 @@ VERSIONED = ("trimkit", "torch", "lightning-fabric", "numpy", "captum")
 class RunFolder:
     """``runs/a``, built as ``runs/a.partial``.
 
-    Files: config.yaml, command.txt, environment.json, metrics.jsonl, checkpoints/, pictures, results.json, method.json,
-    model.safetensors, and COMPLETE with the number of steps, written last.
+    Files: config.yaml, command.txt, environment.json, metrics.jsonl, checkpoints/, pictures and films, pictures/ and
+    tensorboard/ where they are asked for, results.json, method.json, model.safetensors, and COMPLETE with the number of
+    steps, written last.
 
     Args:
         path: of the complete run.

@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from trimkit.data import Dataset
+from trimkit.data import Dataset, few, in_memory
 from trimkit.errors import CheckpointError, OptionError
-from trimkit.guards import unchanged
+from trimkit.guards import refuse_wrappers, unchanged
 from trimkit.methods import Method, Phase, Weight
 from trimkit.methods.stored import plain
+from trimkit.training.board import make_board
 from trimkit.training.checkpoint import Checkpoints
 from trimkit.training.engine import Engine
 from trimkit.training.evaluate import Evaluation, batches
 from trimkit.training.guidance import Guidance, check_weights
-from trimkit.training.loop import Loop, Position, keeping_modes, make_runners
-from trimkit.training.outcome import write_outcome
+from trimkit.training.loop import Loop
+from trimkit.training.outcome import draw_progress, write_outcome
+from trimkit.training.precision import quicken
 from trimkit.training.progress import Progress, make_progress
 from trimkit.training.run_folder import RunFolder
+from trimkit.training.runner import Position, keeping_modes, make_runners
 from trimkit.training.settings import Settings
+
+DECIDING = ("batch_size", "accumulate", "seed", "clip", "nonfinite", "ema", "precision", "fast")
+"""Settings that a run cannot be gone on with otherwise."""
 
 
 @dataclass
@@ -30,11 +36,12 @@ class Run:
     """A finished training run.
 
     Attributes:
-        method: trained, the object that was given.
+        method: trained, the object that was given; with averaged weights where a phase averages them.
         steps: in total, over all resumed parts.
         results: what results.json holds: terms on training and test data, speed, predictor.
         history: the lines of metrics.jsonl, one a logged step and phase.
         folder: of its files, or None.
+        rank: of this process among those that trained together; the one of rank 0 wrote the files.
     """
 
     method: Method
@@ -42,6 +49,7 @@ class Run:
     results: dict[str, Any]
     history: list[dict[str, Any]] = field(default_factory=list)
     folder: Path | None = None
+    rank: int = 0
 
 
 @dataclass(frozen=True)
@@ -68,23 +76,26 @@ class Plan:
 
     def check(self) -> None:
         """Refuse, before any work, data that do not fit, a folder that is taken, or a resumption of nothing."""
-        self.method.check(self.data.x)
-        if self.test is not None:
-            self.method.check(self.test.x)
+        refuse_wrappers(self.method)
+        for data in (self.data, self.test):
+            if data is not None:
+                self.method.check(few(data.x))
         if self.folder is not None:
             self.folder.check(resume=self.resume)
         elif self.resume:
             raise OptionError("resume needs the folder of the run: folder='runs/NAME'")
+        elif self.settings.tensorboard or self.settings.pictures_every:
+            raise OptionError("tensorboard and pictures_every need a folder to write to: folder='runs/NAME'")
 
-    def identity(self, guidance: Guidance | None = None) -> dict[str, Any]:
+    def identity(self, guidance: Guidance | None = None, processes: int = 1) -> dict[str, Any]:
         """What a checkpoint must share with a run to be gone on from, as plain values."""
         kind = type(self.method)
-        settings = {name: getattr(self.settings, name) for name in ("batch_size", "seed", "clip")}
         found = {
             "method": f"{kind.__module__}:{kind.__qualname__}",
             "options": self.method.options,
             "data": self.data.sha256,
-            **settings,
+            **{name: getattr(self.settings, name) for name in DECIDING},
+            "processes": processes,
             "weights": dict(self.weights),
             **(guidance.describe() if guidance else {}),
         }
@@ -94,12 +105,14 @@ class Plan:
 class Session:
     """The phases of a method, trained in turn.
 
+    Every process of a run has one; the first alone reads and writes the folder.
+
     Args:
         plan: checked.
         phases: of its method, at least one.
         guidance: around a predictor, or None.
     Raises:
-        OptionError, TrainingError: weights or phases that do not fit.
+        OptionError, TrainingError: weights, phases or batches that do not fit.
     """
 
     def __init__(self, plan: Plan, phases: Sequence[Phase], guidance: Guidance | None) -> None:
@@ -109,56 +122,76 @@ class Session:
         self.total = plan.settings.total(len(plan.data))
         check_weights(phases, guidance, plan.weights)
         runners = make_runners(plan.method, phases, guidance, plan.weights)
-        self.engine = Engine(plan.settings.device, plan.settings.seed)
+        self.board = make_board(plan.folder, plan.settings)
+        self.engine = Engine(plan.settings)
+        plan.settings.check_shares(len(plan.data), self.engine.processes)
         self.engine.place(plan.method)
+        self.engine.align(plan.method)
         if guidance is not None:
+            refuse_wrappers(guidance.predictor.inner)
             self.engine.place(guidance.predictor)
+        if plan.settings.fast:
+            quicken(plan.method, [runner.optimiser for runner in runners])
         self.loop = Loop(plan.method, plan.data, runners, self.engine, plan.settings)
 
     @cached_property
     def identity(self) -> dict[str, Any]:
         """See `Plan.identity`."""
-        return self.plan.identity(self.guidance)
+        return self.plan.identity(self.guidance, self.engine.processes)
+
+    @property
+    def folder(self) -> RunFolder | None:
+        """Of the run's files, in the process that writes them."""
+        return self.plan.folder if self.engine.leads else None
 
     def run(self) -> Run:
         """Rehearse, train, evaluate, and write the files; the method's modes are as before afterwards."""
         with keeping_modes(self.plan.method):
-            self._rehearse()
-            return self._finish(self._train(self._open()))
+            try:
+                self._rehearse()
+                return self._finish(self._train(self._open()))
+            except BaseException:
+                self.engine.abandon()
+                raise
 
     def _train(self, checkpoints: Checkpoints | None) -> dict[str, float]:
         """The steps that are left, and how fast they were."""
         started, first = time.perf_counter(), self.loop.step
-        batch_size = min(self.plan.settings.batch_size, len(self.plan.data))
-        with make_progress(self.total, batch_size, first, wanted=self.plan.settings.progress) as progress:
+        settings, size = self.plan.settings, self.plan.settings.size(len(self.plan.data))
+        wanted = settings.progress and self.engine.leads
+        with make_progress(self.total, size, first, wanted=wanted) as progress, self.board.opened(first):
             self.loop.run(self.total, lambda: self._after(progress, checkpoints))
         seconds = time.perf_counter() - started
         self._verify()
-        return {"seconds": seconds, "images_per_second": (self.total - first) * batch_size / max(seconds, 1e-9)}
+        return {"seconds": seconds, "images_per_second": (self.total - first) * size / max(seconds, 1e-9)}
 
     def _rehearse(self) -> None:
         """Compute every term once on two samples, so that whatever does not fit is refused before any work."""
-        batch = next(batches(self.plan.data.take(2), self.engine, 2))
+        batch, carried = next(batches(self.plan.data.take(2), self.engine, 2, draws=2)), {}
         if self.guidance is not None:
             self.guidance.check(batch, len(self.plan.data.classes))
         at = Position(0, -1, 0)
         with unchanged(self.plan.method.train()), self.engine.global_randomness("rehearsal"):
             for runner in self.loop.runners:
-                runner.objective(runner.terms(batch, self.engine, at).terms)
+                result = runner.terms(runner.seen(batch, carried), self.engine, at)
+                runner.objective(result.terms)
+                carried |= {name: value.detach() for name, value in result.carried.items()}
 
     def _open(self) -> Checkpoints | None:
         """The run's checkpoints, with the loop at the newest; a new run's first checkpoint is its initial state."""
-        folder = self.plan.folder
-        if folder is None:
-            return None
+        state = None
+        if self.plan.resume and self.folder is not None:
+            state = Checkpoints(self.folder.current / "checkpoints", self.identity).newest()
         if self.plan.resume:
-            state = Checkpoints(folder.current / "checkpoints", self.identity).newest()
+            state = self.engine.broadcast(state)
             self._require_steps_left(state["step"])
             self.loop.restore(state)
-        folder.begin({**self.identity, **asdict(self.plan.settings)})
-        checkpoints = Checkpoints(folder.working / "checkpoints", self.identity)
+        if self.folder is None:
+            return None
+        self.folder.begin({**self.identity, **asdict(self.plan.settings)})
+        checkpoints = Checkpoints(self.folder.working / "checkpoints", self.identity)
         checkpoints.save(self.loop.state())
-        self.history = folder.keep_metrics(self.loop.step)
+        self.history = self.folder.keep_metrics(self.loop.step)
         return checkpoints
 
     def _require_steps_left(self, done: int) -> None:
@@ -173,29 +206,48 @@ class Session:
         step, settings = self.loop.step, self.plan.settings
         if step % settings.log_every == 0 or step == self.total:
             self._log(progress)
-        if checkpoints is not None and (step % settings.checkpoint_every == 0 or step == self.total):
+        if settings.pictures_every and step % settings.pictures_every == 0 and self.folder is not None:
+            with self.loop.averages.applied():
+                draw_progress(self.folder, self._evaluation(), self._shown, step)
+        if step % settings.checkpoint_every == 0 or step == self.total:
             self._verify()
-            checkpoints.save(self.loop.state())
+            if checkpoints is not None:
+                checkpoints.save(self.loop.state())
 
     def _log(self, progress: Progress) -> None:
         for name, report in self.loop.reports.items():
-            numbers = report.numbers()
+            numbers = self.engine.means(report.numbers())
             pace = {"images_per_second": round(progress.speed(self.loop.step), 1)}
-            row = {"step": self.loop.step, "phase": name, **numbers, **pace}
+            row = {"step": self.loop.step, "phase": name, **numbers, "nonfinite": self.loop.nonfinite[name], **pace}
             self.history.append(row)
-            if self.plan.folder is not None:
-                self.plan.folder.append_metrics(row)
+            if self.folder is not None:
+                self.folder.append_metrics(row)
+            self.board.write(row)
             progress.update(self.loop.step, numbers)
 
     def _verify(self) -> None:
         if self.guidance is not None:
             self.guidance.predictor.verify()
 
-    def _finish(self, speed: Mapping[str, float]) -> Run:
+    @property
+    def _shown(self) -> Dataset:
+        """The data of pictures."""
+        return self.plan.data if self.plan.test is None else self.plan.test
+
+    def _evaluation(self) -> Evaluation:
         decoding = next((runner for runner in self.loop.runners if runner.phase.trains_decoder), None)
         predictor = None if self.guidance is None else self.guidance.predictor
-        evaluation = Evaluation(self.plan.method, self.engine, self.plan.settings.batch_size, decoding, predictor)
-        return _conclude(self.plan, evaluation, self.total, speed, self.history)
+        return Evaluation(self.plan.method, self.engine, self.plan.settings.batch_size, decoding, predictor)
+
+    def _finish(self, speed: Mapping[str, float]) -> Run:
+        """Evaluate in the first process, and tell the others: they must not leave before it has finished."""
+        self.loop.averages.apply()
+        numbers = {**speed, "nonfinite": self.loop.nonfinite}
+        plan = replace(self.plan, folder=self.folder)
+        run = _conclude(plan, self._evaluation(), self.total, numbers, self.history) if self.engine.leads else None
+        results = self.engine.broadcast(run.results if run else None)
+        folder = None if self.plan.folder is None else self.plan.folder.path
+        return run or Run(self.plan.method, self.total, results, self.history, folder, self.engine.rank)
 
 
 def fit(plan: Plan) -> Run:
@@ -204,14 +256,17 @@ def fit(plan: Plan) -> Run:
     Args:
         plan: checked.
     Raises:
-        OptionError: asked to resume.
+        OptionError: asked to resume, or several processes.
     """
     if plan.resume:
         raise OptionError(f"{type(plan.method).__name__} is fitted in closed form: there is nothing to resume")
-    engine = Engine(plan.settings.device, plan.settings.seed)
+    engine = Engine(plan.settings)
+    if engine.processes > 1:
+        raise OptionError(f"{type(plan.method).__name__} is fitted in closed form, by one process; start only one")
     started = time.perf_counter()
     with engine.global_randomness("fit"):
-        engine.place(plan.method).fit(engine.place(plan.data.x))
+        aux = None if plan.data.aux is None else engine.place(plan.data.aux)
+        engine.place(plan.method).fit(engine.place(in_memory(plan.data.x)), aux)
     seconds = time.perf_counter() - started
     speed = {"seconds": seconds, "images_per_second": len(plan.data) / max(seconds, 1e-9)}
     if plan.folder is not None:
@@ -221,10 +276,10 @@ def fit(plan: Plan) -> Run:
 
 
 def _conclude(
-    plan: Plan, evaluation: Evaluation, steps: int, speed: Mapping[str, float], history: list[dict[str, Any]]
+    plan: Plan, evaluation: Evaluation, steps: int, numbers: Mapping[str, Any], history: list[dict[str, Any]]
 ) -> Run:
     parts = {"train": plan.data} if plan.test is None else {"train": plan.data, "test": plan.test}
-    results = {"steps": steps, **speed, **{name: evaluation.numbers(part) for name, part in parts.items()}}
+    results = {"steps": steps, **numbers, **{name: evaluation.numbers(part) for name, part in parts.items()}}
     if plan.folder is None:
         return Run(plan.method, steps, results, history)
     write_outcome(plan.folder, evaluation, results, list(parts.values())[-1])

@@ -1,12 +1,22 @@
-"""How long a run is, in which batches, and how often it reports."""
+"""How long a run is, in which batches, on what, and how often it reports."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 from trimkit.errors import OptionError
 
 DEFAULT_STEPS = 3000
+
+Precision: TypeAlias = Literal["32", "64", "bf16", "16"]
+Nonfinite: TypeAlias = Literal["raise", "skip", "scrub"]
+
+_CHOICES = {"precision": ("32", "64", "bf16", "16"), "nonfinite": ("raise", "skip", "scrub")}
+_AT_LEAST = {
+    **dict.fromkeys(("steps", "epochs", "batch_size", "checkpoint_every", "log_every", "devices", "accumulate"), 1),
+    **dict.fromkeys(("workers", "pictures_every"), 0),
+}
 
 
 @dataclass(frozen=True)
@@ -16,12 +26,24 @@ class Settings:
     Attributes:
         steps: in total, over all resumed parts; 3000 if epochs are not given either.
         epochs: instead of steps: passes over the data.
-        batch_size: samples a step; at most all of them.
-        seed: of order, noise and everything else that is random.
+        batch_size: samples a step, over all processes; at most all of them.
+        accumulate: turns in which a batch is worked through, for batches that do not fit into memory. Terms that are
+            means over samples come out as for the whole batch; statistics of the batch become those of a turn.
         clip: largest norm of a phase's gradient; longer ones are scaled down. None for no limit.
+        nonfinite: what follows a gradient with NaN or infinity: "raise" stops, "skip" leaves the phase's step out,
+            "scrub" puts 0 for NaN and ±1e5 for infinity. Counted in logs and results.
+        ema: decay of the running average of parameters for all phases, in [0, 1); None for each phase's own.
+        seed: of order, noise and everything else that is random.
+        workers: processes that read data ahead; the batches are the same for any number.
+        device: "auto", "cpu", "cuda", "cuda:1", "mps".
+        devices: processes on this machine, each on a device of its own; under torchrun and SLURM theirs counts.
+        precision: "32"; "64" for everything in float64, the method included; "bf16" or "16" for networks in that type,
+            with losses, penalties, attributions and weights in float32.
+        fast: bf16 where the processor has it, channels last, fused Adam: results differ in the digits of bf16.
         checkpoint_every: steps between checkpoints.
         log_every: steps between lines of metrics.jsonl.
-        device: "auto", "cpu", "cuda", "cuda:1", "mps".
+        pictures_every: steps between pictures of the method in training; 0 for none.
+        tensorboard: write the metrics for TensorBoard too; needs the extra "tensorboard".
         progress: show progress on stderr.
 
     Raises:
@@ -31,22 +53,40 @@ class Settings:
     steps: int | None = None
     epochs: int | None = None
     batch_size: int = 64
-    seed: int = 0
+    accumulate: int = 1
     clip: float | None = None
+    nonfinite: Nonfinite = "raise"
+    ema: float | None = None
+    seed: int = 0
+    workers: int = 0
+    device: str = "auto"
+    devices: int = 1
+    precision: Precision = "32"
+    fast: bool = False
     checkpoint_every: int = 500
     log_every: int = 50
-    device: str = "auto"
+    pictures_every: int = 0
+    tensorboard: bool = False
     progress: bool = False
 
     def __post_init__(self) -> None:
         if self.steps is not None and self.epochs is not None:
             raise OptionError(f"give steps or epochs, not both: got steps={self.steps}, epochs={self.epochs}")
-        for name in ("steps", "epochs", "batch_size", "checkpoint_every", "log_every"):
+        for name, least in _AT_LEAST.items():
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise OptionError(f"expected {name} ≥ 1, got {value}")
+            if value is not None and value < least:
+                raise OptionError(f"expected {name} ≥ {least}, got {value}")
+        for name, known in _CHOICES.items():
+            if getattr(self, name) not in known:
+                raise OptionError(f"expected {name} as one of {', '.join(known)}, got {getattr(self, name)!r}")
         if self.clip is not None and not self.clip > 0:
             raise OptionError(f"expected clip > 0, got {self.clip}")
+        if self.ema is not None and not 0 <= self.ema < 1:
+            raise OptionError(f"expected ema in [0, 1), got {self.ema}")
+
+    def size(self, samples: int) -> int:
+        """Samples a step."""
+        return min(self.batch_size, samples)
 
     def batches(self, samples: int) -> int:
         """Steps an epoch: whole batches only, since the next epoch has another order."""
@@ -57,3 +97,19 @@ class Settings:
         if self.epochs is not None:
             return self.epochs * self.batches(samples)
         return self.steps if self.steps is not None else DEFAULT_STEPS
+
+    def check_shares(self, samples: int, processes: int) -> None:
+        """Refuse a batch that cannot be shared out evenly.
+
+        Args:
+            samples: in the data.
+            processes: that train together.
+        Raises:
+            OptionError: its size is not a multiple of processes × accumulate.
+        """
+        size, shares = self.size(samples), processes * self.accumulate
+        if size % shares:
+            raise OptionError(
+                f"expected a batch that {processes} processes in {self.accumulate} turns share evenly, a multiple of "
+                f"{shares}, got {size} samples; choose batch_size={max(size // shares, 1) * shares}"
+            )

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
-from typing import Literal, NamedTuple, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple, TypeAlias
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
-from trimkit.errors import OptionError, ShapeError, nearest
+from trimkit.errors import OptionError, ShapeError
+from trimkit.methods import chosen
 
-NetworkName: TypeAlias = Literal["burgess", "mlp"]
+NetworkName: TypeAlias = Literal["burgess", "conv", "mlp"]
+
+NetworkChoice: TypeAlias = NetworkName | str | Callable[[tuple[int, ...], int], Any]
+"""A name; a function (shape, latent_dim) → (encoder, decoder); or that function as text, ``pkg.mod:function``."""
 
 CHANNELS = 32
 HIDDEN = 256
 """Widths of Burgess et al. 2018, appendix: 32 channels in every convolution, two hidden layers of 256."""
+
+WIDTHS = (32, 32, 64, 64)
+"""Channels of Locatello et al. 2019 (arXiv:1811.12359, table 1), each layer halving the size."""
 
 
 class Networks(NamedTuple):
@@ -30,23 +38,26 @@ class Networks(NamedTuple):
     decoder: nn.Module
 
 
-def make_networks(name: NetworkName, shape: Sequence[int], latent_dim: int) -> Networks:
-    """Encoder and decoder by name.
+def make_networks(choice: NetworkChoice, shape: Sequence[int], latent_dim: int) -> Networks:
+    """Encoder and decoder by name, or the user's own.
 
     Args:
-        name: "burgess" for square images of 8, 16, 32, … 256 pixels, "mlp" for data of any shape.
+        choice: "burgess" for square images of 8, 16, 32, … 256 pixels, "conv" for images and signals of any size from
+            16, "mlp" for data of any shape; or a function (shape, latent_dim) → (encoder, decoder), also as text
+            "pkg.mod:function".
         shape: of one sample.
         latent_dim: D, at least 1.
     Raises:
-        OptionError: an unknown name, or latent_dim < 1.
-        ShapeError: data that the network does not take.
+        OptionError: an unknown name, latent_dim < 1, or a function that returns something else than two modules.
+        ShapeError: data that the network does not take, or own networks of other output shapes than `Networks` has.
+        ModelError: text that names nothing.
     """
-    makers = {"burgess": burgess, "mlp": mlp}
-    if name not in makers:
-        raise OptionError(f"there is no network {name!r}. {nearest(name, makers)}")
+    ours = {"burgess": burgess, "conv": conv, "mlp": mlp}
+    make = chosen("network", choice, ours)
     if latent_dim < 1:
         raise OptionError(f"expected latent_dim ≥ 1, got {latent_dim}")
-    return makers[name](shape, latent_dim)
+    made = make(tuple(shape), latent_dim)
+    return made if isinstance(choice, str) and choice in ours else _checked(made, tuple(shape), latent_dim)
 
 
 def burgess(shape: Sequence[int], latent_dim: int) -> Networks:
@@ -75,6 +86,42 @@ def burgess(shape: Sequence[int], latent_dim: int) -> Networks:
     return Networks(encoder, decoder)
 
 
+def conv(shape: Sequence[int], latent_dim: int) -> Networks:
+    """The convolutional pair of Locatello et al. 2019, for images and signals of any size.
+
+    Encoder: kernels 4, 4, 2, 2 with 32, 32, 64, 64 channels and stride 2, then a hidden layer of 256. Decoder: two
+    hidden layers, then kernels of 4 with stride 2. A size n becomes ⌊n/2⌋ in each layer: kernels of 2 are 3 along an
+    odd axis, so that its last value is seen, and output padding gives the odd size back.
+
+    Args:
+        shape: (C, H, W) or (C, L), each size at least 16.
+        latent_dim: D.
+    Raises:
+        ShapeError: another shape.
+    """
+    if len(shape) not in (2, 3) or min(shape[1:]) < 16:
+        raise ShapeError(
+            f"network 'conv' takes images (C, H, W) and signals (C, L) of at least 16 values along each axis, got "
+            f"{tuple(shape)}; use network 'mlp'"
+        )
+    down: Any = nn.Conv1d if len(shape) == 2 else nn.Conv2d
+    up: Any = nn.ConvTranspose1d if len(shape) == 2 else nn.ConvTranspose2d
+    sizes = [tuple(n // 2**i for n in shape[1:]) for i in range(len(WIDTHS) + 1)]
+    encoder: list[nn.Module] = []
+    decoder: list[nn.Module] = []
+    for before, after, size, kernel in zip((shape[0], *WIDTHS), WIDTHS, sizes, (4, 4, 2, 2), strict=False):
+        odd = tuple(n % 2 for n in size)
+        kernels = tuple(4 if kernel == 4 else 2 + n for n in odd)
+        encoder += [down(before, after, kernels, stride=2, padding=1 if kernel == 4 else 0), nn.ReLU()]
+        decoder = [up(after, before, 4, stride=2, padding=1, output_padding=odd), nn.ReLU(), *decoder]
+    inner = (WIDTHS[-1], *sizes[-1])
+    flat = math.prod(inner)
+    return Networks(
+        nn.Sequential(*encoder, nn.Flatten(), *_hidden(flat, HIDDEN), nn.Linear(HIDDEN, 2 * latent_dim)),
+        nn.Sequential(*_hidden(latent_dim, HIDDEN, flat), nn.Unflatten(1, inner), *decoder[:-1]),
+    )
+
+
 def mlp(shape: Sequence[int], latent_dim: int) -> Networks:
     """Two hidden layers of 256 on flattened data of any shape.
 
@@ -88,6 +135,38 @@ def mlp(shape: Sequence[int], latent_dim: int) -> Networks:
         *_hidden(latent_dim, HIDDEN, HIDDEN), nn.Linear(HIDDEN, size), nn.Unflatten(1, tuple(shape))
     )
     return Networks(encoder, decoder)
+
+
+def _checked(made: Any, shape: tuple[int, ...], latent_dim: int) -> Networks:
+    """The user's pair, after two samples of zeros went through each."""
+    pair = tuple(made) if isinstance(made, Sequence) else ()
+    if len(pair) != 2 or not all(isinstance(module, nn.Module) for module in pair):
+        raise OptionError(f"own network: expected a pair of modules (encoder, decoder), got {type(made).__name__}")
+    networks = Networks(*pair)
+    _probe("encoder", networks.encoder, shape, (2 * latent_dim,))
+    _probe("decoder", networks.decoder, (latent_dim,), shape)
+    return networks
+
+
+@torch.no_grad()
+def _probe(name: str, module: nn.Module, takes: tuple[int, ...], gives: tuple[int, ...]) -> None:
+    """Refuse a module that does not map (N, *takes) to (N, *gives); it runs in eval mode, so no buffer changes."""
+    modes = [(inner, inner.training) for inner in module.modules()]
+    weight = next(module.parameters(), torch.zeros(()))
+    try:
+        found = module.eval()(torch.zeros(2, *takes, dtype=weight.dtype, device=weight.device))
+    except Exception as error:
+        raise ShapeError(f"own {name}: does not take (N, {_listed(takes)}): {' '.join(str(error).split())}") from error
+    finally:
+        for inner, training in modes:
+            inner.training = training
+    if not isinstance(found, Tensor) or tuple(found.shape) != (2, *gives):
+        got = f"(N, {_listed(found.shape[1:])})" if isinstance(found, Tensor) else type(found).__name__
+        raise ShapeError(f"own {name}: expected (N, {_listed(takes)}) → (N, {_listed(gives)}), got {got}")
+
+
+def _listed(sizes: Sequence[int]) -> str:
+    return ", ".join(map(str, sizes))
 
 
 def _halvings(shape: Sequence[int]) -> int:

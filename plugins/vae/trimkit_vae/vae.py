@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from trimkit.errors import OptionError
 from trimkit.methods import (
@@ -13,29 +13,36 @@ from trimkit.methods import (
     Batch,
     DiagonalGaussian,
     LatentSpace,
-    LikelihoodName,
+    LikelihoodChoice,
     Method,
     Phase,
+    Posterior,
+    Scale,
     Schedule,
     StepResult,
     Term,
     Weight,
     adam,
     as_schedule,
+    at_least_float32,
     make_likelihood,
 )
-from trimkit_vae.networks import NetworkName, make_networks
+from trimkit_vae.networks import NetworkChoice, make_networks
 
 
 class VAE(Method):
     """Variational autoencoder (Kingma & Welling 2013): minimises −ELBO = recon + KL.
 
+    The base of its relatives: they keep recon and replace `regularise` and `weights`.
+
     Args:
         shape: of one sample: (C, H, W), (C, L) or (F,).
         latent_dim: number of latents D.
-        network: "burgess" for square images of 8, 16, … 256 pixels, "mlp" for data of any shape.
-        likelihood: p(x|z): "bernoulli" for binary data, "gaussian" or "laplace" for grey values and other real data.
-        scale: σ of the gaussian or b of the laplace likelihood, in data units.
+        network: "burgess" for square images of 8, 16, … 256 pixels, "conv" for images and signals of any size from 16,
+            "mlp" for data of any shape; or a function (shape, latent_dim) → (encoder, decoder), as pkg.mod:function.
+        likelihood: p(x|z): "bernoulli" for binary data, "gaussian" or "laplace" for grey values and other real data,
+            "logistic" for 256 grey levels, the energy "ms-ssim"; or a function shape → Likelihood, as pkg.mod:function.
+        scale: σ, b or s of the likelihood, in data units, or "learned".
         learning_rate: of Adam.
 
     Raises:
@@ -47,9 +54,9 @@ class VAE(Method):
         self,
         shape: tuple[int, ...],
         latent_dim: int = 10,
-        network: NetworkName = "burgess",
-        likelihood: LikelihoodName = "gaussian",
-        scale: float = 0.1,
+        network: NetworkChoice = "burgess",
+        likelihood: LikelihoodChoice = "gaussian",
+        scale: Scale = 0.1,
         learning_rate: float = 5e-4,
     ) -> None:
         super().__init__(shape)
@@ -59,15 +66,19 @@ class VAE(Method):
         self.scale = scale
         self.learning_rate = learning_rate
         self.encoder, self.decoder = make_networks(network, self.shape, latent_dim)
-        self.observation = make_likelihood(likelihood, scale)
+        self.observation = make_likelihood(likelihood, scale, self.shape)
 
     def latent_spaces(self) -> Sequence[LatentSpace]:
         """One space z of D independent standard normals."""
         return [LatentSpace("z", (self.latent_dim,), stochastic=True)]
 
-    def encode(self, x: Tensor, aux: Tensor | None = None, space: str | None = None) -> DiagonalGaussian:
+    def gaussian(self, x: Tensor) -> DiagonalGaussian:
+        """N(μ(x), diag σ²(x)), in float32 or better: (N, *shape) → Gaussians over (N, D)."""
+        return DiagonalGaussian(*at_least_float32(self.encoder(x)).chunk(2, dim=1))
+
+    def encode(self, x: Tensor, aux: Tensor | None = None, space: str | None = None) -> Posterior:
         """q(z|x) = N(μ(x), diag σ²(x)): (N, *shape) → Gaussians over (N, D)."""
-        return DiagonalGaussian(*self.encoder(x).chunk(2, dim=1))
+        return self.gaussian(x)
 
     def decode(self, z: Tensor, space: str | None = None) -> Tensor:
         """E[x|z]: (N, D) → (N, *shape) in data units."""
@@ -85,41 +96,69 @@ class VAE(Method):
         super().check(x)
         self.observation.check(x)
 
+    def autoencoder_parameters(self) -> list[nn.Parameter]:
+        """Those of encoder, decoder and likelihood."""
+        modules = (self.encoder, self.decoder, self.observation)
+        return [parameter for module in modules for parameter in module.parameters()]
+
     def phases(self) -> Sequence[Phase]:
         """One phase for both networks."""
         return [
             Phase(
                 "vae",
-                list(self.parameters()),
+                self.autoencoder_parameters(),
                 self.loss,
-                self.weights(),
+                {RECONSTRUCTION: 1.0, **self.weights()},
                 optimiser=adam(self.learning_rate),
                 trains_decoder=True,
             )
         ]
 
     def weights(self) -> Mapping[str, Schedule]:
-        """The weight of each term of `loss`."""
-        return {RECONSTRUCTION: 1.0, "kl": 1.0}
+        """The weight of each term of `regularise`."""
+        return {"kl": 1.0}
+
+    def regularise(self, q: DiagonalGaussian, z: Tensor, generator: torch.Generator, step: int) -> dict[str, Term]:
+        """What the objective adds to the reconstruction.
+
+        Args:
+            q: posteriors of N samples, over (N, D).
+            z: (N, D) one draw from each.
+            generator: for further draws.
+            step: from 0, for schedules inside a term.
+        Returns:
+            The terms of `weights`, in nats, unweighted.
+        """
+        return {"kl": Term(q.kl().sum(1))}
 
     def loss(self, batch: Batch, generator: torch.Generator, step: int) -> StepResult:
-        """The two terms of −ELBO, estimated with one draw of z.
+        """recon and the terms of `regularise`, estimated with one draw of z.
 
         Args:
             batch: of N samples.
             generator: of the draw.
-            step: unused.
+            step: from 0.
         Returns:
-            Terms recon = −log p(x|z) and kl, (N,) nats each; x̂ of the draw; KL of each dimension, (D,).
+            Terms recon = −log p(x|z), (N,) nats, and those of `regularise`; x̂ of the draw; KL of each dimension, (D,);
+            z (N, D) for later phases.
         """
-        posterior = self.encode(batch.x)
-        r = self.decoder(posterior.rsample(generator))
-        kl = posterior.kl()
+        q = self.gaussian(batch.x)
+        z = self.draw(q, generator)
+        r = self.decoder(z)
         return StepResult(
-            {RECONSTRUCTION: Term(self.observation(r, batch.x)), "kl": Term(kl.sum(1))},
+            {RECONSTRUCTION: Term(self.observation(r, batch.x)), **self.regularise(q, z, generator, step)},
             reconstruction=self.observation.mean(r),
-            diagnostics={"kl_per_dimension": kl.detach().mean(0)},
+            diagnostics=self.diagnostics(q),
+            carried={"z": z},
         )
+
+    def draw(self, q: DiagonalGaussian, generator: torch.Generator) -> Tensor:
+        """The code that is decoded in training: (N, D), one draw a sample."""
+        return q.rsample(generator)
+
+    def diagnostics(self, q: DiagonalGaussian) -> dict[str, Tensor]:
+        """Numbers for the log: the batch's mean KL of each dimension, (D,)."""
+        return {"kl_per_dimension": q.kl().detach().mean(0)}
 
 
 class BetaVAE(VAE):
@@ -132,9 +171,11 @@ class BetaVAE(VAE):
         latent_dim: number of latents D.
         beta: weight of the KL: a number ≥ 0; text such as "linear(0, 4, 5000)" for start, end and steps; from Python,
             any function of the step.
-        network: "burgess" for square images of 8, 16, … 256 pixels, "mlp" for data of any shape.
-        likelihood: p(x|z): "bernoulli" for binary data, "gaussian" or "laplace" for grey values and other real data.
-        scale: σ of the gaussian or b of the laplace likelihood, in data units.
+        network: "burgess" for square images of 8, 16, … 256 pixels, "conv" for images and signals of any size from 16,
+            "mlp" for data of any shape; or a function (shape, latent_dim) → (encoder, decoder), as pkg.mod:function.
+        likelihood: p(x|z): "bernoulli" for binary data, "gaussian" or "laplace" for grey values and other real data,
+            "logistic" for 256 grey levels, the energy "ms-ssim"; or a function shape → Likelihood, as pkg.mod:function.
+        scale: σ, b or s of the likelihood, in data units, or "learned".
         learning_rate: of Adam.
 
     Raises:
@@ -147,17 +188,27 @@ class BetaVAE(VAE):
         shape: tuple[int, ...],
         latent_dim: int = 10,
         beta: Weight = 4.0,
-        network: NetworkName = "burgess",
-        likelihood: LikelihoodName = "gaussian",
-        scale: float = 0.1,
+        network: NetworkChoice = "burgess",
+        likelihood: LikelihoodChoice = "gaussian",
+        scale: Scale = 0.1,
         learning_rate: float = 5e-4,
     ) -> None:
         super().__init__(shape, latent_dim, network, likelihood, scale, learning_rate)
         self.beta = beta
-        schedule = as_schedule(beta)
-        if not callable(schedule) and not schedule >= 0:
-            raise OptionError(f"expected beta ≥ 0, got {beta}")
+        not_negative(beta=beta)
 
     def weights(self) -> Mapping[str, Schedule]:
-        """recon 1, kl β."""
-        return {**super().weights(), "kl": as_schedule(self.beta)}
+        """kl β."""
+        return {"kl": as_schedule(self.beta)}
+
+
+def not_negative(**weights: Weight) -> None:
+    """Refuse text that is no weight, and numbers below 0; a schedule is taken as it is.
+
+    Raises:
+        OptionError: the option and its value.
+    """
+    for name, weight in weights.items():
+        schedule = as_schedule(weight)
+        if not callable(schedule) and not schedule >= 0:
+            raise OptionError(f"expected {name} ≥ 0, got {weight}")

@@ -1,0 +1,141 @@
+"""DIP-VAE: L = recon + KL + λ_od Σ_{i≠j} S_ij² + λ_d Σ_i (S_ii − 1)², with S the covariance of the codes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from trimkit.methods import (
+    DiagonalGaussian,
+    LikelihoodChoice,
+    Scale,
+    Schedule,
+    Term,
+    Weight,
+    as_schedule,
+    gather,
+    no_autocast,
+)
+from trimkit_vae.networks import NetworkChoice
+from trimkit_vae.vae import VAE, not_negative
+
+
+class DIPVAEI(VAE):
+    """DIP-VAE-I (Kumar et al. 2018, eq. 6): the covariance of the posteriors' means is driven to the identity.
+
+    S = Cov(μ) over the batch, biased (1/B). By default λ_d = 10 λ_od, as in the paper.
+
+    Args:
+        shape: of one sample: (C, H, W), (C, L) or (F,).
+        latent_dim: number of latents D.
+        lambda_off_diagonal: λ_od, weight of Σ_{i≠j} S_ij²: a number ≥ 0 or a schedule.
+        lambda_diagonal: λ_d, weight of Σ_i (S_ii − 1)²: a number ≥ 0 or a schedule.
+        network: "burgess" for square images of 8, 16, … 256 pixels, "conv" for images and signals of any size from 16,
+            "mlp" for data of any shape; or a function (shape, latent_dim) → (encoder, decoder), as pkg.mod:function.
+        likelihood: p(x|z): "bernoulli" for binary data, "gaussian" or "laplace" for grey values and other real data,
+            "logistic" for 256 grey levels, the energy "ms-ssim"; or a function shape → Likelihood, as pkg.mod:function.
+        scale: σ, b or s of the likelihood, in data units, or "learned".
+        learning_rate: of Adam.
+
+    Raises:
+        OptionError: an option out of range.
+        ShapeError: data that the network does not take.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        latent_dim: int = 10,
+        *,
+        lambda_off_diagonal: Weight = 10.0,
+        lambda_diagonal: Weight = 100.0,
+        network: NetworkChoice = "burgess",
+        likelihood: LikelihoodChoice = "gaussian",
+        scale: Scale = 0.1,
+        learning_rate: float = 5e-4,
+    ) -> None:
+        super().__init__(shape, latent_dim, network, likelihood, scale, learning_rate)
+        self.lambda_off_diagonal = lambda_off_diagonal
+        self.lambda_diagonal = lambda_diagonal
+        not_negative(lambda_off_diagonal=lambda_off_diagonal, lambda_diagonal=lambda_diagonal)
+
+    def weights(self) -> Mapping[str, Schedule]:
+        """kl 1, dip_off_diagonal λ_od, dip_diagonal λ_d."""
+        return {
+            "kl": 1.0,
+            "dip_off_diagonal": as_schedule(self.lambda_off_diagonal),
+            "dip_diagonal": as_schedule(self.lambda_diagonal),
+        }
+
+    def regularise(self, q: DiagonalGaussian, z: Tensor, generator: torch.Generator, step: int) -> dict[str, Term]:
+        """KL, and the two parts of ‖S − I‖², statistics of the whole batch."""
+        s = self.covariance(q)
+        variances = s.diagonal()
+        return {
+            **super().regularise(q, z, generator, step),
+            "dip_off_diagonal": Term(s.square().sum() - variances.square().sum()),
+            "dip_diagonal": Term((variances - 1).square().sum()),
+        }
+
+    def covariance(self, q: DiagonalGaussian) -> Tensor:
+        """S = Cov(μ): (D, D)."""
+        return biased_covariance(gather(q.mean))
+
+
+class DIPVAEII(DIPVAEI):
+    """DIP-VAE-II (Kumar et al. 2018, eq. 7): the covariance of the draws z is driven to the identity.
+
+    S = Cov(μ) + E[diag σ²] over the batch, biased (1/B). By default λ_d = λ_od, as in the paper.
+
+    Args:
+        shape: of one sample: (C, H, W), (C, L) or (F,).
+        latent_dim: number of latents D.
+        lambda_off_diagonal: λ_od, weight of Σ_{i≠j} S_ij²: a number ≥ 0 or a schedule.
+        lambda_diagonal: λ_d, weight of Σ_i (S_ii − 1)²: a number ≥ 0 or a schedule.
+        network: "burgess" for square images of 8, 16, … 256 pixels, "conv" for images and signals of any size from 16,
+            "mlp" for data of any shape; or a function (shape, latent_dim) → (encoder, decoder), as pkg.mod:function.
+        likelihood: p(x|z): "bernoulli" for binary data, "gaussian" or "laplace" for grey values and other real data,
+            "logistic" for 256 grey levels, the energy "ms-ssim"; or a function shape → Likelihood, as pkg.mod:function.
+        scale: σ, b or s of the likelihood, in data units, or "learned".
+        learning_rate: of Adam.
+
+    Raises:
+        OptionError: an option out of range.
+        ShapeError: data that the network does not take.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        latent_dim: int = 10,
+        *,
+        lambda_off_diagonal: Weight = 10.0,
+        lambda_diagonal: Weight = 10.0,
+        network: NetworkChoice = "burgess",
+        likelihood: LikelihoodChoice = "gaussian",
+        scale: Scale = 0.1,
+        learning_rate: float = 5e-4,
+    ) -> None:
+        super().__init__(
+            shape,
+            latent_dim,
+            lambda_off_diagonal=lambda_off_diagonal,
+            lambda_diagonal=lambda_diagonal,
+            network=network,
+            likelihood=likelihood,
+            scale=scale,
+            learning_rate=learning_rate,
+        )
+
+    def covariance(self, q: DiagonalGaussian) -> Tensor:
+        """S = Cov(μ) + E[diag σ²]: (D, D)."""
+        return super().covariance(q) + torch.diag(gather(q.log_variance.exp()).mean(0))
+
+
+def biased_covariance(rows: Tensor) -> Tensor:
+    """1/B Σ_i (a_i − ā)(a_i − ā)ᵀ: (B, D) → (D, D)."""
+    centred = rows - rows.mean(0)
+    with no_autocast(rows):
+        return centred.T @ centred / len(rows)

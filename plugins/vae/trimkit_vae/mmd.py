@@ -1,0 +1,158 @@
+"""InfoVAE and WAE: the aggregate posterior q(z) is held to p(z) = N(0, I) by the maximum mean discrepancy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from trimkit.errors import OptionError
+from trimkit.methods import (
+    Delta,
+    DiagonalGaussian,
+    KernelName,
+    LatentSpace,
+    LikelihoodChoice,
+    Posterior,
+    Scale,
+    Schedule,
+    Term,
+    Weight,
+    as_schedule,
+    gather,
+    maximum_mean_discrepancy,
+    standard_normal,
+)
+from trimkit_vae.networks import NetworkChoice
+from trimkit_vae.vae import VAE, not_negative
+
+
+class InfoVAE(VAE):
+    """InfoVAE with MMD (Zhao et al. 2017, eq. 6): minimises recon + (1 − α) KL + (α + λ − 1) MMD(q(z), p(z)).
+
+    α = 1 is the MMD-VAE, which leaves I(x; z) free; α = 0 and λ = 1 the VAE.
+
+    Args:
+        shape: of one sample: (C, H, W), (C, L) or (F,).
+        latent_dim: number of latents D.
+        alpha: α ≤ 1, how much of the mutual information is left free.
+        lambda_mmd: λ with α + λ ≥ 1. Large, since recon is a sum over pixels and each kernel's MMD is below 2; as
+            in wae-mmd by default.
+        kernel: "imq" or "rbf", see `trimkit.methods.maximum_mean_discrepancy`.
+        network: "burgess" for square images of 8, 16, … 256 pixels, "conv" for images and signals of any size from 16,
+            "mlp" for data of any shape; or a function (shape, latent_dim) → (encoder, decoder), as pkg.mod:function.
+        likelihood: p(x|z): "bernoulli" for binary data, "gaussian" or "laplace" for grey values and other real data,
+            "logistic" for 256 grey levels, the energy "ms-ssim"; or a function shape → Likelihood, as pkg.mod:function.
+        scale: σ, b or s of the likelihood, in data units, or "learned".
+        learning_rate: of Adam.
+
+    Raises:
+        OptionError: an option out of range.
+        ShapeError: data that the network does not take.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        latent_dim: int = 10,
+        *,
+        alpha: float = 1.0,
+        lambda_mmd: float = 500.0,
+        kernel: KernelName = "imq",
+        network: NetworkChoice = "burgess",
+        likelihood: LikelihoodChoice = "gaussian",
+        scale: Scale = 0.1,
+        learning_rate: float = 5e-4,
+    ) -> None:
+        super().__init__(shape, latent_dim, network, likelihood, scale, learning_rate)
+        self.alpha = alpha
+        self.lambda_mmd = lambda_mmd
+        self.kernel: KernelName = kernel
+        if not alpha <= 1:
+            raise OptionError(f"expected alpha ≤ 1, got {alpha}: the KL would be maximised")
+        if not alpha + lambda_mmd - 1 >= 0:
+            raise OptionError(
+                f"expected alpha + lambda_mmd ≥ 1, got {alpha} + {lambda_mmd}: the discrepancy would be maximised"
+            )
+
+    def weights(self) -> Mapping[str, Schedule]:
+        """kl 1 − α, mmd α + λ − 1."""
+        return {"kl": 1 - self.alpha, "mmd": self.alpha + self.lambda_mmd - 1}
+
+    def regularise(self, q: DiagonalGaussian, z: Tensor, generator: torch.Generator, step: int) -> dict[str, Term]:
+        """KL, and the MMD of the batch's codes."""
+        return {**super().regularise(q, z, generator, step), "mmd": prior_discrepancy(z, self.kernel, generator)}
+
+
+class WAE(VAE):
+    """Wasserstein autoencoder with MMD (Tolstikhin et al. 2018, algorithm 2): minimises recon + λ MMD(q(z), p(z)).
+
+    Args:
+        shape: of one sample: (C, H, W), (C, L) or (F,).
+        latent_dim: number of latents D.
+        lambda_mmd: λ: a number ≥ 0 or a schedule; 500 is the paper's 10 on MNIST for a squared error, which a Gaussian
+            likelihood with σ = 0.1 weighs 1/2σ² = 50.
+        kernel: "imq" or "rbf", see `trimkit.methods.maximum_mean_discrepancy`.
+        stochastic: draw z ~ q(z|x); otherwise the encoder is deterministic, z = μ(x), and has no variance.
+        network: "burgess" for square images of 8, 16, … 256 pixels, "conv" for images and signals of any size from 16,
+            "mlp" for data of any shape; or a function (shape, latent_dim) → (encoder, decoder), as pkg.mod:function.
+        likelihood: p(x|z): "bernoulli" for binary data, "gaussian" or "laplace" for grey values and other real data,
+            "logistic" for 256 grey levels, the energy "ms-ssim"; or a function shape → Likelihood, as pkg.mod:function.
+        scale: σ, b or s of the likelihood, in data units, or "learned".
+        learning_rate: of Adam.
+
+    Raises:
+        OptionError: an option out of range.
+        ShapeError: data that the network does not take.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        latent_dim: int = 10,
+        *,
+        lambda_mmd: Weight = 500.0,
+        kernel: KernelName = "imq",
+        stochastic: bool = False,
+        network: NetworkChoice = "burgess",
+        likelihood: LikelihoodChoice = "gaussian",
+        scale: Scale = 0.1,
+        learning_rate: float = 5e-4,
+    ) -> None:
+        super().__init__(shape, latent_dim, network, likelihood, scale, learning_rate)
+        self.lambda_mmd = lambda_mmd
+        self.kernel: KernelName = kernel
+        self.stochastic = stochastic
+        not_negative(lambda_mmd=lambda_mmd)
+
+    def latent_spaces(self) -> Sequence[LatentSpace]:
+        """One space z, whose posterior has a spread if the encoder is stochastic."""
+        return [replace(space, stochastic=self.stochastic) for space in super().latent_spaces()]
+
+    def encode(self, x: Tensor, aux: Tensor | None = None, space: str | None = None) -> Posterior:
+        """q(z|x): a Gaussian, or the point μ(x) of a deterministic encoder."""
+        q = self.gaussian(x)
+        return q if self.stochastic else Delta(q.mean)
+
+    def weights(self) -> Mapping[str, Schedule]:
+        """mmd λ."""
+        return {"mmd": as_schedule(self.lambda_mmd)}
+
+    def regularise(self, q: DiagonalGaussian, z: Tensor, generator: torch.Generator, step: int) -> dict[str, Term]:
+        """The MMD of the batch's codes."""
+        return {"mmd": prior_discrepancy(z, self.kernel, generator)}
+
+    def draw(self, q: DiagonalGaussian, generator: torch.Generator) -> Tensor:
+        """z ~ q(z|x), or μ(x)."""
+        return q.rsample(generator) if self.stochastic else q.mean
+
+    def diagnostics(self, q: DiagonalGaussian) -> dict[str, Tensor]:
+        """KL of each dimension, where there is one."""
+        return super().diagnostics(q) if self.stochastic else {}
+
+
+def prior_discrepancy(z: Tensor, kernel: KernelName, generator: torch.Generator) -> Term:
+    """MMD between the whole batch's codes and as many draws from N(0, I): a scalar, a statistic of the batch."""
+    return Term(maximum_mean_discrepancy(gather(z), gather(standard_normal(z, generator)), kernel))

@@ -1,0 +1,290 @@
+"""The codes of a trained run and of linear baselines, and their metrics: what ``trimkit evaluate`` computes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from trimkit.data import Dataset, FactorSampler, load
+from trimkit.errors import DataError, ModelError
+from trimkit.methods import Delta, DiagonalGaussian, LatentSpace, Method, load_method
+from trimkit.methods.decomposition import summarise_kl
+from trimkit.methods.stored import record
+from trimkit.metrics import disentanglement
+from trimkit.metrics.disentanglement import DRAWS, MetricResult
+from trimkit.registry import available
+from trimkit.training.evaluate import ACTIVE
+from trimkit.training.run_folder import environment
+
+BATCH = 512
+"""Samples that are encoded at a time."""
+
+POOL = 4
+"""Samples encoded for each one that is asked for: votes of the quick protocol are drawn from them."""
+
+FITTED = 2000
+"""Samples that the linear baselines are fitted to."""
+
+POSTERIORS = 4096
+"""Posteriors from which the parts of the KL are estimated; the cost grows with their square."""
+
+Numbers: TypeAlias = NDArray[np.int64]
+Encode: TypeAlias = Callable[[Any], Any]
+Metrics: TypeAlias = dict[str, MetricResult]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What is known of a run's codes.
+
+    Attributes:
+        method: its registered name.
+        title: of the table: what was evaluated on what.
+        settings: run, data, split, space, samples, protocol, seed.
+        metrics: of the run's codes.
+        baselines: the same of other codes of the same samples.
+        kl: "total", "per_dimension", "active", and "parts" by two estimators; empty for posteriors without a density.
+        notes: what a reader has to know.
+    """
+
+    method: str
+    title: str
+    settings: dict[str, Any]
+    metrics: Metrics
+    baselines: dict[str, Metrics] = field(default_factory=dict)
+    kl: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return {
+            "method": self.method,
+            **self.settings,
+            "metrics": _plain(self.metrics),
+            "baselines": {name: _plain(metrics) for name, metrics in self.baselines.items()},
+            "kl": dict(self.kl),
+            "notes": list(self.notes),
+            "environment": environment(),
+        }
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is asked for.
+
+    Attributes:
+        samples: at most so many.
+        protocol: "quick" or "dlib".
+        seed: of every draw.
+        baselines: with random projection, PCA and ICA.
+    """
+
+    samples: int = 10_000
+    protocol: str = "quick"
+    seed: int = 0
+    baselines: bool = False
+
+
+def evaluate_run(
+    folder: Path, data: Dataset, settings: Settings, space: str | None = None, device: str | torch.device = "cpu"
+) -> Evaluation:
+    """Encode samples and compute every metric that the data allow.
+
+    Args:
+        folder: of a complete run.
+        data: see `load_for_evaluation`.
+        settings: see `Settings`.
+        space: latent space; the method's first by default.
+        device: of the encoder.
+    Raises:
+        ModelError: no complete run, or a space that cannot be encoded to.
+        DataError: data that do not fit the method.
+    """
+    method = load_method(folder)
+    encoder = Encoder(method, method.space(space), data, torch.device(device))
+    order = np.random.default_rng([settings.seed, *b"evaluate_run"]).permutation(len(data))
+    metrics = compute_metrics(encoder.means, data, order, settings)
+    used = min(settings.samples, len(data))
+    posterior = encoder.posterior(order[: max(used, POSTERIORS)])
+    name = record(method)["method"]
+    known = {"run": str(folder), "data": data.name, "split": data.split, "space": encoder.space.name, "samples": used}
+    return Evaluation(
+        name,
+        f"{name} on {data.name} ({data.split}): {used} of {len(data)} samples, protocol {settings.protocol}, seed "
+        f"{settings.seed}",
+        known | {"protocol": settings.protocol, "seed": settings.seed},
+        metrics | _sampled_gap(posterior, data, order[:used], settings.seed),
+        _baselines(encoder, data, order, settings) if settings.baselines else {},
+        _kl(posterior, len(data), settings.seed),
+        tuple(_notes(data, metrics)),
+    )
+
+
+def load_for_evaluation(spec: str, split: str | None = None) -> Dataset:
+    """Data in the split that suits metrics best.
+
+    Args:
+        spec: see `trimkit.data.load`.
+        split: its name; None for "all" where a dataset with factors has it, as published protocols take it, else
+            "test", else "train".
+    Raises:
+        DataError: nothing of that name, or no such split.
+    """
+    if split is not None:
+        return load(spec, split)
+    if spec.partition(":")[0] in available("datasets"):
+        with suppress(DataError):
+            found = load(spec, "all")
+            if found.factors is not None:
+                return found
+    try:
+        return load(spec, "test")
+    except DataError:
+        return load(spec, "train")
+
+
+class Encoder:
+    """A method as a function of numbers of samples.
+
+    Args:
+        method: trained.
+        space: of the codes.
+        data: whose samples are encoded.
+        device: of the method, which is moved there.
+    Raises:
+        ModelError: the space cannot be encoded to.
+        DataError: samples of another shape, or without the auxiliary variables that the space needs.
+    """
+
+    def __init__(self, method: Method, space: LatentSpace, data: Dataset, device: torch.device) -> None:
+        if not space.can_encode:
+            raise ModelError(f"space {space.name!r} has no codes to evaluate: {space.reason or 'it has no encoder'}")
+        if data.shape != method.shape:
+            raise DataError(f"the run was trained on samples {method.shape}, got {data.shape} of {data.name!r}")
+        if space.needs_aux and data.aux is None:
+            raise DataError(f"space {space.name!r} needs auxiliary variables, which {data.name!r} does not have")
+        self.space = space
+        self._method, self._data, self._device = method.to(device), data, device
+
+    def means(self, numbers: Tensor | Numbers) -> Tensor:
+        """Codes of numbered samples: (n,) → (n, D) on the CPU."""
+        return self.posterior(numbers).mean
+
+    @torch.inference_mode()
+    def posterior(self, numbers: Tensor | Numbers) -> DiagonalGaussian | Delta:
+        """Posteriors of numbered samples, over (n, D), on the CPU; a `Delta` where they are no Gaussians."""
+        parts = [self._encode(batch) for batch in torch.as_tensor(numbers).split(BATCH)]
+        mean = torch.cat([_flat(part.mean) for part in parts])
+        if not all(isinstance(part, DiagonalGaussian) for part in parts):
+            return Delta(mean)
+        return DiagonalGaussian(mean, torch.cat([_flat(part.log_variance) for part in parts]))
+
+    def _encode(self, numbers: Tensor) -> Any:
+        x, aux = self._data.x[numbers], self._data.aux
+        given = None if aux is None or not self.space.needs_aux else aux[numbers].to(self._device)
+        return self._method.encode(x.to(self._device), given, self.space.name)
+
+
+def compute_metrics(encode: Encode, data: Dataset, order: Numbers, settings: Settings, draws: int = DRAWS) -> Metrics:
+    """Every metric that the data allow.
+
+    Args:
+        encode: codes of numbered samples.
+        data: with several factors, for metrics that hold one fixed; else their labels are the one factor.
+        order: of the samples; the first are taken.
+        settings: see `Settings`. With "quick", votes are drawn from four times as many samples as are asked for, each
+            encoded once; with "dlib" from all.
+        draws: resamples of the intervals.
+    """
+    named = {"protocol": settings.protocol, "seed": settings.seed, "draws": draws}
+    factors, names = _factors(data)
+    if factors is None or factors.shape[1] < 2:
+        rows = order[: settings.samples]
+        known = None if factors is None else factors[rows]
+        return disentanglement.report(encode(rows), known, names=names, **named)
+    named |= {"names": names, "samples": settings.samples}
+    if settings.protocol == "dlib":
+        return disentanglement.evaluate(encode, FactorSampler(factors), **named)
+    pool = order[: POOL * settings.samples]
+    return disentanglement.evaluate(encode(pool), FactorSampler(factors[pool]), **named)
+
+
+def _factors(data: Dataset) -> tuple[Tensor | None, tuple[str, ...]]:
+    if data.factors is not None:
+        return data.factors, data.factor_names
+    return (None, ()) if data.y is None else (data.y[:, None], ("label",))
+
+
+def _baselines(encoder: Encoder, data: Dataset, order: Numbers, settings: Settings) -> dict[str, Metrics]:
+    """The metrics of linear codes with as many components, without intervals."""
+    fitted = disentanglement.linear_baselines(
+        data.x[torch.as_tensor(order[:FITTED])], math.prod(encoder.space.shape), seed=settings.seed
+    )
+    return {
+        name: compute_metrics(partial(_projected, projection, data), data, order, settings, draws=0)
+        for name, projection in fitted.items()
+    }
+
+
+def _projected(projection: disentanglement.Projection, data: Dataset, numbers: Tensor | Numbers) -> Any:
+    return np.concatenate([projection(data.x[batch]) for batch in torch.as_tensor(numbers).split(BATCH)])
+
+
+def _sampled_gap(posterior: DiagonalGaussian | Delta, data: Dataset, rows: Numbers, seed: int) -> Metrics:
+    """The gap as Chen et al. define it, where there are posteriors and factors."""
+    factors, names = _factors(data)
+    if not isinstance(posterior, DiagonalGaussian) or factors is None:
+        return {}
+    mean, log_variance = posterior.mean[: len(rows)], posterior.log_variance[: len(rows)]
+    found = disentanglement.sampled_mutual_information_gap(mean, log_variance, factors[rows], names=names, seed=seed)
+    return {found.name: found}
+
+
+def _kl(posterior: DiagonalGaussian | Delta, dataset_size: int, seed: int) -> dict[str, Any]:
+    """The KL, and its parts by the two estimators between which the truth lies."""
+    if not isinstance(posterior, DiagonalGaussian):
+        return {}
+    posterior = DiagonalGaussian(posterior.mean[:POSTERIORS], posterior.log_variance[:POSTERIORS])
+    each = posterior.kl().double().mean(0)
+    generator = torch.Generator().manual_seed(seed)
+    parts = [
+        summarise_kl([posterior], generator, estimator=estimator, dataset_size=dataset_size)
+        for estimator in ("symmetric", "batch")
+    ]
+    return {
+        "total": float(each.sum()),
+        "per_dimension": each.tolist(),
+        "active": int((each > ACTIVE).sum()),
+        "parts": parts,
+    }
+
+
+def _notes(data: Dataset, metrics: Metrics) -> Iterator[str]:
+    if data.split == "train":
+        yield "the samples are those that the run was trained on"
+    if data.factors is None and data.y is not None:
+        yield f"{data.name} has no known factors: its labels are the one factor; votes need several, and are left out"
+    if data.factors is None and data.y is None:
+        yield f"{data.name} has neither factors nor labels: only metrics that need none"
+    left_out = {name for result in metrics.values() for name in result.protocol.get("left_out", ())}
+    if left_out:
+        yield f"left out, with one value in all samples: {', '.join(sorted(left_out))}"
+    yield "seeds of training spread as widely as methods do: compare several runs, and look at each factor"
+
+
+def _plain(metrics: Metrics) -> dict[str, Any]:
+    return {name: result.as_dict() for name, result in metrics.items()}
+
+
+def _flat(codes: Tensor) -> Tensor:
+    return codes.float().flatten(1).cpu()

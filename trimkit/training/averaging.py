@@ -1,0 +1,76 @@
+"""Running averages of parameters: noisier weights train, their average is used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from trimkit.methods import Phase
+
+
+class Averages:
+    """average ← d · average + (1 − d) · parameter after each step of a parameter's phase, from its initial value.
+
+    Args:
+        module: that has the parameters, on its device.
+        phases: whose parameters may be averaged; one that shares another's optimiser leaves that to it.
+        decay: d for all phases; None for each phase's own.
+    """
+
+    def __init__(self, module: nn.Module, phases: list[Phase], decay: float | None = None) -> None:
+        self._parameters = dict(module.named_parameters())
+        names = {id(parameter): name for name, parameter in self._parameters.items()}
+        self._decays: dict[str, float] = {}
+        self._names: dict[str, list[str]] = {}
+        for phase in phases:
+            chosen = phase.ema if decay is None else decay
+            if chosen and phase.shares is None:
+                self._decays[phase.name] = chosen
+                self._names[phase.name] = [names[id(parameter)] for parameter in phase.parameters]
+        averaged = [name for phase in self._names.values() for name in phase]
+        self._averages = {name: self._parameters[name].detach().clone() for name in averaged}
+
+    def __bool__(self) -> bool:
+        return bool(self._averages)
+
+    @torch.no_grad()
+    def update(self, phase: str) -> None:
+        """Count the parameters of a phase in, after its step."""
+        for name in self._names.get(phase, ()):
+            self._averages[name].lerp_(self._parameters[name], 1 - self._decays[phase])
+
+    @torch.no_grad()
+    def apply(self) -> None:
+        """Put the averages in the place of the parameters, for good."""
+        for name, average in self._averages.items():
+            self._parameters[name].copy_(average)
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """Put the averages in the place of the parameters for a while."""
+        raw = {name: self._parameters[name].detach().clone() for name in self._averages}
+        self.apply()
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for name, value in raw.items():
+                    self._parameters[name].copy_(value)
+
+    def state(self) -> dict[str, Tensor]:
+        """Name of each averaged parameter → its average."""
+        return dict(self._averages)
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from a state.
+
+        Raises:
+            ValueError: it is of other parameters.
+        """
+        if state.keys() != self._averages.keys():
+            raise ValueError(f"averages of {sorted(state)} do not fit those of {sorted(self._averages)}")
+        for name, average in self._averages.items():
+            average.copy_(state[name])

@@ -1,0 +1,321 @@
+"""One phase of a method, ready to step: everything between its loss and its next weights."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from trimkit.errors import TrainingError, TrimkitWarning
+from trimkit.methods import Batch, Method, Phase, Schedule, StepResult, Weight, as_schedule
+from trimkit.objective import Objective, Part
+from trimkit.training.engine import Engine
+from trimkit.training.guidance import Guidance
+from trimkit.training.settings import Settings
+
+SCRUBBED = 1e5
+"""What infinity becomes under nonfinite="scrub", as in NVlabs/stylegan2-ada-pytorch."""
+
+
+class Position(NamedTuple):
+    """Where a step is in a run.
+
+    Attributes:
+        step: from 0 over the whole run.
+        epoch: from 0.
+        batch: from 0 in the epoch.
+    """
+
+    step: int
+    epoch: int
+    batch: int
+
+
+@dataclass(frozen=True)
+class PhaseReport:
+    """What one step of a phase did.
+
+    Attributes:
+        loss: scalar, detached.
+        parts: each term's unweighted mean and weight.
+        norm: of the phase's gradient before clipping.
+        diagnostics: of the method.
+        finite: False where the gradient held NaN or infinity.
+        carried: what the phase hands on to later ones of the step, one mapping a turn.
+    """
+
+    loss: Tensor
+    parts: Mapping[str, Part]
+    norm: Tensor
+    diagnostics: Mapping[str, Tensor]
+    finite: bool = True
+    carried: Sequence[Mapping[str, Tensor]] = field(default=(), repr=False)
+
+    def numbers(self) -> dict[str, Any]:
+        """Plain numbers for a log: loss, gradient norm, each term, each diagnostic."""
+        terms = {name: float(part.value) for name, part in self.parts.items()}
+        diagnostics = {name: tensor.tolist() for name, tensor in self.diagnostics.items()}
+        return {"loss": float(self.loss), "gradient_norm": float(self.norm), **terms, **diagnostics}
+
+
+class _Turn(NamedTuple):
+    """What one share of a batch gave, detached."""
+
+    loss: Tensor
+    parts: Mapping[str, Part]
+    diagnostics: Mapping[str, Tensor]
+    carried: Mapping[str, Tensor]
+
+
+class PhaseRunner:
+    """One phase with its optimiser, ready to step.
+
+    Args:
+        phase: of the method.
+        method: whose other parameters are frozen while the phase runs.
+        weights: name of each term → weight, of the phase and of the guidance.
+        guidance: terms that join, or None.
+        optimiser: of another phase that this one shares; its own by default.
+
+    Attributes:
+        phase: as given.
+        optimiser: that it steps.
+        objective: its own.
+        nonfinite: steps so far whose gradient was not finite.
+    """
+
+    def __init__(
+        self,
+        phase: Phase,
+        method: Method,
+        weights: Mapping[str, Schedule],
+        guidance: Guidance | None = None,
+        optimiser: torch.optim.Optimizer | None = None,
+    ) -> None:
+        self.phase = phase
+        self.optimiser = optimiser or phase.optimiser(list(phase.parameters))
+        self.objective = Objective(weights)
+        self.nonfinite = 0
+        self._guidance = guidance
+        self._method = method
+        self._warned = False
+        chosen = {id(parameter) for parameter in phase.parameters}
+        self._others = [parameter for parameter in method.parameters() if id(parameter) not in chosen]
+
+    def seen(self, batch: Batch, carried: Mapping[str, Tensor]) -> Batch:
+        """A batch as the phase sees it: a second draw only if it asks for one, and what earlier phases handed on."""
+        return replace(batch, other=batch.other if self.phase.draws == 2 else None, carried=dict(carried))
+
+    def terms(self, batch: Batch, engine: Engine, at: Position) -> StepResult:
+        """The phase's terms and those that join it; in training, the method's networks run in the engine's precision.
+
+        The guidance's terms are always computed in float32: attributions and their derivatives need its digits.
+        """
+        generator = engine.generator(f"phase {self.phase.name}", at.epoch, at.batch)
+        with engine.mixed(self._method) if self._method.training else nullcontext():
+            result = self.phase.loss(batch, generator, at.step)
+        if self._guidance is None:
+            return result
+        self._require_what_guidance_needs(result)
+        generator = engine.generator("guidance", at.epoch, at.batch)
+        with in_eval_mode(self._method), engine.global_randomness("guidance", at.epoch, at.batch):
+            more = self._guidance.terms(batch, result.reconstruction, generator, result.codes, result.labels)
+        return replace(result, terms={**result.terms, **more})
+
+    def _require_what_guidance_needs(self, result: StepResult) -> None:
+        if self.phase.generates and not result.codes:
+            raise TrainingError(
+                f"phase {self.phase.name!r} generates but returns no codes to take TRIM terms at; return "
+                "StepResult(..., codes={'z': z})"
+            )
+        if not self.phase.generates and result.reconstruction is None:
+            raise TrainingError(
+                f"phase {self.phase.name!r} trains the decoder but returns no reconstruction to take a prediction loss "
+                "on; return StepResult(..., reconstruction=x_hat)"
+            )
+
+    def step(self, turns: Sequence[Batch], engine: Engine, at: Position, settings: Settings) -> PhaseReport:
+        """Take one step with all other parameters of the method frozen.
+
+        Args:
+            turns: equal shares of the batch, on the device.
+            engine: where it runs.
+            at: in the run.
+            settings: of the run: clipping, and what follows a gradient that is not finite.
+        Raises:
+            TrainingError: a gradient that is not finite, under "raise"; the weights are as before the step.
+        """
+        with frozen(self._others):
+            self.optimiser.zero_grad(set_to_none=True)
+            done = [self._turn(batch, number, len(turns), engine, at) for number, batch in enumerate(turns)]
+            engine.reduce_gradients(self.phase.parameters, self.optimiser)
+            report = _merged(done, self._norm())
+            if report.finite or self._go_on(report, at.step, settings, engine):
+                if settings.clip is not None:
+                    norm = report.norm if report.finite else self._norm()
+                    torch.nn.utils.clip_grads_with_norm_(self.phase.parameters, settings.clip, norm)
+                self._update(report, at.step, engine)
+            self.optimiser.zero_grad(set_to_none=True)
+        return report
+
+    def _turn(self, batch: Batch, number: int, turns: int, engine: Engine, at: Position) -> _Turn:
+        """Add the gradient of one share of the batch."""
+        with engine.share(number, turns, len(batch)) as share:
+            result = self.terms(batch, engine, at)
+            if share.partial and (share.gathered or any(term.batch_statistic for term in result.terms.values())):
+                self._warn_of_turns(turns)
+            loss, parts = self.objective(result.terms, at.step)
+            if not loss.requires_grad:
+                raise TrainingError(f"phase {self.phase.name!r}: no term with a weight depends on its parameters")
+            engine.backward(loss / turns)
+        carried = {name: value.detach() for name, value in result.carried.items()}
+        detached = {name: Part(part.value.detach(), part.weight) for name, part in parts.items()}
+        return _Turn(loss.detach(), detached, result.diagnostics, carried)
+
+    def _norm(self) -> Tensor:
+        return torch.nn.utils.get_total_norm([p.grad for p in self.phase.parameters if p.grad is not None])
+
+    def _go_on(self, report: PhaseReport, step: int, settings: Settings, engine: Engine) -> bool:
+        """Whether the optimiser is to be stepped with a gradient that is not finite.
+
+        Raises:
+            TrainingError: under "raise".
+        """
+        self.nonfinite += 1
+        if engine.rescales:  # float16 overflows at first; the scale then goes down instead of a step
+            return True
+        if settings.nonfinite == "raise":
+            self._refuse(report, step)
+        if settings.nonfinite == "scrub":
+            for parameter in self.phase.parameters:
+                if parameter.grad is not None:
+                    parameter.grad.nan_to_num_(0.0, SCRUBBED, -SCRUBBED)
+        return settings.nonfinite == "scrub"
+
+    def _update(self, report: PhaseReport, step: int, engine: Engine) -> None:
+        try:
+            engine.step(self.optimiser, finite=report.finite)
+        except FloatingPointError:
+            self._refuse(report, step)
+
+    def _refuse(self, report: PhaseReport, step: int) -> None:
+        self.optimiser.zero_grad(set_to_none=True)
+        values = ", ".join(f"{name} {float(part.value):.4g}" for name, part in report.parts.items())
+        raise TrainingError(
+            f"step {step}, phase {self.phase.name!r}: the gradient is not finite ({values}); lower the learning "
+            "rate, clip the gradient, or look at the term that is not finite"
+        )
+
+    def _warn_of_turns(self, turns: int) -> None:
+        if not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"phase {self.phase.name!r} has terms that are statistics of the batch; with accumulate={turns} they "
+                "are statistics of a turn, so the result is not that of the whole batch",
+                TrimkitWarning,
+                stacklevel=4,
+            )
+
+
+def make_runners(
+    method: Method, phases: Sequence[Phase], guidance: Guidance | None, overrides: Mapping[str, Weight]
+) -> list[PhaseRunner]:
+    """A runner a phase; the guidance joins the one that trains the decoder, and overrides replace weights by name.
+
+    Raises:
+        TrainingError: two phases of one name; one whose parameters are not the method's, so that no checkpoint would
+            hold them; or one that shares an optimiser of other parameters.
+    """
+    runners: dict[str, PhaseRunner] = {}
+    own = {id(parameter) for parameter in method.parameters()}
+    for phase in sorted(phases, key=lambda phase: phase.shares is not None):  # owners of optimisers first
+        if phase.name in runners:
+            raise TrainingError(f"two phases are named {phase.name!r}; give each its own name")
+        if any(id(parameter) not in own for parameter in phase.parameters):
+            raise TrainingError(
+                f"phase {phase.name!r} trains parameters that are not the method's; make their module an attribute of "
+                f"{type(method).__name__}, so that checkpoints hold them"
+            )
+        joins = guidance if phase.trains_decoder else None
+        weights = _weights(phase, joins, overrides)
+        runners[phase.name] = PhaseRunner(phase, method, weights, joins, _shared(phase, runners))
+    return [runners[phase.name] for phase in phases]
+
+
+def _weights(phase: Phase, guidance: Guidance | None, overrides: Mapping[str, Weight]) -> dict[str, Schedule]:
+    defaults = {**phase.weights, **(guidance.weights if guidance else {})}
+    weights = {name: as_schedule(overrides.get(name, weight)) for name, weight in defaults.items()}
+    if not phase.lazy:
+        return weights
+    return {name: _times(phase.interval, weight) for name, weight in weights.items()}
+
+
+def _times(k: int, weight: Schedule) -> Schedule:
+    return (lambda step: k * weight(step)) if callable(weight) else k * weight
+
+
+def _shared(phase: Phase, runners: Mapping[str, PhaseRunner]) -> torch.optim.Optimizer | None:
+    """The optimiser of the phase that this one shares."""
+    if phase.shares is None:
+        return None
+    owner = runners.get(phase.shares)
+    if owner is None or owner.phase.shares is not None:
+        raise TrainingError(
+            f"phase {phase.name!r} shares the optimiser of {phase.shares!r}, which is no phase with one of its own"
+        )
+    if {id(parameter) for parameter in owner.phase.parameters} != {id(parameter) for parameter in phase.parameters}:
+        raise TrainingError(
+            f"phase {phase.name!r} shares the optimiser of {phase.shares!r}, but not its parameters; give both the same"
+        )
+    return owner.optimiser
+
+
+def _merged(turns: Sequence[_Turn], norm: Tensor) -> PhaseReport:
+    """The report of a step from those of its turns."""
+    parts = {
+        name: Part(torch.stack([turn.parts[name].value for turn in turns]).mean(0), part.weight)
+        for name, part in turns[0].parts.items()
+    }
+    diagnostics = {
+        name: torch.stack([turn.diagnostics[name] for turn in turns]).mean(0) if len(turns) > 1 else tensor
+        for name, tensor in turns[0].diagnostics.items()
+    }
+    loss = torch.stack([turn.loss for turn in turns]).mean()
+    return PhaseReport(loss, parts, norm, diagnostics, bool(torch.isfinite(norm)), [turn.carried for turn in turns])
+
+
+@contextmanager
+def frozen(parameters: Sequence[nn.Parameter]) -> Iterator[None]:
+    """Let no gradient reach these parameters; those that were trainable are so again afterwards."""
+    trainable = [parameter for parameter in parameters if parameter.requires_grad]
+    for parameter in trainable:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in trainable:
+            parameter.requires_grad_(True)
+
+
+@contextmanager
+def keeping_modes(module: nn.Module) -> Iterator[None]:
+    """Put every submodule back into the mode, train or eval, that it was in."""
+    modes = [(inner, inner.training) for inner in module.modules()]
+    try:
+        yield
+    finally:
+        for inner, training in modes:
+            inner.training = training
+
+
+@contextmanager
+def in_eval_mode(module: nn.Module) -> Iterator[None]:
+    """Eval mode for a while: a transform acts on each sample alone, so no batch statistics and no dropout in it."""
+    with keeping_modes(module):
+        module.eval()
+        yield
