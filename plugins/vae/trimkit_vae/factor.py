@@ -26,8 +26,12 @@ from trimkit.methods import (
     gather,
     own_rows,
 )
+from trimkit_vae.initialisation import he_uniform
 from trimkit_vae.networks import NetworkChoice
 from trimkit_vae.vae import VAE, not_negative
+
+SLOPE = 0.2
+"""Of the discriminator's leaky ReLUs, Kim & Mnih 2018, appendix."""
 
 JOINT, PRODUCT = 0, 1
 """Classes of the discriminator: codes as encoded, and codes whose columns were permuted."""
@@ -133,8 +137,8 @@ def make_discriminator(latent_dim: int, width: int = 1000) -> nn.Sequential:
         raise OptionError(f"expected discriminator_width ≥ 1, got {width}")
     layers: list[nn.Module] = []
     for before, after in itertools.pairwise((latent_dim, *[width] * 6)):
-        layers += [nn.Linear(before, after), nn.LeakyReLU(0.2)]
-    return nn.Sequential(*layers, nn.Linear(width, 2))
+        layers += [nn.Linear(before, after), nn.LeakyReLU(SLOPE)]
+    return he_uniform(nn.Sequential(*layers, nn.Linear(width, 2)), SLOPE)
 
 
 def permuted(codes: Tensor, generator: torch.Generator) -> Tensor:

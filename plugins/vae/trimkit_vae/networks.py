@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from trimkit.errors import OptionError, ShapeError
 from trimkit.methods import chosen
+from trimkit_vae.initialisation import he_uniform
 
 NetworkName: TypeAlias = Literal["burgess", "conv", "mlp"]
 
@@ -39,7 +40,7 @@ class Networks(NamedTuple):
 
 
 def make_networks(choice: NetworkChoice, shape: Sequence[int], latent_dim: int) -> Networks:
-    """Encoder and decoder by name, or the user's own.
+    """Encoder and decoder by name, with weights drawn by `he_uniform`; or the user's own, as they are.
 
     Args:
         choice: "burgess" for square images of 8, 16, 32, … 256 pixels, "conv" for images and signals of any size from
@@ -57,7 +58,9 @@ def make_networks(choice: NetworkChoice, shape: Sequence[int], latent_dim: int) 
     if latent_dim < 1:
         raise OptionError(f"expected latent_dim ≥ 1, got {latent_dim}")
     made = make(tuple(shape), latent_dim)
-    return made if isinstance(choice, str) and choice in ours else _checked(made, tuple(shape), latent_dim)
+    if isinstance(choice, str) and choice in ours:
+        return Networks(he_uniform(made.encoder), he_uniform(made.decoder))
+    return _checked(made, tuple(shape), latent_dim)
 
 
 def burgess(shape: Sequence[int], latent_dim: int) -> Networks:
