@@ -20,9 +20,9 @@ from sklearn.svm import LinearSVC
 
 from trimkit.data import FactorSampler
 from trimkit.metrics import disentanglement
+from trimkit.metrics.arrays import halves
+from trimkit.metrics.bootstrap import generator
 from trimkit.metrics.disentanglement import Groups
-from trimkit.metrics.disentanglement.arrays import halves
-from trimkit.metrics.disentanglement.bootstrap import generator
 
 SIZES = (3, 6, 40, 32, 32)
 VOTES = Groups(400, 200)

@@ -19,17 +19,14 @@ ignores (orientation, x, y); KL in nats; and the squared error of a pixel. "--pi
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import cache
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import torch
+from _seeds import Row, Task, rows_of, spread
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -39,32 +36,13 @@ from trimkit.methods import Method
 from trimkit.metrics.disentanglement import mutual_information_gap
 
 LATENTS, CAPACITY, PREDICTION, HELD_OUT = 10, 16.0, 20.0, 2048
-WEIGHTS = (0.03, 0.1, 0.3, 1.0, 3.0)
+WEIGHTS = (0.3, 1.0, 3.0, 10.0)
 READ = ("shape", "scale")
 """The factors that the predictor's classes are made of."""
 
 
-@dataclass(frozen=True)
-class Variant:
-    """What joins the VAE's loss.
-
-    Attributes:
-        prediction: weight of the prediction loss.
-        trim: weight of the L1 of the attributions.
-    """
-
-    prediction: float = 0.0
-    trim: float = 0.0
-
-    @property
-    def name(self) -> str:
-        """As in the table."""
-        if self.trim:
-            return f"+ l1 {self.trim:g}"
-        return "+ prediction" if self.prediction else "vae"
-
-
-VARIANTS = (Variant(), Variant(PREDICTION), *(Variant(PREDICTION, weight) for weight in WEIGHTS))
+VARIANTS = ((0.0, 0.0), (PREDICTION, 0.0), *((PREDICTION, weight) for weight in WEIGHTS))
+"""Weights of the prediction loss and of the L1 of the attributions."""
 
 
 def classes(factors: Tensor) -> Tensor:
@@ -79,12 +57,11 @@ def predictor(steps: int) -> nn.Module:
     assert data.factors is not None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = nn.Sequential(
-            nn.Conv2d(1, 16, 3, stride=2, padding=1), nn.ReLU(),
-            nn.Conv2d(16, 32, 3, stride=2, padding=1), nn.ReLU(),
-            nn.Conv2d(32, 64, 3, stride=2, padding=1), nn.ReLU(),
-            nn.Flatten(), nn.Linear(64 * 16, 64), nn.ReLU(), nn.Linear(64, 6),
-        )  # fmt: skip
+        sizes, layers = ((1, 16, 1), (16, 32, 2), (32, 64, 2), (64, 64, 2)), []
+        for before, after, stride in sizes:
+            convolution = nn.Conv2d(before, after, 3, stride=stride, padding=1, bias=False)
+            layers += [convolution, nn.BatchNorm2d(after), nn.ReLU()]
+        model = nn.Sequential(*layers, nn.Flatten(), nn.Linear(64 * 16, 64), nn.ReLU(), nn.Linear(64, 6))
         optimiser = torch.optim.Adam(model.parameters(), 2e-3)
         decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
         for _ in range(steps):
@@ -96,30 +73,28 @@ def predictor(steps: int) -> nn.Module:
     return model.eval()
 
 
-def run(task: tuple[Variant, int, int, int]) -> dict[str, Any]:
+def run(task: Task) -> dict[str, Any]:
     """Train one variant and measure it.
 
     Args:
-        task: variant, seed, steps of the VAE and of the predictor.
+        task: weights of the prediction loss and of the L1, seed, steps.
     Returns:
         Plain values.
     """
-    variant, seed, steps, predictor_steps = task
-    torch.set_num_threads(1)
-    f, data = predictor(predictor_steps), load("sprites:size=32", "train")
+    prediction, l1, seed, steps = task
+    f, data = predictor(steps), load("sprites:size=32", "train")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         method: Method = trimkit.create(
             "method", "beta-vae-b", shape=data.shape, latent_dim=LATENTS, likelihood="bernoulli", gamma=100.0,
             capacity=f"linear(0, {CAPACITY}, {max(1, steps // 2)})",
         )  # fmt: skip
-    joined: dict[str, Any] = {}
-    if variant.prediction:
-        joined = {"predictor": f, "weights": {"prediction": variant.prediction}}
-    if variant.trim:
-        joined["trim"] = [f"l1@z:{variant.trim}"]
-    trimkit.train(method, data, steps=steps, seed=seed, log_every=steps, **joined)
-    return {"variant": variant.name, "seed": seed, "steps": steps} | measure(method.eval(), f)
+    joined: dict[str, Any] = {"predictor": f, "weights": {"prediction": prediction}} if prediction else {}
+    if l1:
+        joined["trim"] = [f"l1@z:{l1}"]
+    trimkit.train(method, data, steps=steps, seed=seed, log_every=steps, fast=True, **joined)
+    name = f"+ l1 {l1:g}" if l1 else "+ prediction" if prediction else "vae"
+    return {"variant": name, "seed": seed, **measure(method.eval(), f)}
 
 
 def measure(method: Method, f: nn.Module) -> dict[str, float]:
@@ -163,34 +138,25 @@ def alignment(codes: Tensor, factors: Tensor, share: Tensor, data: Dataset) -> f
 COLUMNS = ("misread", "latents_90", "alignment", "kl", "squared_error")
 
 
-def medians(rows: Sequence[Mapping[str, Any]], variant: str) -> dict[str, float]:
-    """Of each column over the seeds."""
-    return {column: statistics.median(row[column] for row in rows if row["variant"] == variant) for column in COLUMNS}
+def line(rows: Sequence[Row], variant: str) -> str:
+    """A line of the table: each column's median [smallest, largest]."""
+    own = [row for row in rows if row["variant"] == variant]
+    return f"{variant:14}" + "".join(f"{spread(row[column] for row in own):>24}" for column in COLUMNS)
 
 
-def table(rows: Sequence[Mapping[str, Any]], variants: Sequence[str]) -> str:
-    """Medians with smallest and largest, a line a variant."""
-    lines = [f"{'':14}" + "".join(f"{column:>24}" for column in COLUMNS)]
-    for variant in variants:
-        line = f"{variant:14}"
-        for column, middle in medians(rows, variant).items():
-            values = [row[column] for row in rows if row["variant"] == variant]
-            line += f"{f'{middle:.3f} [{min(values):.3f}, {max(values):.3f}]':>24}"
-        lines.append(line)
-    return "\n".join(lines)
-
-
-def draw(rows: Sequence[Mapping[str, Any]], variants: Sequence[str], path: Path) -> None:
+def draw(rows: Sequence[Row], variants: Sequence[str], path: Path) -> None:
     """Latents needed against misread reconstructions; one dot a seed, a line through the medians."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     axes = figure.add_subplot()
+    middles = []
     for variant in variants:
-        own = [row for row in rows if row["variant"] == variant]
-        axes.scatter([row["latents_90"] for row in own], [100 * row["misread"] for row in own], s=14, label=variant)
-    path_of = [medians(rows, variant) for variant in variants if variant != "vae"]
-    axes.plot([m["latents_90"] for m in path_of], [100 * m["misread"] for m in path_of], color="0.6", lw=1, zorder=0)
+        across = [row["latents_90"] for row in rows if row["variant"] == variant]
+        up = [100 * row["misread"] for row in rows if row["variant"] == variant]
+        axes.scatter(across, up, s=14, label=variant)
+        middles += [(statistics.median(across), statistics.median(up))] if variant != "vae" else []
+    axes.plot(*zip(*middles, strict=True), color="0.6", lw=1, zorder=0)
     axes.set_xlabel("latents that carry 90 % of the attribution")
     axes.set_ylabel("reconstructions read differently (%)")
     axes.set_ylim(bottom=0)
@@ -203,23 +169,25 @@ def main() -> None:
     """Train, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=3000)
-    parser.add_argument("--predictor-steps", type=int, default=3000)
+    parser.add_argument("--steps", type=int, default=1000, help="of each VAE, and of the predictor")
     parser.add_argument("--jobs", type=int, default=2, help="processes of one thread each")
+    parser.add_argument("--log", type=Path, help="rows as JSON lines; an interrupted call goes on from them")
     parser.add_argument("--picture", type=Path, help="PNG of the trade-off")
-    parser.add_argument("--rows", type=Path, help="the rows as JSON")
+    parser.add_argument("--small", action="store_true", help="two variants for a few steps, to see that it runs")
     chosen = parser.parse_args()
-    tasks = [(v, seed, chosen.steps, chosen.predictor_steps) for seed in range(chosen.seeds) for v in VARIANTS]
-    with ProcessPoolExecutor(chosen.jobs, mp_context=get_context("spawn")) as pool:
-        rows = list(pool.map(run, tasks))
-    names = [variant.name for variant in VARIANTS]
+    if chosen.small:
+        chosen.seeds, chosen.steps, chosen.jobs = 1, 2, 1
+    variants = VARIANTS[:3:2] if chosen.small else VARIANTS
+    tasks = [(*variant, seed, chosen.steps) for seed in range(chosen.seeds) for variant in variants]
+    rows = rows_of(run, tasks, chosen.jobs, chosen.log)
+    names = list(dict.fromkeys(row["variant"] for row in rows))
     print(f"sprites at 32 pixels, {chosen.steps} steps, {chosen.seeds} seeds: median [smallest, largest]")
     print(f"accuracy of the frozen predictor on held-out sprites: {rows[0]['accuracy_of_f']:.3f}\n")
-    print(table(rows, names))
+    print(f"{'':14}" + "".join(f"{column:>24}" for column in COLUMNS))
+    for name in names:
+        print(line(rows, name))
     if chosen.picture:
         draw(rows, names, chosen.picture)
-    if chosen.rows:
-        chosen.rows.write_text(json.dumps(rows, indent=1))
 
 
 if __name__ == "__main__":

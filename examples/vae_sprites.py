@@ -18,21 +18,20 @@ are one picture (as in dSprites).
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import time
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from _seeds import Row, Task, rows_of, spread
 
 import trimkit
 from trimkit.data import Dataset, FactorSampler, load
 from trimkit.methods import Method, summarise_kl
 from trimkit.metrics.disentanglement import (
+    Groups,
     Results,
     dci,
     factor_vae_score,
@@ -41,6 +40,10 @@ from trimkit.metrics.disentanglement import (
 )
 
 LATENTS, SAMPLES, ENCODED = 10, 10_000, 4_096
+FEW = 500
+VOTES = {FEW: Groups(40, 40, 16, FEW)}
+"""Samples and votes of --small."""
+
 CHUNK = 128
 """Pictures encoded at once: larger activations go back to the system after each layer and cost twice the time."""
 METHODS = ("vae", "beta-vae", "beta-vae-b", "factor-vae", "beta-tcvae")
@@ -67,39 +70,38 @@ def make(name: str, data: Dataset, seed: int, steps: int) -> Method:
         return trimkit.create("method", name, **common, **options(name, steps, len(data)))
 
 
-def run(task: tuple[str, int, int]) -> dict[str, Any]:
+def run(task: Task) -> dict[str, Any]:
     """Train one method, or fit one baseline, and score its codes.
 
     Args:
-        task: method or baseline, seed, steps.
+        task: method or baseline, seed, steps, samples for the metrics.
     Returns:
         The row of the table: plain values.
     """
-    name, seed, steps = task
-    torch.set_num_threads(1)
+    name, seed, steps, samples = task
     data, started = load("sprites", "all"), time.perf_counter()
     row: dict[str, Any] = {"name": name, "seed": seed, "steps": steps}
     if name in ("pca", "fastica"):
-        return row | linear(name, data, seed)
+        return row | linear(name, data, seed, samples) | {"seconds": time.perf_counter() - started}
     method = make("vae" if name == "random encoder" else name, data, seed, steps)
     if name != "random encoder":
         trimkit.train(method, data, steps=steps, seed=seed, log_every=steps, fast=True)
-        row["train_seconds"] = time.perf_counter() - started
         row |= terms(method, data, seed)
-    return row | scores(lambda rows: encoded(method, data, rows), data, seed)
+    found = scores(lambda rows: encoded(method, data, rows), data, seed, samples)
+    return row | found | {"seconds": time.perf_counter() - started}
 
 
-def linear(name: str, data: Dataset, seed: int) -> dict[str, Any]:
+def linear(name: str, data: Dataset, seed: int, samples: int) -> dict[str, Any]:
     """PCA or FastICA of as many samples as the metrics see."""
     from sklearn.decomposition import PCA, FastICA
 
-    rows = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))[:SAMPLES]
+    rows = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))[:samples]
     kinds = {"pca": PCA, "fastica": lambda n, **seeds: FastICA(n, max_iter=1000, tol=1e-3, **seeds)}
     model = kinds[name](LATENTS, random_state=seed).fit(data.x[rows].flatten(1).numpy())
     encode = lambda rows: torch.cat([  # noqa: E731
         torch.as_tensor(model.transform(data.x[part].flatten(1).numpy())) for part in rows.split(4096)
     ])  # fmt: skip
-    return scores(encode, data, seed)
+    return scores(encode, data, seed, samples)
 
 
 @torch.inference_mode()
@@ -109,14 +111,14 @@ def encoded(method: Method, data: Dataset, rows: torch.Tensor) -> torch.Tensor:
     return torch.cat([method.encode(data.x[part]).mean for part in rows.split(CHUNK)])
 
 
-def scores(encode: Any, data: Dataset, seed: int) -> dict[str, Any]:
+def scores(encode: Any, data: Dataset, seed: int, samples: int) -> dict[str, Any]:
     """The metrics of codes."""
     assert data.factors is not None
-    rows = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))[:SAMPLES]
+    rows = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))[:samples]
     codes, factors = encode(rows), data.factors[rows]
     named: dict[str, Any] = {"names": data.factor_names, "seed": seed, "draws": 0}
     gap = mutual_information_gap(codes, factors, **named)
-    votes = factor_vae_score(encode, FactorSampler(data.factors), **named)
+    votes = factor_vae_score(encode, FactorSampler(data.factors), protocol=VOTES.get(samples, "quick"), **named)
     found: Results = {result.name: result for result in dci(codes, factors, **named)}
     return {
         "mig": gap.value,
@@ -146,36 +148,13 @@ def terms(method: Method, data: Dataset, seed: int) -> dict[str, Any]:
     }
 
 
-def all_rows(tasks: Sequence[tuple[str, int, int]], jobs: int, log: Path | None) -> list[dict[str, Any]]:
-    """The rows of all tasks; those in the log of an earlier, interrupted call are not made again."""
-    rows = [json.loads(line) for line in log.read_text().splitlines()] if log and log.exists() else []
-    done = {(row["name"], row["seed"], row["steps"]) for row in rows}
-    rows = [row for row in rows if (row["name"], row["seed"], row["steps"]) in set(tasks)]
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        for row in pool.map(run, [task for task in tasks if task not in done]):
-            rows.append(row)
-            print(f"{row['name']} seed {row['seed']}: {row['mig']:.3f} MIG", flush=True)
-            if log:
-                with log.open("a") as file:
-                    file.write(json.dumps(row) + "\n")
-    return rows
+def line(rows: Sequence[Row], name: str) -> str:
+    """A line of the table: each score's median [smallest, largest]."""
+    own = [row for row in rows if row["name"] == name]
+    return f"{name:16}" + "".join(f"{spread(row[score] for row in own if score in row):>24}" for score in SCORES)
 
 
-def summary(rows: Sequence[Mapping[str, Any]], name: str) -> str:
-    """A line of the table: median [smallest, largest] of each score."""
-
-    def cell(score: str) -> str:
-        values = [row[score] for row in rows if row["name"] == name and score in row]
-        if not values:
-            return "–"
-        digits = 3 if max(map(abs, values)) < 10 else 1
-        middle, low, high = (f"{f(values):.{digits}f}" for f in (statistics.median, min, max))
-        return middle if len(values) == 1 else f"{middle} [{low}, {high}]"
-
-    return f"{name:16}" + "".join(f"{cell(score):>24}" for score in SCORES)
-
-
-def per_factor(rows: Sequence[Mapping[str, Any]], name: str) -> str:
+def per_factor(rows: Sequence[Row], name: str) -> str:
     """A line of medians of the MIG of each factor."""
     found = [row["mig_per_factor"] for row in rows if row["name"] == name]
     return f"{name:16}" + "".join(f"{statistics.median(row[f] for row in found):>13.3f}" for f in found[0])
@@ -189,21 +168,23 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=2500)
     parser.add_argument("--jobs", type=int, default=2, help="processes of one thread each")
     parser.add_argument("--log", type=Path, help="rows as JSON lines; an interrupted call goes on from them")
+    parser.add_argument("--small", action="store_true", help="two methods for a few steps, to see that it runs")
     chosen = parser.parse_args()
-    started = time.perf_counter()
-    tasks = [(name, seed, chosen.steps) for seed in range(chosen.seeds) for name in chosen.methods]
-    rows = all_rows(tasks, chosen.jobs, chosen.log)
-    print(f"\nsprites, {chosen.steps} steps, {chosen.seeds} seeds: median [smallest, largest]; nats a picture")
+    if chosen.small:
+        chosen.methods, chosen.seeds, chosen.steps, chosen.jobs = ["pca", "vae"], 1, 2, 1
+    samples = FEW if chosen.small else SAMPLES
+    tasks = [(name, seed, chosen.steps, samples) for seed in range(chosen.seeds) for name in chosen.methods]
+    rows = rows_of(run, tasks, chosen.jobs, chosen.log)
+    print(f"sprites, {chosen.steps} steps, {chosen.seeds} seeds: median [smallest, largest]; nats a picture")
     print(f"{'':16}" + "".join(f"{score:>24}" for score in SCORES))
     for name in chosen.methods:
-        print(summary(rows, name))
+        print(line(rows, name))
     print("\nmutual information gap of each factor, median")
     print(f"{'':16}" + "".join(f"{factor:>13}" for factor in rows[0]["mig_per_factor"]))
     for name in chosen.methods:
         print(per_factor(rows, name))
-    estimators = {row["estimator"] for row in rows if "estimator" in row}
-    print(f"\nmi, tc, dwkl: {'; '.join(estimators)}.")
-    print(f"The table took {(time.perf_counter() - started) / 60:.1f} minutes.")
+    print(f"\nmi, tc, dwkl: {'; '.join({row['estimator'] for row in rows if 'estimator' in row})}")
+    print(f"{sum(row['seconds'] for row in rows) / 60 / chosen.jobs:.1f} minutes of {chosen.jobs} processes")
 
 
 if __name__ == "__main__":

@@ -79,7 +79,7 @@ def test_a_run_from_end_to_end(work, capsys):
 
 
 def test_a_collapsed_posterior_is_said_in_one_line(work, capsys):
-    assert run("--method.beta", "1000", "--out", "collapsed") == 0
+    assert run("--method.beta", "1000", "--steps", "40", "--out", "collapsed") == 0
     out, err = capsys.readouterr()
     assert out.splitlines()[-1] == "collapsed"
     assert err.splitlines()[-1].startswith("trimkit: warning: no latent is active: the posterior has collapsed")
@@ -199,6 +199,17 @@ def test_the_configuration_is_printed(work, capsys):
         (["beta-vae", "--config", "missing.yaml"], "missing.yaml"),
         (["beta-vae", "--precision", "8"], "--precision"),
         (["beta-vae", "--ema", "2"], "expected ema in [0, 1), got 2"),
+        (
+            ["beta-vae", "--data", ""],
+            "expected the data: a dataset's name, a file, a folder or package.module:function",
+        ),
+        (["beta-vae", "--data", "os:getcwd"], "data 'os:getcwd': expected a Dataset, x, or (x, y) from the function"),
+        (["beta-vae", "--out", ""], "--out: expected a folder, got nothing; leave it out for the usual one"),
+        (
+            ["beta-vae", "--precision", "16", "--nonfinite", "scrub"],
+            "nonfinite='scrub' does not go with precision='16'",
+        ),
+        (["wae-mmd", "--method.kernel", "imp"], "kernel"),
         (["beta-vae", "--accumulate", "3"], "a multiple of 3, got 64 samples; choose batch_size=63"),
     ],
 )
@@ -229,6 +240,18 @@ def test_data_that_do_not_fit_are_one_line(work, capsys, x, options, message):
     assert message in err
     assert err.count("\n") == 1
     assert not (work / "runs").exists()
+
+
+@pytest.mark.filterwarnings("default")
+def test_terms_that_the_test_data_lack_are_left_out_of_the_table(work, capsys):
+    x = np.random.default_rng(0).random((11, 6)).astype("float32")
+    np.savez("one.npz", x_train=x[:10], x_test=x[10:])
+    assert main(["train", "wae-mmd", "--data", "one.npz", *QUICK]) == 0
+    out, err = capsys.readouterr()
+    assert err.count("trimkit: warning: the terms of phase 'vae' are left out of the results on 'one' (test)") == 1
+    rows = {line.split()[0]: line.split()[1:] for line in out.splitlines()[1:]}
+    assert rows["mmd"][1] == "-"
+    assert "-" not in rows["squared_error"]
 
 
 def test_a_run_is_not_overwritten(work, capsys):

@@ -142,6 +142,9 @@ def test_functions_of_the_user_are_called(tmp_path, monkeypatch):
         (lambda: dataset_of("mine", X, Y[:3]), r"int64 \(6,\), got torch.int64 \(3,\)"),
         (lambda: dataset_of("mine", X, Y - 1), "in 0 … 1, one for each class, got -1 … 1"),
         (lambda: dataset_of("mine", X, Y + 0.5), "with fractions"),
+        (lambda: dataset_of("mine", X, Y * torch.inf), "class labels 0, 1, …, got torch.float32 with NaN or infinity"),
+        (lambda: dataset_of("mine", X, Y * 10**12), "class labels 0, 1, … below 1048576, got 2000000000000"),
+        (lambda: dataset_of("mine", X.to(torch.complex64)), "expected real x, got torch.complex64"),
         (lambda: dataset_of("mine", torch.ones(3)), r"got torch.float32 \(3,\)"),
         (lambda: dataset_of("mine", X, aux=U[:4]), r"aux \(6, \.\.\.\), got \(4,\)"),
         (lambda: dataset_of("mine", X, aux=torch.tensor(1.0)), r"aux \(6, \.\.\.\), got \(\)"),
@@ -149,6 +152,11 @@ def test_functions_of_the_user_are_called(tmp_path, monkeypatch):
         (lambda: dataset_of("mine", X, factors=FACTORS[:4]), "factors of 6 samples, got those of 4"),
         (lambda: dataset_of("mine", X, factors=FACTORS - 1), "from 0, got -1"),
         (lambda: dataset_of("mine", X, factors=FACTORS + 0.5), "as integers from 0, got torch.float32 with fractions"),
+        (
+            lambda: dataset_of("mine", X, factors=torch.where(FACTORS > 0, torch.inf, 0.0)),
+            "integers from 0, got torch.float32 with NaN or infinity",
+        ),
+        (lambda: dataset_of("mine", X, factors=FACTORS * 10**12), "factors below 1048576, got 2000000000000; number"),
         (lambda: dataset_of("mine", X, factors=FACTORS[:, 0]), r"integers \(N, K\), N and K ≥ 1, got torch.int64 \(6,"),
         (
             lambda: dataset_of("mine", X, factors=FACTORS, factor_names=["a"]),
@@ -160,6 +168,9 @@ def test_functions_of_the_user_are_called(tmp_path, monkeypatch):
         (lambda: load("digits", "validation"), "'train' or 'test', got 'validation'"),
         (lambda: load("missing.npz"), "missing.npz does not exist"),
         (lambda: load("no_such_module:data"), "cannot be imported"),
+        (lambda: load("os:getcwd"), "expected a Dataset, x, or \\(x, y\\) from the function, got str"),
+        (lambda: load("os:sep"), "expected a function of yours"),
+        (lambda: load(""), "expected the data: a dataset's name"),
         (lambda: digits_shortcut("train", "labels"), "'label', 'random' or 'none'"),
         (lambda: digits_shortcut("train", amplitude=0.5), "an amplitude in"),
     ],
@@ -174,6 +185,9 @@ def test_measured_values_in_a_file_are_left_out(tmp_path):
         torch.save({"x": X, "y": y}, tmp_path / f"{name}.pt")
         with pytest.warns(TrimkitWarning, match="not class labels, so it is left out"):
             assert load(str(tmp_path / f"{name}.pt")).y is None
+    torch.save({"x": X, "y": torch.where(Y == 2, torch.inf, Y.float())}, tmp_path / "infinite.pt")
+    with pytest.warns(TrimkitWarning, match="not class labels, so it is left out"):
+        assert load(str(tmp_path / "infinite.pt")).y is None
     torch.save({"x": X, "y": Y.float()}, tmp_path / "whole.pt")
     assert torch.equal(load(str(tmp_path / "whole.pt")).y, Y)
 

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
 from trimkit.data import folders, load
 from trimkit.data.folders import Pictures
@@ -100,6 +101,23 @@ def test_a_picture_is_turned_as_its_camera_says(tmp_path):
     pixels = draw(tmp_path / "a.png", exif=exif)
     upright = load(str(tmp_path), "all").x[0]
     assert torch.equal(upright, torch.rot90(planes(pixels), -1, (1, 2)))
+
+
+def test_no_pixels_are_decoded_before_they_are_asked_for(tmp_path, monkeypatch):
+    turned = Image.Exif()
+    turned[folders.ORIENTATION] = 6
+    draw(tmp_path / "plain" / "a.png")
+    draw(tmp_path / "turned" / "a.png", exif=turned)
+    monkeypatch.setattr(Image.Image, "load", lambda self: pytest.fail("the pixels were decoded"))
+    monkeypatch.setattr(PngImageFile, "load", lambda self: pytest.fail("the pixels were decoded"))
+    assert folders._header(tmp_path / "plain" / "a.png") == ("RGB", (6, 4))
+    assert folders._header(tmp_path / "turned" / "a.png") == ("RGB", (4, 6))
+
+
+def test_a_path_is_given_once(tmp_path):
+    draw(tmp_path / "a.png")
+    with pytest.raises(OptionError, match="its path is given already, got path=x"):
+        load(f"{tmp_path}:path=x")
 
 
 def test_grey_stays_grey_and_joins_colours(tmp_path):

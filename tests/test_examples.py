@@ -13,6 +13,7 @@ EXAMPLES = sorted(p for p in (Path(__file__).parents[1] / "examples").glob("*.py
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_it_runs_and_prints_its_numbers(path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", [str(path), "--small"])
+    monkeypatch.syspath_prepend(str(path.parent))
     runpy.run_path(str(path), run_name="__main__")
     printed = capsys.readouterr().out
     assert len(re.findall(r"\d\.\d", printed)) >= 3

@@ -12,11 +12,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.svm import LinearSVC
 
-from trimkit.errors import OptionError, UnknownNameError
+from trimkit.errors import DataError, OptionError, UnknownNameError
 from trimkit.metrics import disentanglement
+from trimkit.metrics.arrays import as_factors, halves, with_second_code
+from trimkit.metrics.bootstrap import generator, interval, row_weights, share_interval
 from trimkit.metrics.disentanglement import dci as dci_function
-from trimkit.metrics.disentanglement.arrays import as_factors, halves, with_second_code
-from trimkit.metrics.disentanglement.bootstrap import generator, interval, row_weights
 from trimkit.metrics.disentanglement.dci import complete, disentangled
 from trimkit.metrics.disentanglement.modularity import areas_under_roc, modularity_of_codes
 from trimkit.metrics.disentanglement.sap import single_code_hits
@@ -80,6 +80,15 @@ def test_every_metric_is_defined_and_in_range_whatever_the_codes(name):
             assert 0 <= result.value <= 1
             low, high = result.interval or (result.value, result.value)
             assert 0 <= low <= result.value <= high <= 1
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_codes_beyond_what_predictors_can_hold_are_refused(name):
+    codes, factors = example(60)
+    codes *= 1e37 / np.abs(codes).max()
+    assert 0 <= EVERY[name](codes, factors, draws=2).value <= 1
+    with pytest.raises(DataError, match=r"codes: expected values up to 1e\+37, got 1e\+38: the predictors"):
+        EVERY[name](-10 * codes, factors, draws=0)
 
 
 @pytest.mark.parametrize("name", set(EVERY) - {"irs", "sap", "explicitness"})
@@ -278,7 +287,7 @@ def test_intervals_are_centred_clipped_and_cover():
     hits = 0
     for seed in range(40):  # the mean of 400 coins, whose truth is known
         right = np.random.default_rng(seed).random(400) < 0.7
-        low, high = disentanglement.bootstrap.share_interval(right, 200, generator(seed, "coins"))
+        low, high = share_interval(right, 200, generator(seed, "coins"))
         hits += low <= 0.7 <= high
     assert hits >= 34
 

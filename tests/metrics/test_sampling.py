@@ -11,8 +11,8 @@ from sklearn.linear_model import Lasso, LogisticRegression
 from trimkit.data import FactorSampler
 from trimkit.errors import DataError, OptionError, ShapeError, UnknownNameError
 from trimkit.metrics import disentanglement as metrics
+from trimkit.metrics.bootstrap import generator, torch_generator
 from trimkit.metrics.disentanglement import Groups
-from trimkit.metrics.disentanglement.bootstrap import generator, torch_generator
 from trimkit.metrics.disentanglement.udr import lasso
 
 FACTORS = torch.cartesian_prod(torch.arange(3), torch.arange(4), torch.arange(5))

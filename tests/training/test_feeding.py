@@ -7,7 +7,8 @@ import pickle
 import pytest
 import torch
 
-from trimkit.data import Dataset
+from trimkit.data import Dataset, Samples
+from trimkit.errors import DataError
 from trimkit.training import Settings
 from trimkit.training.feeding import Feeder, make_batch, placed, split
 
@@ -62,6 +63,25 @@ def test_workers_read_the_same_batches_and_draw_nothing_global(numbers):
     assert torch.equal(torch.rand(1), expected)
     assert [(rows(b), rows(b.other)) for b in read] == [(rows(feeder[s]), rows(feeder[s].other)) for s in range(1, 6)]
     assert torch.equal(read[0].aux, feeder[1].aux)
+
+
+class Unreadable(Samples):
+    """Samples of which one cannot be read."""
+
+    shape, fingerprint = torch.Size((20, 1)), "unreadable"
+
+    def make(self, numbers):
+        if 12 in numbers:
+            raise DataError("cannot read the picture 12.png: truncated; mend it or take it out")
+        return torch.zeros(len(numbers), 1)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_refusal_while_reading_arrives_as_it_is(workers):
+    feeder = Feeder(Dataset("pictures", Unreadable()), Settings(batch_size=10, workers=workers))
+    with pytest.raises(DataError) as caught:
+        list(feeder.stream(0, 2))
+    assert str(caught.value) == "cannot read the picture 12.png: truncated; mend it or take it out"
 
 
 def test_workers_may_be_started_by_pickle(numbers):

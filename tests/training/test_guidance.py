@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import copy
+import json
+from functools import partial
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 import trimkit
+from trimkit.attributions import IntegratedGradients
 from trimkit.errors import (
+    CheckpointError,
     DataError,
     ModelError,
     OptionError,
@@ -22,7 +27,7 @@ from trimkit.penalties import l1
 from trimkit.predictor import state_hash
 from trimkit.training import Settings, TrimTerm, train
 from trimkit.training.engine import Engine
-from trimkit.training.guidance import Guidance, check_weights, make_guidance
+from trimkit.training.guidance import Guidance, check_weights, described, make_guidance
 from trimkit.training.runner import PhaseRunner, Position
 
 START = Position(0, 0, 0)
@@ -242,7 +247,7 @@ def test_a_predictor_without_one_output_a_sample(toy, data):
         def forward(self, x):
             return x.sum()
 
-    with pytest.raises(ModelError, match=r"expected one output a sample, \(2, ...\), from the predictor, got \(\)"):
+    with pytest.raises(ModelError, match=r"expected one output a sample, \(8, ...\), from the predictor, got \(\)"):
         train(toy(), data, predictor=Sum(), **QUICK)
 
 
@@ -309,3 +314,50 @@ def test_spaces_without_decoder_are_refused(toy_class, predictor):
     method = Closed()
     with pytest.raises(trimkit.TrimkitError, match=r"cannot be decoded \(it only encodes\)"):
         Guidance(predictor, "kl", [TrimTerm("l1", "z")], method, method.phases()[0])
+
+
+class Steep:
+    """A penalty with a setting."""
+
+    def __init__(self, power: float) -> None:
+        self.power = power
+        self._cache = {}
+        self.me = self
+
+    def __call__(self, scores):
+        return scores.abs().pow(self.power).flatten(1).sum(1)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (Steep(1.0), Steep(2.0)),
+        (partial(l1, scale=1.0), partial(l1, scale=2.0)),
+        (("l1", {"mask": torch.ones(3)}), ("l1", {"mask": torch.zeros(3)})),
+        (trimkit.create("attribution", "integrated_gradients", n_steps=4), IntegratedGradients(n_steps=8)),
+        (nn.Linear(1, 1), nn.Linear(1, 1)),
+        (np.ones(3), np.zeros(3)),
+        ("l1", "hoyer"),
+    ],
+)
+def test_parts_with_other_options_are_others(one, other):
+    assert described(one) != described(other)
+    assert described(one) == described(copy.deepcopy(one))
+    assert json.loads(json.dumps(described(one))) == described(one)
+
+
+def test_a_run_is_not_gone_on_with_under_other_objectives(toy, data, tmp_path):
+    f = nn.Sequential(nn.Linear(6, 4), nn.Tanh(), nn.Linear(4, 2))
+
+    def run(layer, n_steps, steps, **more):
+        term = TrimTerm("l1", "z", attribution=IntegratedGradients(n_steps=n_steps))
+        loss = trimkit.PredictionLoss(f, "features", layers=(layer,))
+        shared = {"predictor": f, "folder": tmp_path / "run", "batch_size": 8}
+        train(toy(), data, prediction=loss, trim=[term], steps=steps, **shared, **more)
+
+    run("0", 2, 1)
+    with pytest.raises(CheckpointError, match=r"layers was \['0'\], is \['2'\]"):
+        run("2", 2, 2, resume=True)
+    with pytest.raises(CheckpointError, match=r"attribution\.n_steps was 2, is 3"):
+        run("0", 3, 2, resume=True)
+    run("0", 2, 2, resume=True)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from trimkit.methods import DiagonalGaussian, LatentSpace, Method
+from trimkit.methods import DiagonalGaussian, LatentSpace, Method, Phase, StepResult, Term, standard_normal
 from trimkit.training import train
 from trimkit.training.pictures import (
     FRAMES,
@@ -19,6 +19,7 @@ from trimkit.training.pictures import (
     draw_kl,
     draw_sample,
     reconstruction_grid,
+    sample_grid,
     save_film,
     save_traversal_film,
     traversal_grid,
@@ -173,6 +174,67 @@ def test_pictures_in_training_show_the_averages_and_make_a_film(toy, data, tmp_p
         Image.open(each.folder / "pictures" / "step-00000004-traversals.png").tobytes() for each in (run, averaged)
     )
     assert one != other
+
+
+class Dim(Method):
+    """No encoder; draws grey images, darker with every step, and noise by its generator."""
+
+    def __init__(self, aux: bool = False) -> None:
+        super().__init__((1, 16, 16))
+        self.brightness = torch.nn.Parameter(torch.tensor(1.0))
+        self.aux = aux
+
+    def latent_spaces(self):
+        return [LatentSpace("z", (2,), can_encode=False, needs_aux=self.aux)]
+
+    def decode(self, z, space=None):
+        return self.brightness * z[:, :1, None, None].sigmoid().expand(-1, 1, 16, 16)
+
+    def sample(self, n, generator=None, aux=None):
+        assert not self.training
+        return self.decode(standard_normal(torch.empty(n, 2), generator))
+
+    def phases(self):
+        return [Phase("dim", [self.brightness], self.loss, {"light": 1.0})]
+
+    def loss(self, batch, generator, step):
+        return StepResult({"light": Term(self.brightness.expand(len(batch)))})
+
+
+class Silent(Dim):
+    """Has no prior."""
+
+    sample = Method.sample
+
+
+def test_data_are_above_what_is_drawn():
+    picture = pixels(sample_grid(torch.zeros(2, 1, 64, 64), torch.ones(5, 1, 64, 64)))
+    assert picture.shape[:2] == (4 * (64 + GAP), LABEL + 2 * (64 + GAP))
+    column = [int(picture[row * (64 + GAP) + 32, LABEL + 32, 0]) for row in range(4)]
+    assert column == [0, 255, 255, 255]
+
+
+def test_what_cannot_reconstruct_shows_the_same_draws_as_they_change(samples_of, tmp_path):
+    data = samples_of((1, 16, 16))
+    run = train(Dim(), data, folder=tmp_path / "run", batch_size=8, steps=400, pictures_every=200)
+    assert [path.name for path in sorted((run.folder / "pictures").iterdir())] == [
+        "step-00000200-samples.png",
+        "step-00000400-samples.png",
+    ]
+    first, last = (pixels(Image.open(path))[64 + GAP :, LABEL:] for path in sorted((run.folder / "pictures").iterdir()))
+    seen = (first > 20) & (first < 255)  # neither black nor the gaps between cells
+    assert (last[seen] < first[seen]).all()  # darker everywhere: of the same codes
+    assert len(frames(run.folder / "training.gif")) == 2
+    assert (
+        pixels(Image.open(run.folder / "samples.png")).tolist()
+        == pixels(Image.open(run.folder / "pictures" / "step-00000400-samples.png")).tolist()
+    )
+
+
+@pytest.mark.parametrize("method", [Silent(), Dim(aux=True)], ids=["no prior", "auxiliary variables"])
+def test_what_cannot_draw_shows_nothing(method, samples_of, tmp_path):
+    run = train(method, samples_of((1, 16, 16)), folder=tmp_path / "run", batch_size=8, steps=1)
+    assert not list(run.folder.glob("*.png"))
 
 
 def test_pictures_change_nothing_about_the_training(toy, data, tmp_path):

@@ -8,13 +8,14 @@ import pytest
 import torch
 from torch import nn
 
-from trimkit.errors import TrainingError, TrimkitWarning
+from trimkit.errors import OptionError, TrainingError, TrimkitWarning
 from trimkit.methods import Batch, Phase, StepResult, Term
 from trimkit.training import Settings, train
 from trimkit.training import precision as module
 from trimkit.training.engine import Engine
+from trimkit.training.loop import Loop
 from trimkit.training.precision import mixed, quicken, resolved, why_no_bf16
-from trimkit.training.runner import PhaseRunner, Position
+from trimkit.training.runner import PhaseRunner, Position, make_runners
 
 OPTIONS = {"batch_size": 8, "log_every": 1, "device": "cpu", "steps": 3}
 
@@ -172,6 +173,41 @@ def test_networks_in_lists_are_networks_too_and_are_put_back():
     assert kept == [torch.bfloat16, torch.bfloat16]
     assert "forward" not in holder.layers[0].__dict__
     assert holder.layers[1].forward is own
+
+
+def test_a_network_with_two_names_is_one_network():
+    class Holder(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first = nn.Linear(2, 2)
+            self.layers = nn.ModuleList([self.first, nn.Linear(2, 2)])
+
+    holder, kept = Holder(), []
+    plugin = torch.autocast("cpu", dtype=torch.bfloat16)
+    with mixed(holder, lambda: plugin, lambda out: kept.append(out.dtype) or out.float()):
+        assert holder.first(torch.ones(1, 2)).dtype == torch.float32
+    assert kept == [torch.bfloat16]
+    assert all("forward" not in layer.__dict__ for layer in holder.layers)
+
+
+def test_float16_scrubs_nothing():
+    with pytest.raises(OptionError, match="nonfinite='scrub' does not go with precision='16': float16 overflows"):
+        Settings(nonfinite="scrub", precision="16")
+
+
+def test_averages_count_the_steps_that_were_taken(toy, data):
+    settings = Settings(device="cpu", precision="16", batch_size=8, ema=0.5)
+    engine, method = Engine(settings), toy()
+    engine._scaler._init_scale = 2.0**127  # so that the first gradients overflow
+    loop = Loop(method, data, make_runners(method, method.phases(), None, {}), engine, settings)
+    before = {name: value.clone() for name, value in loop.averages.state().items()}
+    loop.run(1, lambda: None)
+    assert not any(report.stepped for report in loop.reports.values())
+    assert all(torch.equal(before[name], value) for name, value in loop.averages.state().items())
+    engine._scaler.update(1.0)
+    loop.run(2, lambda: None)
+    assert loop.reports["networks"].stepped
+    assert any(not torch.equal(before[name], value) for name, value in loop.averages.state().items())
 
 
 @pytest.mark.parametrize(

@@ -181,10 +181,6 @@ def differences(one: dict, other: dict) -> float:
     return found
 
 
-PER_SHARE = {"stylegan2": "its path lengths are taken of the first half of each share, not of the batch"}
-"""Methods that say that they depend on how a batch is shared out: their processes agree, and differ from one."""
-
-
 def normalises_batches(name: str, options: dict[str, Any]) -> bool:
     """Batch normalisation in train mode: statistics of a share, which the documentation says."""
     modules = [] if name == "statistics" else trimkit.create("method", name, **options).modules()
@@ -200,7 +196,7 @@ def test_two_processes_equal_one_for_every_method_and_penalty(ranks, cases):
         found[case] = differences(ranks[0][case], expected)
         if name == "vae":  # the penalty must matter, or the test could not fail
             assert distance(plain, expected) > 1e-4, case
-    shared_out = {case for case in found if case in PER_SHARE or normalises_batches(*cases[case][:2])}
+    shared_out = {case for case in found if normalises_batches(*cases[case][:2])}
     exact = {case: error for case, error in found.items() if case not in shared_out}
     assert len(exact) > len(PENALTIES)
     assert {case: error for case, error in exact.items() if not error <= 1e-12} == {}

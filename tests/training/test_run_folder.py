@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 import yaml
 
+from trimkit.cli.evaluate import FILE
 from trimkit.errors import TrainingError
 from trimkit.training import RunFolder
 from trimkit.training.run_folder import environment
@@ -83,6 +85,22 @@ def test_a_resumed_run_is_incomplete_until_it_is_done(folder):
     folder.complete(6)
     assert (folder.path / "COMPLETE").read_text() == "6 steps\n"
     assert (folder.path / "command.txt").read_text() == "trimkit train toy\n" * 2
+
+
+def test_what_was_said_of_the_run_before_is_gone(folder):
+    finish(folder)
+    (folder.path / FILE).write_text("{}")
+    folder.begin({"steps": 6})
+    assert not (folder.working / FILE).exists()
+
+
+def test_what_json_does_not_know_is_null(folder):
+    folder.begin({})
+    folder.append_metrics({"step": 1, "loss": math.nan, "kl": [math.inf, 1.0]})
+    folder.write_json("results.json", {"train": {"recon": -math.inf}})
+    assert (folder.working / "metrics.jsonl").read_text() == '{"step": 1, "loss": null, "kl": [null, 1.0]}\n'
+    assert json.loads((folder.working / "results.json").read_text()) == {"train": {"recon": None}}
+    assert folder.keep_metrics(1) == [{"step": 1, "loss": None, "kl": [None, 1.0]}]
 
 
 def test_results_are_not_lost_when_the_name_is_taken_meanwhile(folder):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ import torch
 import trimkit
 from trimkit.errors import ModelError, UnknownNameError
 from trimkit.methods import load_method, stored
-from trimkit.methods.stored import plain
+from trimkit.methods.stored import finite, plain
 from trimkit.training import train
 
 
@@ -75,6 +76,19 @@ def test_a_plugin_that_is_gone(run):
         load_method(run.folder)
 
 
+@pytest.mark.parametrize("written", ["[]", "{}", '{"method": "toy", "class": "a:B", "options": [1]}', '{"method": 3}'])
+def test_a_record_of_another_form(run, written):
+    (run.folder / "method.json").write_text(written)
+    with pytest.raises(ModelError, match=r"method\.json is not as trimkit writes it: expected a mapping with method"):
+        load_method(run.folder)
+
+
+def test_a_run_that_is_not_complete(run):
+    (run.folder / "COMPLETE").unlink()
+    with pytest.raises(ModelError, match=r"is not the folder of a complete run: .*COMPLETE"):
+        load_method(run.folder)
+
+
 def test_weights_that_do_not_fit(run, toy_class):
     other = toy_class()
     other.critic = torch.nn.Linear(3, 5)
@@ -96,3 +110,9 @@ def test_plain_values_are_the_same_in_every_process():
         "o": "torch.nn.modules.activation:ReLU",
         "3": "x",
     }
+
+
+def test_json_has_neither_nan_nor_infinity():
+    values = {"a": [1.5, math.nan], "b": (-math.inf, True, None, "nan"), 3: 2}
+    assert finite(values) == {"a": [1.5, None], "b": [None, True, None, "nan"], "3": 2}
+    json.dumps(finite(values), allow_nan=False)

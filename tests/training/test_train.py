@@ -7,6 +7,7 @@ import math
 
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file
 
 import trimkit
@@ -150,6 +151,28 @@ def test_bad_settings_are_refused(toy, data, tmp_path, settings, message):
     with pytest.raises(OptionError, match=message.replace(".", r"\.")):
         train(toy(), data, folder=tmp_path / "a", **settings)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("settings", "way_out"),
+    [
+        ({"batch_size": 9, "accumulate": 2}, "got 9 samples; choose batch_size=8"),
+        ({"batch_size": 2, "accumulate": 3}, "got 2 samples; choose batch_size=3"),
+        ({"accumulate": 41}, r"the data have 40 samples, so take fewer turns \(accumulate\) or processes"),
+        ({"devices": 3}, r"that 3 processes in 1 turns share evenly, a multiple of 3, got 40 samples; choose .*=39"),
+    ],
+)
+def test_a_batch_that_cannot_be_shared_is_refused_before_processes_start(toy, data, monkeypatch, settings, way_out):
+    monkeypatch.setattr("trimkit.training.session.Engine", lambda _: pytest.fail("processes were started"))
+    with pytest.raises(OptionError, match=way_out):
+        train(toy(), data, steps=1, **settings)
+
+
+def test_the_data_are_recorded_by_name_and_hash(toy, data, tmp_path):
+    for method, name in ((toy(), "phases"), (Mean((6,)), "closed")):
+        train(method, data, folder=tmp_path / name, **QUICK)
+        found = yaml.safe_load((tmp_path / name / "config.yaml").read_text())
+        assert (found["data"], found["data_sha256"]) == ("noise", data.sha256)
 
 
 def test_totals():

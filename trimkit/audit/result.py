@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from typing import Any
 
 from trimkit.audit.evidence import Example
 from trimkit.audit.verdict import Status, Verdict, exit_code, overall
+from trimkit.methods.stored import finite
 from trimkit.transforms.base import Transform
 
 FORMAT = 1
@@ -76,7 +76,7 @@ class Report:
             "notes": list(self.notes),
             "provenance": self.provenance,
         }
-        return json.dumps(_plain(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        return json.dumps(finite(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
     def to_html(self) -> str:
         """The report as one self-contained page."""
@@ -109,12 +109,3 @@ def write_text(path: Path, text: str) -> None:
         os.replace(aside, path)
     finally:
         aside.unlink(missing_ok=True)
-
-
-def _plain(value: Any) -> Any:
-    """JSON has no infinity and no NaN: they become null."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -17,11 +17,11 @@ from torch import Tensor
 
 from trimkit.data import Dataset, FactorSampler, load
 from trimkit.errors import DataError, ModelError
-from trimkit.methods import Delta, DiagonalGaussian, LatentSpace, Method, load_method
+from trimkit.methods import Delta, DiagonalGaussian, LatentSpace, Method
 from trimkit.methods.decomposition import summarise_kl
 from trimkit.methods.stored import record
-from trimkit.metrics import disentanglement
-from trimkit.metrics.disentanglement import DRAWS, MetricResult
+from trimkit.metrics import MetricResult, disentanglement
+from trimkit.metrics.bootstrap import DRAWS
 from trimkit.registry import available
 from trimkit.training.evaluate import ACTIVE
 from trimkit.training.run_folder import environment
@@ -96,26 +96,33 @@ class Settings:
 
 
 def evaluate_run(
-    folder: Path, data: Dataset, settings: Settings, space: str | None = None, device: str | torch.device = "cpu"
+    folder: Path,
+    method: Method,
+    data: Dataset,
+    settings: Settings,
+    *,
+    space: str | None = None,
+    device: str | torch.device = "cpu",
 ) -> Evaluation:
     """Encode samples and compute every metric that the data allow.
 
     Args:
-        folder: of a complete run.
+        folder: of the run.
+        method: that was trained.
         data: see `load_for_evaluation`.
         settings: see `Settings`.
         space: latent space; the method's first by default.
         device: of the encoder.
     Raises:
-        ModelError: no complete run, or a space that cannot be encoded to.
+        ModelError: a space that cannot be encoded to.
         DataError: data that do not fit the method.
     """
-    method = load_method(folder)
     encoder = Encoder(method, method.space(space), data, torch.device(device))
     order = np.random.default_rng([settings.seed, *b"evaluate_run"]).permutation(len(data))
     metrics = compute_metrics(encoder.means, data, order, settings)
     used = min(settings.samples, len(data))
     posterior = encoder.posterior(order[: max(used, POSTERIORS)])
+    kl = _kl(posterior, len(data), settings.seed)
     name = record(method)["method"]
     known = {"run": str(folder), "data": data.name, "split": data.split, "space": encoder.space.name, "samples": used}
     return Evaluation(
@@ -125,8 +132,8 @@ def evaluate_run(
         known | {"protocol": settings.protocol, "seed": settings.seed},
         metrics | _sampled_gap(posterior, data, order[:used], settings.seed),
         _baselines(encoder, data, order, settings) if settings.baselines else {},
-        _kl(posterior, len(data), settings.seed),
-        tuple(_notes(data, metrics)),
+        kl,
+        tuple(_notes(data, metrics, kl)),
     )
 
 
@@ -136,21 +143,36 @@ def load_for_evaluation(spec: str, split: str | None = None) -> Dataset:
     Args:
         spec: see `trimkit.data.load`.
         split: its name; None for "all" where a dataset with factors has it, as published protocols take it, else
-            "test", else "train".
+            "test" where that is other samples than "train", else "train".
+    Returns:
+        The data; those of training are called so, whatever split was asked for.
     Raises:
         DataError: nothing of that name, or no such split.
     """
-    if split is not None:
-        return load(spec, split)
-    if spec.partition(":")[0] in available("datasets"):
+    if split is None and spec.partition(":")[0] in available("datasets"):
         with suppress(DataError):
             found = load(spec, "all")
             if found.factors is not None:
                 return found
-    try:
-        return load(spec, "test")
-    except DataError:
-        return load(spec, "train")
+    if split == "train":
+        return load(spec, split)
+    found = _split(spec, "test") if split is None else load(spec, split)
+    train = _split(spec, "train")
+    if found is None or train is None:
+        return found or train or load(spec, "train")  # which says what is missing
+    if found.sha256 != train.sha256:
+        return found
+    if split not in (None, "all"):
+        raise DataError(
+            f"{train.name!r} has no split {split!r} of its own, only the samples of training; give no --split"
+        )
+    return replace(train, split="train")
+
+
+def _split(spec: str, split: str) -> Dataset | None:
+    with suppress(DataError):
+        return load(spec, split)
+    return None
 
 
 class Encoder:
@@ -168,7 +190,10 @@ class Encoder:
 
     def __init__(self, method: Method, space: LatentSpace, data: Dataset, device: torch.device) -> None:
         if not space.can_encode:
-            raise ModelError(f"space {space.name!r} has no codes to evaluate: {space.reason or 'it has no encoder'}")
+            raise ModelError(
+                f"space {space.name!r} has no codes to evaluate: {space.reason or 'it has no encoder'}. For what the "
+                "run generates, give a predictor: --predictor pkg.mod:fn"
+            )
         if data.shape != method.shape:
             raise DataError(f"the run was trained on samples {method.shape}, got {data.shape} of {data.name!r}")
         if space.needs_aux and data.aux is None:
@@ -207,9 +232,9 @@ def compute_metrics(encode: Encode, data: Dataset, order: Numbers, settings: Set
         draws: resamples of the intervals.
     """
     named = {"protocol": settings.protocol, "seed": settings.seed, "draws": draws}
-    factors, names = _factors(data)
+    rows = order[: settings.samples]
+    factors, names = _factors(data, rows)
     if factors is None or factors.shape[1] < 2:
-        rows = order[: settings.samples]
         known = None if factors is None else factors[rows]
         return disentanglement.report(encode(rows), known, names=names, **named)
     named |= {"names": names, "samples": settings.samples}
@@ -219,10 +244,13 @@ def compute_metrics(encode: Encode, data: Dataset, order: Numbers, settings: Set
     return disentanglement.evaluate(encode(pool), FactorSampler(factors[pool]), **named)
 
 
-def _factors(data: Dataset) -> tuple[Tensor | None, tuple[str, ...]]:
-    if data.factors is not None:
-        return data.factors, data.factor_names
-    return (None, ()) if data.y is None else (data.y[:, None], ("label",))
+def _factors(data: Dataset, rows: Numbers) -> tuple[Tensor | None, tuple[str, ...]]:
+    """Factors of all samples, or their labels as the one factor; None where none has two values in the rows."""
+    labels = None if data.y is None else data.y[:, None]
+    factors, names = (labels, ("label",)) if data.factors is None else (data.factors, data.factor_names)
+    if factors is None or bool((factors[rows] == factors[rows[0]]).all()):
+        return None, ()
+    return factors, names
 
 
 def _baselines(encoder: Encoder, data: Dataset, order: Numbers, settings: Settings) -> dict[str, Metrics]:
@@ -242,7 +270,7 @@ def _projected(projection: disentanglement.Projection, data: Dataset, numbers: T
 
 def _sampled_gap(posterior: DiagonalGaussian | Delta, data: Dataset, rows: Numbers, seed: int) -> Metrics:
     """The gap as Chen et al. define it, where there are posteriors and factors."""
-    factors, names = _factors(data)
+    factors, names = _factors(data, rows)
     if not isinstance(posterior, DiagonalGaussian) or factors is None:
         return {}
     mean, log_variance = posterior.mean[: len(rows)], posterior.log_variance[: len(rows)]
@@ -256,9 +284,8 @@ def _kl(posterior: DiagonalGaussian | Delta, dataset_size: int, seed: int) -> di
         return {}
     posterior = DiagonalGaussian(posterior.mean[:POSTERIORS], posterior.log_variance[:POSTERIORS])
     each = posterior.kl().double().mean(0)
-    generator = torch.Generator().manual_seed(seed)
-    parts = [
-        summarise_kl([posterior], generator, estimator=estimator, dataset_size=dataset_size)
+    parts = [  # of one draw: they differ by the estimator alone
+        summarise_kl([posterior], torch.Generator().manual_seed(seed), estimator=estimator, dataset_size=dataset_size)
         for estimator in ("symmetric", "batch")
     ]
     return {
@@ -269,16 +296,21 @@ def _kl(posterior: DiagonalGaussian | Delta, dataset_size: int, seed: int) -> di
     }
 
 
-def _notes(data: Dataset, metrics: Metrics) -> Iterator[str]:
+def _notes(data: Dataset, metrics: Metrics, kl: Mapping[str, Any]) -> Iterator[str]:
     if data.split == "train":
         yield "the samples are those that the run was trained on"
-    if data.factors is None and data.y is not None:
-        yield f"{data.name} has no known factors: its labels are the one factor; votes need several, and are left out"
+    known = "labels" if data.factors is None else "factors"
     if data.factors is None and data.y is None:
         yield f"{data.name} has neither factors nor labels: only metrics that need none"
+    elif "mutual_information_gap" not in metrics:
+        yield f"the {known} of {data.name} have one value in all samples: only metrics that need none"
+    elif data.factors is None:
+        yield f"{data.name} has no known factors: its labels are the one factor; votes need several, and are left out"
     left_out = {name for result in metrics.values() for name in result.protocol.get("left_out", ())}
     if left_out:
         yield f"left out, with one value in all samples: {', '.join(sorted(left_out))}"
+    if not math.isfinite(kl.get("total", 0.0)):
+        yield "the KL is not finite: some posterior has no spread, or its variance is beyond all numbers"
     yield "seeds of training spread as widely as methods do: compare several runs, and look at each factor"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,10 +14,11 @@ from trimkit.cli._arguments import plain_parser
 from trimkit.cli._tables import write_table
 from trimkit.cli._warnings import one_line_warnings
 from trimkit.errors import DataError, OptionError
+from trimkit.registry import available
 
 if TYPE_CHECKING:
     from trimkit.cli._representation import Evaluation
-    from trimkit.metrics.disentanglement import MetricResult
+    from trimkit.metrics import MetricResult
 
 FILE = "evaluation.json"
 """What a run folder gains."""
@@ -24,7 +26,9 @@ FILE = "evaluation.json"
 _DESCRIPTION = """\
 How disentangled the codes of a trained run are: MIG for each factor, FactorVAE and BetaVAE score, DCI, SAP, modularity,
 explicitness, IRS, dependence between codes, and the parts of the KL; with 95 % intervals. Where the data have no
-known factors, their labels are the one factor; without labels, the metrics that need none. Adds evaluation.json."""
+known factors, their labels are the one factor; without labels, the metrics that need none. With --predictor, how near
+what the run generates is to the data instead, in the features of that predictor: Frechet and kernel distance,
+precision, recall, path length. Adds evaluation.json."""
 
 
 def run(argv: list[str]) -> int:
@@ -41,16 +45,12 @@ def run(argv: list[str]) -> int:
     folder = Path(arguments.run)
     if (folder / FILE).exists() and not arguments.force:
         raise OptionError(f"{folder / FILE} exists; add --force to replace it")
-    data = arguments.data or _recorded_data(folder)
-    from trimkit.cli._device import device_of
-    from trimkit.cli._representation import Settings, evaluate_run, load_for_evaluation
+    with one_line_warnings():
+        found = _evaluate(folder, arguments)
+    from trimkit.methods.stored import finite
     from trimkit.training.checkpoint import write_atomically
 
-    with one_line_warnings():
-        settings = Settings(arguments.samples, arguments.protocol, arguments.seed, arguments.baselines)
-        samples = load_for_evaluation(data, arguments.split)
-        found = evaluate_run(folder, samples, settings, arguments.space, device_of(arguments.device))
-    text = json.dumps(found.as_dict(), indent=2, allow_nan=False)
+    text = json.dumps(finite(found.as_dict()), indent=2, allow_nan=False)
     write_atomically(folder / FILE, f"{text}\n".encode())
     if arguments.json:
         sys.stdout.write(f"{text}\n")
@@ -58,6 +58,26 @@ def run(argv: list[str]) -> int:
         _write(found)
         sys.stdout.write(f"{folder / FILE}\n")
     return 0
+
+
+def _evaluate(folder: Path, arguments: argparse.Namespace) -> Evaluation:
+    data = _recorded_data(folder) if arguments.data is None else arguments.data
+    from trimkit.cli._device import device_of
+    from trimkit.cli._representation import Settings, evaluate_run, load_for_evaluation
+    from trimkit.methods import load_method
+
+    settings = Settings(arguments.samples, arguments.protocol, arguments.seed, arguments.baselines)
+    method = load_method(folder, allow_code=arguments.allow_code)
+    samples = load_for_evaluation(data, arguments.split)
+    where = {"space": arguments.space, "device": device_of(arguments.device)}
+    if arguments.predictor is None:
+        return evaluate_run(folder, method, samples, settings, **where)
+    from trimkit.cli._generation import evaluate_samples, make_features
+    from trimkit.intake import load_model
+
+    model = load_model(arguments.predictor, arguments.predictor_weights)
+    features = make_features(model, arguments.predictor, arguments.predictor_layer)
+    return evaluate_samples(folder, method, samples, settings, features, **where)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -77,6 +97,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--seed", type=int, metavar="N", default=0, help="of every draw, ≥ 0 (0)")
     p.add_argument("--baselines", action="store_true", help="beside a random projection, PCA and ICA of the data")
+    p.add_argument(
+        "--allow-code", action="store_true", help="import the functions that the run was made with, such as networks"
+    )
+    p.add_argument("--predictor", metavar="SPEC", help="of samples: pkg.mod:function that makes the frozen predictor")
+    p.add_argument("--predictor-weights", metavar="FILE", help="its weights: .safetensors, .pt")
+    p.add_argument("--predictor-layer", metavar="NAME", help="the layer that gives the features; its output by default")
     p.add_argument("--device", metavar="NAME", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     p.add_argument("--json", action="store_true", help="print what evaluation.json holds, instead of tables")
     p.add_argument("--force", action="store_true", help="replace an evaluation.json that is there")
@@ -88,18 +114,41 @@ def _checked(arguments: argparse.Namespace) -> argparse.Namespace:
         raise OptionError(f"--samples: expected at least 20, got {arguments.samples}")
     if arguments.seed < 0:
         raise OptionError(f"--seed: expected a number ≥ 0, got {arguments.seed}")
+    if arguments.predictor is None and (arguments.predictor_weights or arguments.predictor_layer) is not None:
+        raise OptionError(
+            "--predictor-weights and --predictor-layer need --predictor, the function that makes the model"
+        )
+    if arguments.predictor is not None and arguments.baselines:
+        raise OptionError("--baselines are other codes of the data, and --predictor is about samples; take one of them")
     return arguments
 
 
 def _recorded_data(folder: Path) -> str:
-    """What the run was trained on."""
+    """What the run was trained on, where that can be loaded without running anything that the folder names.
+
+    Raises:
+        DataError: nothing is named, a function, data that only the program knew, or other data than then.
+    """
     import yaml
 
     try:
-        data = yaml.safe_load((folder / "config.yaml").read_text("utf-8"))["data"]
-    except (OSError, KeyError, TypeError, ValueError, yaml.YAMLError) as error:
+        config = yaml.safe_load((folder / "config.yaml").read_text("utf-8"))
+        data, known = str(config["data"]), config.get("data_sha256")
+    except (OSError, KeyError, TypeError, ValueError, AttributeError, yaml.YAMLError) as error:
         raise DataError(f"{folder}/config.yaml does not name the data of the run; give them with --data") from error
-    return str(data)
+    from trimkit.data.files import load, names_code
+
+    if names_code(data):
+        raise DataError(
+            f"{folder}/config.yaml names {data!r} as the data, which would be imported and run; if you trust it: "
+            f"--data {shlex.quote(data)}"
+        )
+    if known is not None and (data not in available("datasets") or load(data).sha256 != known):
+        raise DataError(
+            f"{folder} was trained by a program on data that it called {data!r}, and no dataset of that name is the "
+            "same; give them with --data"
+        )
+    return data
 
 
 def _write(found: Evaluation) -> None:

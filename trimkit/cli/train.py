@@ -87,10 +87,7 @@ def _parser(name: str) -> ArgumentParser:
 
 def _add_guidance(p: ArgumentParser) -> None:
     p.add_argument(
-        "--predictor",
-        type=str | None,
-        metavar="MODEL",
-        help="the frozen predictor: pkg.mod:function that makes the model",
+        "--predictor", type=str | None, metavar="MODEL", help="frozen: pkg.mod:function that makes the model"
     )
     p.add_argument("--predictor-weights", type=str | None, metavar="FILE", help="its weights: .safetensors, .pt")
     p.add_argument(
@@ -99,15 +96,8 @@ def _add_guidance(p: ArgumentParser) -> None:
         default="kl",
         help="what the prediction loss compares: logits (kl), outputs (mse) or the output with the label",
     )
-    p.add_argument(
-        "--prediction-weight", type=float | str | None, metavar="W", help="a number or schedule; 1 with a predictor"
-    )
-    p.add_argument(
-        "--reconstruction-weight",
-        type=float | str | None,
-        metavar="W",
-        help="a number or schedule; the method's own, 1",
-    )
+    for name, what in (("prediction", "1 with a predictor"), ("reconstruction", "the method's own, 1")):
+        p.add_argument(f"--{name}-weight", type=float | str | None, metavar="W", help=f"a number or schedule; {what}")
     p.add_argument(
         "--trim",
         nargs="+",
@@ -158,6 +148,8 @@ def _train(name: str, of: ArgumentParser, config: Any, command: str) -> Run:
     from trimkit.data import load
     from trimkit.training import train
 
+    if config.out == "":
+        raise OptionError("--out: expected a folder, got nothing; leave it out for the usual one")
     data = load(config.data, "train")
     return train(
         _make_method(name, of, config, data),
@@ -258,7 +250,7 @@ def _report(run: Run) -> None:
     """A table of what was reached, and the folder as the last line."""
     parts = [part for part in ("train", "test") if part in run.results]
     columns = [_flat(run.results[part]) for part in parts]
-    rows = [(name, *(f"{column[name]:.4g}" for column in columns)) for name in columns[0]]
+    rows = [(name, *(f"{column[name]:.4g}" if name in column else "" for column in columns)) for name in columns[0]]
     write_table(("", *parts), rows)
     sys.stdout.write(f"{run.folder}\n")
     if run.results.get("train", {}).get("active_latents") == 0:

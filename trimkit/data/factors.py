@@ -9,6 +9,9 @@ from torch import Tensor
 
 from trimkit.errors import DataError
 
+MOST_VALUES = 2**20
+"""Values of a factor, and classes: what counts them takes memory for each, so larger numbers are refused."""
+
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
@@ -139,6 +142,11 @@ def check_factors(name: str, factors: Tensor) -> None:
     if int(factors.min()) < 0:
         raise DataError(
             f"{name}: expected values of factors from 0, got {int(factors.min())}; number the values of each factor"
+        )
+    if int(factors.max()) >= MOST_VALUES:
+        raise DataError(
+            f"{name}: expected values of factors below {MOST_VALUES}, got {int(factors.max())}; number the values of "
+            "each factor"
         )
 
 

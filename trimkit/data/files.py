@@ -16,6 +16,7 @@ from torch import Tensor
 from trimkit._spelling import parse_spec
 from trimkit.data.base import Dataset
 from trimkit.data.dsprites import CLASSES, IMAGES, dsprites
+from trimkit.data.factors import MOST_VALUES
 from trimkit.data.samples import Bytes, Samples
 from trimkit.errors import DataError, OptionError, TrimkitError, TrimkitWarning
 from trimkit.registry import available, create
@@ -52,19 +53,28 @@ def load(spec: str, split: str = "train", **options: Any) -> Dataset:
     options = {**typed, **options}
     split = options.pop("split", split)
     path, known = Path(name), name in available("datasets")
+    if not name:
+        raise DataError("expected the data: a dataset's name, a file, a folder or package.module:function; got nothing")
     if path.is_dir() and not known:
+        if "path" in options:
+            raise OptionError(f"data folder {path}: its path is given already, got path={options['path']}")
         return create("dataset", "folder", split=split, path=name, **options)
     if path.suffix in SUFFIXES:
         if options:
             raise OptionError(f"data file {path} takes no options, got {', '.join(options)}")
         return _from_arrays(path.stem, _read(path), split)
-    if known or not _is_code(name):
+    if not names_code(spec):
         return create("dataset", name, split=split, **options)
     return _from_code(name, split, options)
 
 
-def _is_code(spec: str) -> bool:
-    module, _, function = spec.partition(":")
+def names_code(spec: str) -> bool:
+    """True where `load` would import and run a function of the user's: ``package.module:function``."""
+    name, _ = parse_spec(spec)
+    path = Path(name)
+    if name in available("datasets") or path.is_dir() or path.suffix in SUFFIXES:
+        return False
+    module, _, function = name.partition(":")
     return function.isidentifier() and all(part.isidentifier() for part in module.split("."))
 
 
@@ -145,7 +155,7 @@ def _from_arrays(name: str, arrays: Mapping[str, Any], split: str) -> Dataset:
 
 def _class_labels(name: str, y: Tensor | None) -> Tensor | None:
     """y where it holds class labels; measured values (regression) are left out, with a warning."""
-    if y is None or not y.is_floating_point() or bool(((y == y.round()) & (y >= 0)).all()):
+    if y is None or not y.is_floating_point() or bool((torch.isfinite(y) & (y == y.round()) & (y >= 0)).all()):
         return y
     warnings.warn(
         f"data {name!r}: y holds floating values, not class labels, so it is left out; explain the model's own output "
@@ -178,23 +188,48 @@ def dataset_of(
         factors: (N, K) integral values from 0.
         factor_names: of the K factors.
     Raises:
-        DataError: labels or factors that are no integers, or arrays that do not fit.
+        DataError: complex samples, labels or factors that are no integers, or arrays that do not fit.
     """
     known = {"aux": _floats(aux), "factors": _integers(name, factors, "factors"), "factor_names": tuple(factor_names)}
-    x = x if isinstance(x, Samples) else _samples(torch.as_tensor(x))
+    x = x if isinstance(x, Samples) else _samples(name, torch.as_tensor(x))
     if y is None:
         return Dataset(name, x, None, split, **known)
-    y = torch.as_tensor(y)
-    if y.is_floating_point() and bool((y != y.round()).any()):
-        raise DataError(
-            f"data {name!r}: expected class labels 0, 1, …, got floating {y.dtype} with fractions; for a regression "
-            "model leave y out"
-        )
+    y = _labels(name, torch.as_tensor(y))
     classes = tuple(str(index) for index in range(int(y.max()) + 1)) if y.numel() else ()
-    return Dataset(name, x, y.long(), split, classes, **known)
+    return Dataset(name, x, y, split, classes, **known)
 
 
-def _samples(x: Tensor) -> Tensor | Samples:
+def _labels(name: str, y: Tensor) -> Tensor:
+    """Class labels as int64."""
+    if fault := _no_integers(y):
+        raise DataError(
+            f"data {name!r}: expected class labels 0, 1, …, got {y.dtype} with {fault}; for a regression model leave y "
+            "out"
+        )
+    if y.numel() and int(y.max()) >= MOST_VALUES:
+        raise DataError(
+            f"data {name!r}: expected class labels 0, 1, … below {MOST_VALUES}, got {int(y.max())}; number the classes"
+        )
+    return y.long()
+
+
+def _no_integers(values: Tensor) -> str:
+    """What keeps values from being integers, or ""."""
+    if values.is_complex():
+        return "imaginary parts"
+    if not values.is_floating_point():
+        return ""
+    if not bool(torch.isfinite(values).all()):
+        return "NaN or infinity"
+    return "fractions" if bool((values != values.round()).any()) else ""
+
+
+def _samples(name: str, x: Tensor) -> Tensor | Samples:
+    if x.is_complex():
+        raise DataError(
+            f"data {name!r}: expected real x, got {x.dtype}; give its parts as channels: torch.view_as_real, or "
+            "magnitude and phase"
+        )
     if x.dtype != torch.uint8:
         return x.float()
     return Bytes(x) if 4 * x.numel() > MOST_FLOATS else x.float() / 255
@@ -206,12 +241,12 @@ def _floats(aux: Any) -> Tensor | None:
 
 
 def _integers(name: str, values: Any, what: str) -> Tensor | None:
-    values = None if values is None else torch.as_tensor(values)
-    if values is None or not values.is_floating_point():
-        return values
-    if bool((values != values.round()).any()):
-        raise DataError(f"data {name!r}: expected {what} as integers from 0, got {values.dtype} with fractions")
-    return values.long()
+    if values is None:
+        return None
+    values = torch.as_tensor(values)
+    if fault := _no_integers(values):
+        raise DataError(f"data {name!r}: expected {what} as integers from 0, got {values.dtype} with {fault}")
+    return values.long() if values.is_floating_point() else values
 
 
 def _from_code(spec: str, split: str, options: Mapping[str, Any]) -> Dataset:
@@ -225,14 +260,35 @@ def _from_code(spec: str, split: str, options: Mapping[str, Any]) -> Dataset:
     found = _called(spec, function, split, options)
     if isinstance(found, Dataset):
         return found
-    x, y = found if isinstance(found, tuple) else (found, None)
-    return dataset_of(spec, x, y, split)
+    parts = found if isinstance(found, tuple) else (found, None)
+    if len(parts) != 2 or not _is_array(parts[0]) or not (parts[1] is None or _is_array(parts[1])):
+        got = (
+            f"({', '.join(type(part).__name__ for part in found)})"
+            if isinstance(found, tuple)
+            else type(found).__name__
+        )
+        raise DataError(f"data {spec!r}: expected a Dataset, x, or (x, y) from the function, got {got}")
+    return dataset_of(spec, *parts, split)
+
+
+def _is_array(value: Any) -> bool:
+    """Whether torch can make a tensor of it, or it makes its own."""
+    if isinstance(value, Samples):
+        return True
+    try:
+        torch.as_tensor(value)
+    except (TypeError, ValueError, RuntimeError):
+        return False
+    return True
 
 
 def _called(spec: str, function: Callable[..., Any], split: str, options: Mapping[str, Any]) -> Any:
     import inspect
 
-    signature = inspect.signature(function)
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError) as error:  # nothing to call, or a builtin that does not say how
+        raise DataError(f"data {spec!r}: expected a function of yours that returns a Dataset, x or (x, y)") from error
     given = {"split": split, **options} if "split" in signature.parameters else dict(options)
     try:
         signature.bind(**given)

@@ -165,7 +165,8 @@ def _header(file: Path) -> tuple[str, tuple[int, int]]:
 
     try:
         with Image.open(file) as image:
-            turned = image.getexif().get(ORIENTATION) in ON_THE_SIDE
+            known = Image.Image.getexif(image)  # the base's: that of PNG decodes the pixels to look for more
+            turned = known.get(ORIENTATION) in ON_THE_SIDE
             return image.mode, (image.height, image.width) if turned else image.size
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise _unreadable(file, error) from error

@@ -11,7 +11,7 @@ from trimkit.methods.decomposition import (
     own_rows,
     summarise_kl,
 )
-from trimkit.methods.divergences import KernelName, maximum_mean_discrepancy
+from trimkit.methods.divergences import KernelName, check_kernel, maximum_mean_discrepancy
 from trimkit.methods.gathering import gather
 from trimkit.methods.latent import GeneratedTransform, LatentTransform
 from trimkit.methods.likelihoods import (
@@ -64,6 +64,7 @@ __all__ = [
     "adam",
     "as_schedule",
     "at_least_float32",
+    "check_kernel",
     "chosen",
     "constant",
     "cosine",

@@ -139,6 +139,20 @@ class Method(nn.Module, ABC):
         """
         raise TrainingError(f"{type(self).__name__} has no prior to sample from")
 
+    def sample_codes(self, n: int, generator: torch.Generator | None = None, space: str | None = None) -> Tensor:
+        """Codes of new data.
+
+        Args:
+            n: how many.
+            generator: source of randomness.
+            space: None for the first.
+        Returns:
+            (n, *space.shape).
+        Raises:
+            TrainingError: there is no prior over the space, the default.
+        """
+        raise TrainingError(f"{type(self).__name__} draws no codes of the space {self.space(space).name!r}")
+
     def baseline(self, space: str | None = None) -> Tensor | None:
         """The code that stands for nothing in particular, from which attributions are measured.
 

@@ -32,8 +32,7 @@ def maximum_mean_discrepancy(a: Tensor, b: Tensor, kernel: KernelName = "imq") -
         OptionError: an unknown kernel.
         ShapeError: fewer than two rows, or different widths.
     """
-    if kernel not in _KERNELS:
-        raise OptionError(f"there is no kernel {kernel!r}. {nearest(kernel, _KERNELS)}")
+    check_kernel(kernel)
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or min(len(a), len(b)) < 2:
         raise ShapeError(
             f"expected two samples (N, D) and (M, D) of at least 2 rows each, got {tuple(a.shape)} and {tuple(b.shape)}"
@@ -41,6 +40,16 @@ def maximum_mean_discrepancy(a: Tensor, b: Tensor, kernel: KernelName = "imq") -
     a, b = at_least_float32(a), at_least_float32(b)
     across = _kernel(kernel, a, b).mean()
     return _within(kernel, a) + _within(kernel, b) - 2 * across
+
+
+def check_kernel(kernel: str) -> None:
+    """Refuse a kernel that `maximum_mean_discrepancy` does not know.
+
+    Raises:
+        OptionError: with the nearest.
+    """
+    if kernel not in _KERNELS:
+        raise OptionError(f"there is no kernel {kernel!r}. {nearest(kernel, _KERNELS)}")
 
 
 def _within(kernel: KernelName, a: Tensor) -> Tensor:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file, save
+from torch import Tensor
 
 from trimkit.errors import ModelError
 from trimkit.methods.base import Method
@@ -15,6 +17,9 @@ from trimkit.methods.latent import LatentTransform
 from trimkit.registry import create, default
 
 RECORD, WEIGHTS = "method.json", "model.safetensors"
+
+MARKER = "COMPLETE"
+"""What a run folder holds last: without it, its files may be those of a run that goes on."""
 
 
 def record(method: Method) -> dict[str, Any]:
@@ -45,28 +50,43 @@ def load_method(folder: str | Path, *, allow_code: bool = False) -> Method:
         UnknownNameError: its plugin is not installed.
     """
     folder = Path(folder)
-    try:
-        found = json.loads((folder / RECORD).read_text("utf-8"))
-        state = load_file(folder / WEIGHTS)
-    except Exception as error:
-        raise ModelError(f"{folder} is not the folder of a complete run: {' '.join(str(error).split())}") from error
-    if found["method"] is None:
-        raise ModelError(
-            f"the method of {folder}, {found['class']}, has no registered name: make it yourself and load {WEIGHTS} "
-            "with safetensors.torch.load_file"
-        )
-    code = [text for text in found["options"].values() if isinstance(text, str) and ":" in text]
+    name, options, state = _read(folder)
+    code = [text for text in options.values() if isinstance(text, str) and ":" in text]
     if code and not allow_code:
         raise ModelError(
             f"the method of {folder} was made with {code[0]!r}, which would be imported and run; if you trust it: "
-            "load_method(folder, allow_code=True)"
+            "load_method(folder, allow_code=True), or --allow-code"
         )
-    method: Method = create("method", found["method"], **found["options"])
+    method: Method = create("method", name, **options)
     try:
         method.load_state_dict(state)
     except RuntimeError as error:
         raise ModelError(f"{folder / WEIGHTS} does not fit the method: {' '.join(str(error).split())}") from error
     return method.eval()
+
+
+def _read(folder: Path) -> tuple[str, dict[str, Any], dict[str, Tensor]]:
+    """Registered name, options and weights of the method in a complete run's folder."""
+    try:
+        found = json.loads((folder / RECORD).read_text("utf-8"))
+        state = load_file(folder / WEIGHTS)
+        (folder / MARKER).stat()
+    except Exception as error:
+        raise ModelError(f"{folder} is not the folder of a complete run: {' '.join(str(error).split())}") from error
+    name, kind, options = (
+        found.get(key) if isinstance(found, dict) else None for key in ("method", "class", "options")
+    )
+    if not isinstance(name, str | None) or not isinstance(kind, str) or not isinstance(options, dict):
+        raise ModelError(
+            f"{folder / RECORD} is not as trimkit writes it: expected a mapping with method, class and options, a "
+            "mapping; train anew, or put the file back"
+        )
+    if name is None:
+        raise ModelError(
+            f"the method of {folder}, {kind}, has no registered name: make it yourself and load {WEIGHTS} with "
+            "safetensors.torch.load_file"
+        )
+    return name, options, state
 
 
 def latent(run: str, space: str | None = None, allow_code: bool = False) -> LatentTransform:
@@ -90,6 +110,15 @@ def plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [plain(child) for child in value]
     return value if value is None or isinstance(value, bool | int | float | str) else _described(value)
+
+
+def finite(value: Any) -> Any:
+    """Plain values as strict JSON can hold them: it has no NaN and no infinity, which become null."""
+    if isinstance(value, Mapping):
+        return {str(key): finite(child) for key, child in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(child) for child in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _described(value: Any) -> str:

@@ -103,19 +103,23 @@ class Engine:
         if self._scaler is not None:
             self._scaler.unscale_(optimiser)
 
-    def step(self, optimiser: torch.optim.Optimizer, *, finite: bool) -> None:
+    def step(self, optimiser: torch.optim.Optimizer, *, finite: bool) -> bool:
         """Let the optimiser take its step, and the scale of float16 go down after gradients that are not finite.
 
+        Returns:
+            False where the scale went down instead of a step.
         Raises:
             FloatingPointError: even unscaled gradients are not finite.
         """
         if self._scaler is None:
             optimiser.step()
-            return
+            return True
+        before = self._scaler.get_scale()
         self._scaler.step(optimiser)
         self._scaler.update()
         if not finite and self._scaler.get_scale() < 1:
             raise FloatingPointError
+        return self._scaler.get_scale() >= before
 
     @property
     def rescales(self) -> bool:
@@ -153,6 +157,12 @@ class Engine:
     @property
     def _scaler(self) -> Any:
         return None if self._mixed is None else self._mixed.scaler
+
+
+def processes_of(settings: Settings) -> int:
+    """How many processes will train together: known before any of them is started."""
+    here, machines = _layout(settings.devices)
+    return machines * (1 if ":" in settings.device else here)
 
 
 def _device(name: str) -> str:

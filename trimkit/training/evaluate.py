@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from trimkit.data import Dataset
+from trimkit.errors import TrimkitError, TrimkitWarning
 from trimkit.methods import Batch, Method, summarise_kl
 from trimkit.predictor import FrozenPredictor
 from trimkit.training.engine import Engine
@@ -33,10 +35,10 @@ def batches(data: Dataset, engine: Engine, size: int, draws: int = 1) -> Iterato
     Args:
         data: of N samples.
         engine: whose device it is.
-        size: of a batch, at most.
+        size: of a batch, at most; 2 may be 3.
         draws: 2 for a second draw of each batch: the same samples in a fixed random order.
     """
-    number = -(-len(data) // size)
+    number = -(-len(data) // size) if size != 2 else max(len(data) // 2, 1)
     seconds = epoch_order(len(data), 0, 0, "second order").tensor_split(number)
     for index, second in zip(torch.arange(len(data)).tensor_split(number), seconds, strict=True):
         batch = make_batch(data, index, engine.place)
@@ -50,9 +52,11 @@ class Evaluation:
     Attributes:
         method: trained.
         engine: where it runs.
-        batch_size: of the evaluation.
+        batch_size: of the evaluation: that of a turn in training, so that terms see as many samples as there.
         runner: of the phase that trains the decoder, or None.
         predictor: the frozen f, or None.
+        step: the run's last, from 0, for schedules inside a term.
+        told: warnings that were given, and are not given again.
     """
 
     method: Method
@@ -60,14 +64,21 @@ class Evaluation:
     batch_size: int
     runner: PhaseRunner | None = None
     predictor: FrozenPredictor | None = None
+    step: int = 0
+    told: set[str] = field(default_factory=set)
 
     def numbers(self, data: Dataset) -> dict[str, Any]:
-        """Samples seen, `terms`, `readings` and `kl_parts` where they exist, and the error of reconstructions."""
+        """Samples seen, `terms`, `readings` and `kl_parts` where they exist, and the error of reconstructions.
+
+        Warns:
+            TrimkitWarning: terms that cannot be computed on the data, such as a comparison of samples on a single one;
+                they are left out, and no training is lost for them.
+        """
         size, data = len(data), data.some(MOST)
         found: dict[str, Any] = {"samples": len(data)}
         with in_eval_mode(self.method), self.engine.global_randomness("evaluation"):
             if self.runner is not None:
-                found |= self.terms(data, self.runner)
+                found |= self._possible_terms(data, self.runner)
             if self.can_reconstruct:
                 found["squared_error"] = self.squared_error(data)
                 found |= {} if self.predictor is None else {"predictor": self.readings(data, self.predictor)}
@@ -85,6 +96,19 @@ class Evaluation:
         """decode(encode(x).mean): (N, *shape) → (N, *shape)."""
         return self.method.decode(self.method.encode(x).mean)
 
+    def _possible_terms(self, data: Dataset, runner: PhaseRunner) -> dict[str, Any]:
+        try:
+            return self.terms(data, runner)
+        except TrimkitError as error:
+            message = (
+                f"the terms of phase {runner.phase.name!r} are left out of the results on {data.name!r} "
+                f"({data.split}), where they cannot be computed: {error}"
+            )
+            if message not in self.told:
+                self.told.add(message)
+                warnings.warn(message, TrimkitWarning, stacklevel=3)
+            return {}
+
     def terms(self, data: Dataset, runner: PhaseRunner) -> dict[str, Any]:
         """Means of a phase's terms and diagnostics.
 
@@ -93,7 +117,7 @@ class Evaluation:
         """
         sums: dict[str, Tensor] = {}
         for number, batch in enumerate(batches(data, self.engine, self.batch_size, runner.phase.draws)):
-            result = runner.terms(batch, self.engine, Position(0, -1, number))
+            result = runner.terms(batch, self.engine, Position(self.step, -1, number))
             found = {**{name: term.mean for name, term in result.terms.items()}, **result.diagnostics}
             for name, value in found.items():
                 sums[name] = sums.get(name, 0) + len(batch) * value.detach().double().cpu()

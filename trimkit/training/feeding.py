@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from trimkit.data import Dataset
+from trimkit.errors import TrimkitError
 from trimkit.methods import Batch
 from trimkit.training.randomness import epoch_order
 from trimkit.training.settings import Settings
@@ -79,7 +80,8 @@ class Feeder:
             return map(self.__getitem__, steps)
         generator = torch.Generator()  # else the loader draws its workers' seeds from torch's own
         options = {"num_workers": self._settings.workers, "collate_fn": _as_is, "generator": generator}
-        return DataLoader(self, batch_size=None, sampler=steps, **options)  # type: ignore[arg-type]  # it needs no len
+        read = DataLoader(_Caught(self), batch_size=None, sampler=steps, **options)  # type: ignore[arg-type]  # no len
+        return map(_raised, read)
 
     def _index(self, step: int, purpose: str) -> Tensor:
         """Numbers of this process's samples, (n,): a consecutive share of each turn's."""
@@ -94,5 +96,24 @@ class Feeder:
         return self._orders[purpose][1]
 
 
-def _as_is(batch: Batch) -> Batch:
-    return batch
+class _Caught:
+    """A feeder whose refusals are handed over as what they are: a loader would make a page of traceback of them."""
+
+    def __init__(self, feeder: Feeder) -> None:
+        self._feeder = feeder
+
+    def __getitem__(self, step: int) -> Batch | TrimkitError:
+        try:
+            return self._feeder[step]
+        except TrimkitError as error:
+            return error
+
+
+def _raised(found: Batch | TrimkitError) -> Batch:
+    if isinstance(found, TrimkitError):
+        raise found
+    return found
+
+
+def _as_is(found: Batch | TrimkitError) -> Batch | TrimkitError:
+    return found

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -24,8 +26,9 @@ from trimkit.methods import (
     Weight,
     as_schedule,
 )
+from trimkit.methods.stored import plain
 from trimkit.penalties.base import Penalty
-from trimkit.predictor import FrozenPredictor, Match, PredictionLoss
+from trimkit.predictor import FrozenPredictor, Match, PredictionLoss, state_hash
 from trimkit.transforms.base import Transform
 from trimkit.trim import Choice, TrimPenalty
 
@@ -140,14 +143,15 @@ class Guidance:
         """What is joined to the loss, for run folders and checkpoints."""
         trims = {
             name: {
-                "penalty": trim.penalty,
+                "penalty": described(trim.penalty),
                 "weight": trim.weight,
-                "attribution": trim.attribution,
+                "attribution": described(trim.attribution),
                 "target": trim.target,
             }
             for name, trim in self.trims.items()
         }
-        prediction = {"prediction": self.prediction.match} if self.compares else {}
+        layers = {"layers": list(self.prediction.layers)} if self.prediction.layers else {}
+        prediction = {"prediction": self.prediction.match, **layers} if self.compares else {}
         return {"predictor": self.predictor.sha256, **prediction, "trim": trims}
 
     def terms(
@@ -200,12 +204,13 @@ class Guidance:
         with torch.no_grad():
             return Batch(transform.inverse(codes[name]))
 
-    def check(self, batch: Batch, classes: int) -> None:
+    def check(self, batch: Batch, classes: int, named: str = "the data") -> None:
         """Refuse data that the predictor does not take, before any work.
 
         Args:
             batch: a few samples.
             classes: number of classes among all labels.
+            named: what messages call the data.
         Raises:
             ModelError: the predictor fails on the batch, gives no output a sample, or has too few classes.
             DataError: labels are needed and absent.
@@ -214,13 +219,16 @@ class Guidance:
         if self.generates:
             return
         if self.prediction.match == "label" or any(trim.target == "label" for trim in self.trims.values()):
-            self._labels(batch)
+            self._labels(batch, named)
             if output.ndim == 2 and 1 < output.shape[1] < classes:
-                raise ModelError(f"the predictor has {output.shape[1]} classes, and the data {classes}")
+                raise ModelError(f"the predictor has {output.shape[1]} classes, and {named} {classes}")
 
-    def _labels(self, batch: Batch) -> Tensor:
+    def _labels(self, batch: Batch, named: str = "the data") -> Tensor:
         if batch.y is None:
-            raise DataError("prediction or TRIM by 'label' needs labelled data; use prediction kl and target pred")
+            raise DataError(
+                f"prediction or TRIM by 'label' needs labelled data, and {named} have no labels; use prediction kl and "
+                "target pred"
+            )
         return batch.y
 
     def _target(self, batch: Batch, target: TrimTarget) -> Tensor | int | None:
@@ -253,6 +261,32 @@ def _own_loss(predictor: FrozenPredictor, prediction: Match | PredictionLoss) ->
     if isinstance(prediction, PredictionLoss):
         return PredictionLoss(predictor, prediction.match, prediction.layers)
     return PredictionLoss(predictor, prediction)
+
+
+def described(part: Any, within: tuple[Any, ...] = ()) -> Any:
+    """A part as plain values that tell it from others of its kind.
+
+    Args:
+        part: a name, (name, options), a function, a partial, or an object, whose public attributes are its options.
+        within: the objects that hold it, which are not described again.
+    """
+    if isinstance(part, Mapping):
+        return {str(key): described(value, within) for key, value in part.items()}
+    if isinstance(part, list | tuple):
+        return [described(value, within) for value in part]
+    if isinstance(part, Tensor | np.ndarray):
+        bytes_of = torch.as_tensor(part).detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+        return f"{part.dtype} {tuple(part.shape)} {hashlib.sha256(bytes_of.numpy().data).hexdigest()}"
+    if isinstance(part, partial):
+        return {"function": described(part.func, within), "given": described((part.args, part.keywords), within)}
+    if isinstance(part, nn.Module):
+        return {"class": plain(type(part)), "sha256": state_hash(part)}
+    options = {} if hasattr(part, "__qualname__") or any(part is outer for outer in within) else _public(part)
+    return {"class": plain(part), **described(options, (*within, part))} if options else plain(part)
+
+
+def _public(part: Any) -> dict[str, Any]:
+    return {name: value for name, value in getattr(part, "__dict__", {}).items() if not name.startswith("_")}
 
 
 def make_guidance(

@@ -91,7 +91,7 @@ class Loop:
 
     def _count(self, runner: PhaseRunner, report: PhaseReport) -> None:
         self.reports[runner.phase.name] = replace(report, carried=())
-        if report.finite or self.settings.nonfinite == "scrub":
+        if report.stepped:
             self.averages.update(runner.phase.name)
 
     def state(self) -> dict[str, Any]:

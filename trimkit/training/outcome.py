@@ -7,17 +7,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from PIL.Image import Image
 from PIL.Image import open as open_image
 from torch import Tensor
 
 from trimkit.data import Dataset
-from trimkit.methods import stored
+from trimkit.methods import Method, stored
 from trimkit.training.checkpoint import write_atomically
 from trimkit.training.evaluate import Evaluation
 from trimkit.training.pictures import (
     draw_kl,
     reconstruction_grid,
+    sample_grid,
     save_film,
     save_traversal_film,
     traversal_grid,
@@ -26,7 +28,10 @@ from trimkit.training.run_folder import RunFolder
 from trimkit.training.runner import in_eval_mode
 
 SHOWN = 10
-"""Samples in the picture of reconstructions."""
+"""Samples in the picture of reconstructions, and in each row of generated ones."""
+
+DRAWN = 4
+"""Rows of generated samples."""
 
 PICTURES = "pictures"
 """The folder of pictures in training."""
@@ -45,7 +50,7 @@ def write_outcome(folder: RunFolder, evaluation: Evaluation, results: Mapping[st
         data: for the pictures.
     """
     method = evaluation.method
-    folder.write("results.json", json.dumps(results, indent=2))
+    folder.write_json("results.json", results)
     folder.write(stored.RECORD, json.dumps(stored.record(method), indent=2))
     write_atomically(folder.working / stored.WEIGHTS, stored.weights(method))
     kl = results["train"].get("kl_per_dimension")
@@ -81,11 +86,21 @@ def draw_progress(folder: RunFolder, evaluation: Evaluation, data: Dataset, step
 def _pictures(evaluation: Evaluation, x: Tensor, kl: Sequence[float] | None = None) -> dict[str, Image]:
     """What can be shown of a method, by name."""
     if not evaluation.can_reconstruct:
-        return {}
+        return _drawn(evaluation, x)
     found = {"reconstructions": reconstruction_grid(x[:SHOWN], evaluation.reconstruct(x[:SHOWN]))}
     if _can_traverse(evaluation, x):
         found["traversals"] = traversal_grid(evaluation.method, x, kl)
     return found
+
+
+@torch.no_grad()
+def _drawn(evaluation: Evaluation, x: Tensor) -> dict[str, Image]:
+    """Samples of a method that cannot reconstruct: of the same numbers each time, so that a film shows them change."""
+    method = evaluation.method
+    if type(method).sample is Method.sample or method.space().needs_aux:
+        return {}
+    drawn = method.sample(DRAWN * len(x[:SHOWN]), evaluation.engine.generator("pictures"))
+    return {"samples": sample_grid(x[:SHOWN], drawn)}
 
 
 def _can_traverse(evaluation: Evaluation, x: Tensor) -> bool:
@@ -93,9 +108,8 @@ def _can_traverse(evaluation: Evaluation, x: Tensor) -> bool:
 
 
 def _film_training(folder: Path) -> None:
-    """The pictures over the training as one film: traversals, or reconstructions where there are none."""
-    pictures = folder / PICTURES
-    paths = sorted(pictures.glob("*-traversals.png")) or sorted(pictures.glob("*-reconstructions.png"))
-    if paths:
+    """The pictures over the training as one film: of the first kind that there is."""
+    kinds = (sorted((folder / PICTURES).glob(f"*-{kind}.png")) for kind in ("traversals", "reconstructions", "samples"))
+    if paths := next(filter(None, kinds), None):
         frames = [open_image(path).convert("RGB") for path in paths]
         save_film(frames, folder / "training.gif", milliseconds=max(80, 8000 // len(frames)))

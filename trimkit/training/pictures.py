@@ -89,6 +89,12 @@ def reconstruction_grid(x: Tensor, x_hat: Tensor) -> Image.Image:
     return draw_grid([x, x_hat], ["original", "rebuilt"])
 
 
+def sample_grid(x: Tensor, drawn: Tensor) -> Image.Image:
+    """Data (N, *shape) above rows of as many generated samples, from (M, *shape)."""
+    rows = drawn.split(max(1, len(x)))
+    return draw_grid([x, *rows], ["data", *["drawn"] * len(rows)])
+
+
 class Traversal(NamedTuple):
     """What each latent does to a sample.
 
@@ -141,7 +147,7 @@ def save_traversal_film(method: Method, x: Tensor, path: Path, kl: Sequence[floa
     found = traverse(method, x, kl, steps=FRAMES)
     columns = math.ceil(math.sqrt(len(found.rows)))
     frames = [
-        draw_cells([row[step] for row in found.rows], [label.replace("\n", " ") for label in found.labels], columns)
+        draw_cells([row[step] for row in found.rows], [label.replace("\n", ": ") for label in found.labels], columns)
         for step in range(FRAMES)
     ]
     save_film(frames + frames[-2:0:-1], path)

@@ -14,11 +14,13 @@ import torch
 import yaml
 
 from trimkit.errors import TrainingError
-from trimkit.methods.stored import plain
+from trimkit.methods.stored import MARKER, finite, plain
 from trimkit.registry import provenance
 from trimkit.training.checkpoint import sync_folder, write_atomically
 
-MARKER = "COMPLETE"
+STALE = ("evaluation.json",)
+"""Files that say something of the finished run, which is another once it has been gone on with."""
+
 VERSIONED = ("trimkit", "torch", "lightning-fabric", "numpy", "captum")
 
 
@@ -80,10 +82,12 @@ class RunFolder:
         if self.path.exists():
             (self.path / MARKER).unlink()
             self.path.rename(self.working)
+        for name in STALE:
+            (self.working / name).unlink(missing_ok=True)
         self.working.mkdir(parents=True, exist_ok=True)
         config = yaml.safe_dump(plain(self._config or settings), sort_keys=False, allow_unicode=True)
         self.write("config.yaml", config)
-        self.write("environment.json", json.dumps(environment(), indent=2))
+        self.write_json("environment.json", environment())
         with (self.working / "command.txt").open("a", encoding="utf-8") as file:
             file.write(self._command + "\n")
 
@@ -91,10 +95,14 @@ class RunFolder:
         """Write a text file, whole or not at all."""
         write_atomically(self.working / name, text.encode())
 
+    def write_json(self, name: str, value: Any) -> None:
+        """Write plain values as a JSON file, whole or not at all; null for NaN and infinity."""
+        self.write(name, json.dumps(finite(value), indent=2, allow_nan=False))
+
     def append_metrics(self, row: Mapping[str, Any]) -> None:
-        """Add a line to metrics.jsonl."""
+        """Add a line to metrics.jsonl; null for NaN and infinity."""
         with (self.working / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+            file.write(json.dumps(finite(row), allow_nan=False) + "\n")
 
     def keep_metrics(self, steps: int) -> list[dict[str, Any]]:
         """Drop the lines after a step that is gone on from, and any torn one; returns those that stay."""

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -46,6 +46,7 @@ class PhaseReport:
         norm: of the phase's gradient before clipping.
         diagnostics: of the method.
         finite: False where the gradient held NaN or infinity.
+        stepped: False where the optimiser took no step.
         carried: what the phase hands on to later ones of the step, one mapping a turn.
     """
 
@@ -54,6 +55,7 @@ class PhaseReport:
     norm: Tensor
     diagnostics: Mapping[str, Tensor]
     finite: bool = True
+    stepped: bool = True
     carried: Sequence[Mapping[str, Tensor]] = field(default=(), repr=False)
 
     def numbers(self) -> dict[str, Any]:
@@ -155,13 +157,14 @@ class PhaseRunner:
             done = [self._turn(batch, number, len(turns), engine, at) for number, batch in enumerate(turns)]
             engine.reduce_gradients(self.phase.parameters, self.optimiser)
             report = _merged(done, self._norm())
-            if report.finite or self._go_on(report, at.step, settings, engine):
+            stepped = report.finite or self._go_on(report, at.step, settings, engine)
+            if stepped:
                 if settings.clip is not None:
                     norm = report.norm if report.finite else self._norm()
                     torch.nn.utils.clip_grads_with_norm_(self.phase.parameters, settings.clip, norm)
-                self._update(report, at.step, engine)
+                stepped = self._update(report, at.step, engine)
             self.optimiser.zero_grad(set_to_none=True)
-        return report
+        return replace(report, stepped=stepped)
 
     def _turn(self, batch: Batch, number: int, turns: int, engine: Engine, at: Position) -> _Turn:
         """Add the gradient of one share of the batch."""
@@ -197,13 +200,14 @@ class PhaseRunner:
                     parameter.grad.nan_to_num_(0.0, SCRUBBED, -SCRUBBED)
         return settings.nonfinite == "scrub"
 
-    def _update(self, report: PhaseReport, step: int, engine: Engine) -> None:
+    def _update(self, report: PhaseReport, step: int, engine: Engine) -> bool:
+        """Whether the optimiser took its step."""
         try:
-            engine.step(self.optimiser, finite=report.finite)
+            return engine.step(self.optimiser, finite=report.finite)
         except FloatingPointError:
             self._refuse(report, step)
 
-    def _refuse(self, report: PhaseReport, step: int) -> None:
+    def _refuse(self, report: PhaseReport, step: int) -> NoReturn:
         self.optimiser.zero_grad(set_to_none=True)
         values = ", ".join(f"{name} {float(part.value):.4g}" for name, part in report.parts.items())
         raise TrainingError(
@@ -286,7 +290,8 @@ def _merged(turns: Sequence[_Turn], norm: Tensor) -> PhaseReport:
         for name, tensor in turns[0].diagnostics.items()
     }
     loss = torch.stack([turn.loss for turn in turns]).mean()
-    return PhaseReport(loss, parts, norm, diagnostics, bool(torch.isfinite(norm)), [turn.carried for turn in turns])
+    carried = [turn.carried for turn in turns]
+    return PhaseReport(loss, parts, norm, diagnostics, bool(torch.isfinite(norm)), carried=carried)
 
 
 @contextmanager

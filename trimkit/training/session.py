@@ -16,8 +16,9 @@ from trimkit.methods import Method, Phase, Weight
 from trimkit.methods.stored import plain
 from trimkit.training.board import make_board
 from trimkit.training.checkpoint import Checkpoints
-from trimkit.training.engine import Engine
+from trimkit.training.engine import Engine, processes_of
 from trimkit.training.evaluate import Evaluation, batches
+from trimkit.training.feeding import split
 from trimkit.training.guidance import Guidance, check_weights
 from trimkit.training.loop import Loop
 from trimkit.training.outcome import draw_progress, write_outcome
@@ -101,6 +102,11 @@ class Plan:
         }
         return plain(found)
 
+    def recorded(self, identity: Mapping[str, Any]) -> dict[str, Any]:
+        """What config.yaml tells: the identity, with the data by their name and their hash, and all settings."""
+        data = {"data": self.data.name, "data_sha256": identity["data"]}
+        return {**identity, **data, **asdict(self.settings)}
+
 
 class Session:
     """The phases of a method, trained in turn.
@@ -119,12 +125,13 @@ class Session:
         self.plan = plan
         self.guidance = guidance
         self.history: list[dict[str, Any]] = []
+        self._told: set[str] = set()
         self.total = plan.settings.total(len(plan.data))
         check_weights(phases, guidance, plan.weights)
         runners = make_runners(plan.method, phases, guidance, plan.weights)
         self.board = make_board(plan.folder, plan.settings)
+        plan.settings.check_shares(len(plan.data), processes_of(plan.settings))
         self.engine = Engine(plan.settings)
-        plan.settings.check_shares(len(plan.data), self.engine.processes)
         self.engine.place(plan.method)
         self.engine.align(plan.method)
         if guidance is not None:
@@ -166,16 +173,33 @@ class Session:
         return {"seconds": seconds, "images_per_second": (self.total - first) * size / max(seconds, 1e-9)}
 
     def _rehearse(self) -> None:
-        """Compute every term once on two samples, so that whatever does not fit is refused before any work."""
-        batch, carried = next(batches(self.plan.data.take(2), self.engine, 2, draws=2)), {}
+        """Compute every term once on the first turn's samples, so that what does not fit is refused before any work.
+
+        The test data are evaluated too, as many as one batch: what they lack must not be found after the training.
+        """
+        with unchanged(self.plan.method.train()):
+            self._rehearse_turn()
+            if self.plan.test is not None:
+                self._rehearse_test(self.plan.test)
+
+    def _rehearse_turn(self) -> None:
+        turns, carried = self.plan.settings.accumulate, {}
+        batch = split(self.loop.batch(), turns)[0]
         if self.guidance is not None:
             self.guidance.check(batch, len(self.plan.data.classes))
         at = Position(0, -1, 0)
-        with unchanged(self.plan.method.train()), self.engine.global_randomness("rehearsal"):
+        with self.engine.global_randomness("rehearsal"), self.engine.share(0, turns, len(batch)):
             for runner in self.loop.runners:
                 result = runner.terms(runner.seen(batch, carried), self.engine, at)
                 runner.objective(result.terms)
                 carried |= {name: value.detach() for name, value in result.carried.items()}
+
+    def _rehearse_test(self, test: Dataset) -> None:
+        evaluation = self._evaluation()
+        few = test.take(evaluation.batch_size)
+        if self.guidance is not None:
+            self.guidance.check(next(batches(few, self.engine, len(few))), len(test.classes), "the test data")
+        evaluation.numbers(few)
 
     def _open(self) -> Checkpoints | None:
         """The run's checkpoints, with the loop at the newest; a new run's first checkpoint is its initial state."""
@@ -188,7 +212,7 @@ class Session:
             self.loop.restore(state)
         if self.folder is None:
             return None
-        self.folder.begin({**self.identity, **asdict(self.plan.settings)})
+        self.folder.begin(self.plan.recorded(self.identity))
         checkpoints = Checkpoints(self.folder.working / "checkpoints", self.identity)
         checkpoints.save(self.loop.state())
         self.history = self.folder.keep_metrics(self.loop.step)
@@ -237,7 +261,9 @@ class Session:
     def _evaluation(self) -> Evaluation:
         decoding = next((runner for runner in self.loop.runners if runner.phase.trains_decoder), None)
         predictor = None if self.guidance is None else self.guidance.predictor
-        return Evaluation(self.plan.method, self.engine, self.plan.settings.batch_size, decoding, predictor)
+        settings, step = self.plan.settings, max(self.loop.step - 1, 0)
+        rows = settings.size(len(self.plan.data)) // settings.accumulate
+        return Evaluation(self.plan.method, self.engine, rows, decoding, predictor, step, self._told)
 
     def _finish(self, speed: Mapping[str, float]) -> Run:
         """Evaluate in the first process, and tell the others: they must not leave before it has finished."""
@@ -270,7 +296,7 @@ def fit(plan: Plan) -> Run:
     seconds = time.perf_counter() - started
     speed = {"seconds": seconds, "images_per_second": len(plan.data) / max(seconds, 1e-9)}
     if plan.folder is not None:
-        plan.folder.begin({**plan.identity(), **asdict(plan.settings)})
+        plan.folder.begin(plan.recorded(plan.identity()))
     evaluation = Evaluation(plan.method, engine, plan.settings.batch_size)
     return _conclude(plan, evaluation, 0, speed, [])
 

@@ -31,7 +31,8 @@ class Settings:
             means over samples come out as for the whole batch; statistics of the batch become those of a turn.
         clip: largest norm of a phase's gradient; longer ones are scaled down. None for no limit.
         nonfinite: what follows a gradient with NaN or infinity: "raise" stops, "skip" leaves the phase's step out,
-            "scrub" puts 0 for NaN and ±1e5 for infinity. Counted in logs and results.
+            "scrub" puts 0 for NaN and ±1e5 for infinity. Counted in logs and results. With precision "16" they are the
+            scale's fault at first, which then goes down instead of a step; "scrub" is refused.
         ema: decay of the running average of parameters for all phases, in [0, 1); None for each phase's own.
         seed: of order, noise and everything else that is random.
         workers: processes that read data ahead; the batches are the same for any number.
@@ -47,7 +48,7 @@ class Settings:
         progress: show progress on stderr.
 
     Raises:
-        OptionError: a value out of range, or both steps and epochs.
+        OptionError: a value out of range, both steps and epochs, or "scrub" in float16.
     """
 
     steps: int | None = None
@@ -79,6 +80,11 @@ class Settings:
         for name, known in _CHOICES.items():
             if getattr(self, name) not in known:
                 raise OptionError(f"expected {name} as one of {', '.join(known)}, got {getattr(self, name)!r}")
+        if self.nonfinite == "scrub" and self.precision == "16":
+            raise OptionError(
+                "nonfinite='scrub' does not go with precision='16': float16 overflows where its scale is too large, "
+                "and numbers put in place of that would be steps of noise; use 'raise' or 'skip', or precision 'bf16'"
+            )
         if self.clip is not None and not self.clip > 0:
             raise OptionError(f"expected clip > 0, got {self.clip}")
         if self.ema is not None and not 0 <= self.ema < 1:
@@ -109,7 +115,10 @@ class Settings:
         """
         size, shares = self.size(samples), processes * self.accumulate
         if size % shares:
+            way_out = f"choose batch_size={max(size // shares, 1) * shares}"
+            if shares > samples:
+                way_out = f"the data have {samples} samples, so take fewer turns (accumulate) or processes"
             raise OptionError(
                 f"expected a batch that {processes} processes in {self.accumulate} turns share evenly, a multiple of "
-                f"{shares}, got {size} samples; choose batch_size={max(size // shares, 1) * shares}"
+                f"{shares}, got {size} samples; {way_out}"
             )

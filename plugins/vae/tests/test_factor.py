@@ -139,5 +139,5 @@ def test_options_out_of_range_are_refused(make_vae):
         make_vae(FactorVAE, gamma=-1.0)
     with pytest.raises(OptionError, match="expected discriminator_width ≥ 1, got 0"):
         make_vae(FactorVAE, discriminator_width=0)
-    with pytest.raises(OptionError, match="expected a learning rate > 0, got 0"):
-        make_vae(FactorVAE, discriminator_width=8, discriminator_learning_rate=0.0).phases()
+    with pytest.raises(OptionError, match="expected discriminator_learning_rate > 0, got 0"):
+        make_vae(FactorVAE, discriminator_width=8, discriminator_learning_rate=0.0)

@@ -41,6 +41,12 @@ def test_info_vae_refuses_to_maximise(make_vae):
         make_vae(WAE, lambda_mmd=-1.0)
 
 
+@pytest.mark.parametrize("kind", [InfoVAE, WAE])
+def test_a_kernel_is_refused_when_the_method_is_made(make_vae, kind):
+    with pytest.raises(OptionError, match=r"there is no kernel 'imp'\. Did you mean 'imq'"):
+        make_vae(kind, kernel="imp")
+
+
 def test_a_deterministic_encoder_is_a_point(make_vae, images):
     method = make_vae(WAE).double()
     q = method.encode(images.x[:4].double())

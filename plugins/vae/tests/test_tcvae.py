@@ -81,6 +81,11 @@ def test_the_size_of_the_data_is_never_guessed(make_vae):
         trimkit.create("method", "beta-tcvae", shape=(6,), network="mlp")
     with pytest.raises(OptionError, match="expected dataset_size ≥ 2"):
         make_vae(BetaTCVAE, dataset_size=1)
+    for size in (48.0, "48", None):
+        with pytest.raises(
+            OptionError, match=f"expected dataset_size as the number of samples, an integer, got {size!r}"
+        ):
+            make_vae(BetaTCVAE, dataset_size=size)
     with pytest.raises(OptionError, match="expected dataset_size ≥ 12, the size of the batch, got 5"):
         make_vae(BetaTCVAE, dataset_size=5).loss(Batch(torch.zeros(12, 1, 8, 8)), generator(), 0)
 

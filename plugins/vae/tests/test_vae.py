@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from trimkit_vae.vae import VAE, BetaVAE
 import trimkit
 from trimkit.errors import DataError, OptionError, ShapeError
 from trimkit.methods import Batch, standard_normal
+from trimkit.registry import default
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -76,7 +78,15 @@ def test_beta_may_be_a_schedule(make_vae):
         assert [weight(step) for step in (0, 50, 200)] == [0.0, 2.0, 4.0]
 
 
+def test_options_are_given_by_name():
+    for name in ("vae", "beta-vae", "beta-vae-b"):
+        taken = list(inspect.signature(default().find("method", name).load()).parameters.values())
+        assert [p.name for p in taken if p.kind is not inspect.Parameter.KEYWORD_ONLY] == ["shape", "latent_dim"]
+
+
 def test_beta_must_not_be_negative(make_vae):
+    with pytest.raises(OptionError, match="expected learning_rate > 0, got 0"):
+        make_vae(learning_rate=0.0)
     with pytest.raises(OptionError, match="expected beta ≥ 0, got -1"):
         make_vae(beta=-1.0)
     with pytest.raises(OptionError, match="expected a weight such as"):

@@ -40,6 +40,7 @@ class CapacityVAE(VAE):
         self,
         shape: tuple[int, ...],
         latent_dim: int = 10,
+        *,
         gamma: Weight = 1000.0,
         capacity: Weight = "linear(0, 25, 100000)",
         network: NetworkChoice = "burgess",
@@ -47,7 +48,9 @@ class CapacityVAE(VAE):
         scale: Scale = 0.1,
         learning_rate: float = 5e-4,
     ) -> None:
-        super().__init__(shape, latent_dim, network, likelihood, scale, learning_rate)
+        super().__init__(
+            shape, latent_dim, network=network, likelihood=likelihood, scale=scale, learning_rate=learning_rate
+        )
         self.gamma = gamma
         self.capacity = capacity
         not_negative(gamma=gamma, capacity=capacity)

@@ -56,7 +56,9 @@ class DIPVAEI(VAE):
         scale: Scale = 0.1,
         learning_rate: float = 5e-4,
     ) -> None:
-        super().__init__(shape, latent_dim, network, likelihood, scale, learning_rate)
+        super().__init__(
+            shape, latent_dim, network=network, likelihood=likelihood, scale=scale, learning_rate=learning_rate
+        )
         self.lambda_off_diagonal = lambda_off_diagonal
         self.lambda_diagonal = lambda_diagonal
         not_negative(lambda_off_diagonal=lambda_off_diagonal, lambda_diagonal=lambda_diagonal)

@@ -28,7 +28,7 @@ from trimkit.methods import (
 )
 from trimkit_vae.initialisation import he_uniform
 from trimkit_vae.networks import NetworkChoice
-from trimkit_vae.vae import VAE, not_negative
+from trimkit_vae.vae import VAE, not_negative, positive
 
 SLOPE = 0.2
 """Of the discriminator's leaky ReLUs, Kim & Mnih 2018, appendix."""
@@ -75,11 +75,14 @@ class FactorVAE(VAE):
         scale: Scale = 0.1,
         learning_rate: float = 1e-4,
     ) -> None:
-        super().__init__(shape, latent_dim, network, likelihood, scale, learning_rate)
+        super().__init__(
+            shape, latent_dim, network=network, likelihood=likelihood, scale=scale, learning_rate=learning_rate
+        )
         self.gamma = gamma
         self.discriminator_width = discriminator_width
         self.discriminator_learning_rate = discriminator_learning_rate
         not_negative(gamma=gamma)
+        positive(discriminator_learning_rate=discriminator_learning_rate)
         self.discriminator = make_discriminator(latent_dim, discriminator_width)
 
     def phases(self) -> Sequence[Phase]:

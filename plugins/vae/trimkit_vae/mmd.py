@@ -21,6 +21,7 @@ from trimkit.methods import (
     Term,
     Weight,
     as_schedule,
+    check_kernel,
     gather,
     maximum_mean_discrepancy,
     standard_normal,
@@ -66,10 +67,13 @@ class InfoVAE(VAE):
         scale: Scale = 0.1,
         learning_rate: float = 5e-4,
     ) -> None:
-        super().__init__(shape, latent_dim, network, likelihood, scale, learning_rate)
+        super().__init__(
+            shape, latent_dim, network=network, likelihood=likelihood, scale=scale, learning_rate=learning_rate
+        )
         self.alpha = alpha
         self.lambda_mmd = lambda_mmd
         self.kernel: KernelName = kernel
+        check_kernel(kernel)
         if not alpha <= 1:
             raise OptionError(f"expected alpha ≤ 1, got {alpha}: the KL would be maximised")
         if not alpha + lambda_mmd - 1 >= 0:
@@ -121,10 +125,13 @@ class WAE(VAE):
         scale: Scale = 0.1,
         learning_rate: float = 5e-4,
     ) -> None:
-        super().__init__(shape, latent_dim, network, likelihood, scale, learning_rate)
+        super().__init__(
+            shape, latent_dim, network=network, likelihood=likelihood, scale=scale, learning_rate=learning_rate
+        )
         self.lambda_mmd = lambda_mmd
         self.kernel: KernelName = kernel
         self.stochastic = stochastic
+        check_kernel(kernel)
         not_negative(lambda_mmd=lambda_mmd)
 
     def latent_spaces(self) -> Sequence[LatentSpace]:

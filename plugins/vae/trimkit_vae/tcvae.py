@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from trimkit.errors import OptionError
 from trimkit.methods import (
     DiagonalGaussian,
     Estimator,
@@ -65,13 +66,17 @@ class BetaTCVAE(VAE):
         scale: Scale = 0.1,
         learning_rate: float = 5e-4,
     ) -> None:
-        super().__init__(shape, latent_dim, network, likelihood, scale, learning_rate)
+        super().__init__(
+            shape, latent_dim, network=network, likelihood=likelihood, scale=scale, learning_rate=learning_rate
+        )
         self.dataset_size = dataset_size
         self.alpha = alpha
         self.beta = beta
         self.gamma = gamma
         self.estimator: Estimator = estimator
         not_negative(alpha=alpha, beta=beta, gamma=gamma)
+        if not isinstance(dataset_size, int):
+            raise OptionError(f"expected dataset_size as the number of samples, an integer, got {dataset_size!r}")
         mixture_weights(torch.zeros(1, dtype=torch.long), 2, estimator, dataset_size)  # refuses what no batch could use
 
     def weights(self) -> Mapping[str, Schedule]:

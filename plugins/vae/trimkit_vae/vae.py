@@ -54,6 +54,7 @@ class VAE(Method):
         self,
         shape: tuple[int, ...],
         latent_dim: int = 10,
+        *,
         network: NetworkChoice = "burgess",
         likelihood: LikelihoodChoice = "gaussian",
         scale: Scale = 0.1,
@@ -65,6 +66,7 @@ class VAE(Method):
         self.likelihood = likelihood
         self.scale = scale
         self.learning_rate = learning_rate
+        positive(learning_rate=learning_rate)
         self.encoder, self.decoder = make_networks(network, self.shape, latent_dim)
         self.observation = make_likelihood(likelihood, scale, self.shape)
 
@@ -187,19 +189,33 @@ class BetaVAE(VAE):
         self,
         shape: tuple[int, ...],
         latent_dim: int = 10,
+        *,
         beta: Weight = 4.0,
         network: NetworkChoice = "burgess",
         likelihood: LikelihoodChoice = "gaussian",
         scale: Scale = 0.1,
         learning_rate: float = 5e-4,
     ) -> None:
-        super().__init__(shape, latent_dim, network, likelihood, scale, learning_rate)
+        super().__init__(
+            shape, latent_dim, network=network, likelihood=likelihood, scale=scale, learning_rate=learning_rate
+        )
         self.beta = beta
         not_negative(beta=beta)
 
     def weights(self) -> Mapping[str, Schedule]:
         """kl β."""
         return {"kl": as_schedule(self.beta)}
+
+
+def positive(**numbers: float) -> None:
+    """Refuse numbers that are not above 0.
+
+    Raises:
+        OptionError: the option and its value.
+    """
+    for name, number in numbers.items():
+        if not number > 0:
+            raise OptionError(f"expected {name} > 0, got {number}")
 
 
 def not_negative(**weights: Weight) -> None:

@@ -8,15 +8,14 @@ all constant. A factor with one value among the samples (the colour of dSprites)
 `report` gives all metrics of arrays, `evaluate` those that draw samples too.
 """
 
+from trimkit.metrics.bootstrap import DRAWS
 from trimkit.metrics.disentanglement.baselines import Projection, linear_baselines
-from trimkit.metrics.disentanglement.bootstrap import DRAWS
 from trimkit.metrics.disentanglement.dci import DCI, dci
 from trimkit.metrics.disentanglement.evaluation import Results, evaluate, report
 from trimkit.metrics.disentanglement.irs import irs
 from trimkit.metrics.disentanglement.modularity import explicitness, modularity
 from trimkit.metrics.disentanglement.mutual_information import mutual_information_gap, sampled_mutual_information_gap
 from trimkit.metrics.disentanglement.regression import beta_vae_score
-from trimkit.metrics.disentanglement.results import MetricResult
 from trimkit.metrics.disentanglement.sampling import PROTOCOLS, Encoder, Groups, Sampler
 from trimkit.metrics.disentanglement.sap import sap
 from trimkit.metrics.disentanglement.udr import udr
@@ -26,6 +25,7 @@ from trimkit.metrics.disentanglement.unsupervised import (
     wasserstein_correlation,
 )
 from trimkit.metrics.disentanglement.voting import factor_vae_score
+from trimkit.metrics.results import MetricResult
 
 __all__ = [
     "DCI",

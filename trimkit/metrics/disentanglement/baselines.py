@@ -12,9 +12,9 @@ from sklearn.decomposition import FastICA
 from sklearn.utils.extmath import randomized_svd
 
 from trimkit.errors import OptionError
-from trimkit.metrics.disentanglement.arrays import as_codes
-from trimkit.metrics.disentanglement.bootstrap import generator
-from trimkit.metrics.disentanglement.predictors import quiet, seed_of
+from trimkit.metrics.arrays import as_codes
+from trimkit.metrics.bootstrap import generator
+from trimkit.metrics.predictors import quiet, seed_of
 
 Projection: TypeAlias = Callable[[Any], NDArray[np.float32]]
 """Data (n, ...) → codes (n, components)."""

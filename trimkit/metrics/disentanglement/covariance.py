@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from trimkit.metrics.disentanglement.arrays import Floats
+from trimkit.metrics.arrays import Floats
 
 CHUNK = 2**22
 """Products of codes held at a time."""

@@ -9,10 +9,10 @@ import numpy as np
 from scipy.stats import entropy
 
 from trimkit.errors import UnknownNameError, nearest
-from trimkit.metrics.disentanglement.arrays import Floats, Halves, Integers, as_codes, as_factors, halves
-from trimkit.metrics.disentanglement.bootstrap import DRAWS, generator, interval, row_weights, weighted_means
-from trimkit.metrics.disentanglement.predictors import PREDICTORS, quiet, seed_of
-from trimkit.metrics.disentanglement.results import MetricResult, by_name, plain
+from trimkit.metrics.arrays import Floats, Halves, Integers, as_codes, as_factors, halves
+from trimkit.metrics.bootstrap import DRAWS, generator, interval, row_weights, weighted_means
+from trimkit.metrics.predictors import PREDICTORS, quiet, seed_of
+from trimkit.metrics.results import MetricResult, by_name, plain
 
 TINY = 1e-11
 """Added to importances before their entropy, as disentanglement_lib does: a code of no importance has a uniform row."""
@@ -69,27 +69,14 @@ def dci(
     parts = halves(len(z), test_share, of)
     importances, right = fitted(z, v.values, parts, predictor, of)
     others = [fitted(z, v.values, _resampled(parts, of), predictor, of)[0] for _ in range(refits)]
-    accuracy = {rows: right[getattr(parts, rows)].mean(0) for rows in ("train", "test")}
     protocol = v.protocol() | {"predictor": predictor, "train": len(parts.train), "test": len(parts.test), "seed": seed}
     refitted = protocol | {"refits": refits}
-    by_draw = weighted_means(right[parts.test], row_weights(len(parts.test), draws, of)).mean(1)
-    value = float(accuracy["test"].mean())
+    per_code = {"per_code": plain(disentangled(importances)[0])}
+    per_factor = {"per_factor": by_name(v.names, complete(importances)[0])}
     return DCI(
-        _scored("disentanglement", importances, others, refitted, {"per_code": plain(disentangled(importances)[0])}),
-        _scored(
-            "completeness", importances, others, refitted, {"per_factor": by_name(v.names, complete(importances)[0])}
-        ),
-        MetricResult(
-            "dci_informativeness",
-            value,
-            interval(value, by_draw, 0, 1),
-            protocol | {"draws": draws, "interval": "test rows resampled", "measure": "accuracy"},
-            {
-                "per_factor": by_name(v.names, accuracy["test"]),
-                "error": 1 - value,
-                "train": float(accuracy["train"].mean()),
-            },
-        ),
+        _scored("disentanglement", importances, others, refitted, per_code),
+        _scored("completeness", importances, others, refitted, per_factor),
+        _informative(right[parts.train], right[parts.test], v.names, protocol | {"draws": draws}, of),
     )
 
 
@@ -128,6 +115,17 @@ def _concentrated(rows: Floats) -> tuple[Floats, float]:
     total = rows.sum()
     weight = rows.sum(1) / total if total > 0 else np.full(len(rows), 1 / len(rows))
     return each, float(np.clip(each @ weight, 0, 1))
+
+
+def _informative(
+    train: Floats, test: Floats, names: tuple[str, ...], protocol: dict[str, Any], of: np.random.Generator
+) -> MetricResult:
+    """The mean test accuracy, from whether each row to learn from and to test on is predicted right, 0 or 1."""
+    value = float(test.mean(0).mean())
+    by_draw = weighted_means(test, row_weights(len(test), protocol["draws"], of)).mean(1)
+    parts = {"per_factor": by_name(names, test.mean(0)), "error": 1 - value, "train": float(train.mean(0).mean())}
+    told = protocol | {"interval": "test rows resampled", "measure": "accuracy"}
+    return MetricResult("dci_informativeness", value, interval(value, by_draw, 0, 1), told, parts)
 
 
 def _resampled(parts: Halves, of: np.random.Generator) -> Halves:

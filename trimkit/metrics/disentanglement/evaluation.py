@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from trimkit.errors import OptionError
-from trimkit.metrics.disentanglement.arrays import FEWEST, Floats, as_array, as_codes
-from trimkit.metrics.disentanglement.bootstrap import DRAWS, generator
+from trimkit.metrics.arrays import FEWEST, Floats, as_array, as_codes
+from trimkit.metrics.bootstrap import DRAWS, generator
 from trimkit.metrics.disentanglement.dci import dci
 from trimkit.metrics.disentanglement.irs import irs
 from trimkit.metrics.disentanglement.modularity import explicitness, modularity
 from trimkit.metrics.disentanglement.mutual_information import mutual_information_gap
 from trimkit.metrics.disentanglement.regression import beta_vae_score
-from trimkit.metrics.disentanglement.results import MetricResult
 from trimkit.metrics.disentanglement.sampling import Encoder, Sampler, codes_of, groups_of
 from trimkit.metrics.disentanglement.sap import sap
 from trimkit.metrics.disentanglement.unsupervised import (
@@ -22,6 +21,7 @@ from trimkit.metrics.disentanglement.unsupervised import (
     wasserstein_correlation,
 )
 from trimkit.metrics.disentanglement.voting import factor_vae_score
+from trimkit.metrics.results import MetricResult
 
 Results = dict[str, MetricResult]
 """Name of the metric → its result, in the order in which they are shown."""

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from trimkit.errors import OptionError
-from trimkit.metrics.disentanglement.arrays import Floats, Integers, as_codes, as_factors
-from trimkit.metrics.disentanglement.bootstrap import generator, interval
+from trimkit.metrics.arrays import Floats, Integers, as_codes, as_factors
+from trimkit.metrics.bootstrap import generator, interval
 from trimkit.metrics.disentanglement.mutual_information import BINS, equal_width_bins
-from trimkit.metrics.disentanglement.results import MetricResult, plain
+from trimkit.metrics.results import MetricResult, plain
 
 
 def irs(
@@ -45,9 +45,7 @@ def irs(
     Raises:
         ShapeError, DataError, OptionError: arrays or options that do not fit.
     """
-    q = 1.0 if quantile == "max" else quantile
-    if not isinstance(q, float | int) or not 0 < q <= 1:
-        raise OptionError(f'quantile: expected a number in (0, 1] or "max", got {quantile!r}')
+    q = _share(quantile)
     z = as_codes(codes)
     v = as_factors(factors, len(z), names)
     values = v.values if bins is None else equal_width_bins(v.values.astype(np.float64), bins)
@@ -60,8 +58,8 @@ def irs(
     matrix, deviation = robustness(z, values, q)
     value = _average(matrix, deviation)
     of = generator(seed, "irs")
-    rows = (of.integers(len(z), size=len(z)) for _ in range(draws))
-    resampled = np.array([_average(*robustness(z[r], values[r], q)) for r in rows])
+    drawn = (of.integers(len(z), size=len(z)) for _ in range(draws))
+    resampled = np.array([_average(*robustness(z[rows], values[rows], q)) for rows in drawn])
     parts = {
         "per_code": plain(matrix.max(1)),
         "parents": [v.names[k] for k in matrix.argmax(1)],
@@ -69,6 +67,14 @@ def irs(
         "active": active.tolist(),
     }
     return MetricResult("irs", value, interval(value, resampled, 0, 1), protocol, parts)
+
+
+def _share(quantile: float | str) -> float:
+    """The quantile as a number."""
+    q = 1.0 if quantile == "max" else quantile
+    if not isinstance(q, float | int) or not 0 < q <= 1:
+        raise OptionError(f'quantile: expected a number in (0, 1] or "max", got {quantile!r}')
+    return q
 
 
 def robustness(z: Floats, values: Integers, quantile: float) -> tuple[Floats, Floats]:

@@ -10,16 +10,16 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 from sklearn.linear_model import LogisticRegression
 
-from trimkit.metrics.disentanglement.arrays import Factors, Floats, Halves, as_codes, as_factors, halves
-from trimkit.metrics.disentanglement.bootstrap import DRAWS, generator, interval, row_weights
+from trimkit.metrics.arrays import Factors, Floats, Halves, as_codes, as_factors, halves
+from trimkit.metrics.bootstrap import DRAWS, generator, interval, row_weights
 from trimkit.metrics.disentanglement.mutual_information import (
     BINS,
     equal_width_bins,
     information_and_entropy,
     resampled_information,
 )
-from trimkit.metrics.disentanglement.predictors import quiet
-from trimkit.metrics.disentanglement.results import MetricResult, by_name, plain
+from trimkit.metrics.predictors import quiet
+from trimkit.metrics.results import MetricResult, by_name, plain
 
 
 def modularity(

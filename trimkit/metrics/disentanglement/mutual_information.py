@@ -11,9 +11,9 @@ from scipy.sparse import csr_array
 from scipy.special import xlogy
 
 from trimkit.errors import OptionError, ShapeError
-from trimkit.metrics.disentanglement.arrays import Factors, Floats, Integers, as_codes, as_factors
-from trimkit.metrics.disentanglement.bootstrap import DRAWS, generator, interval, row_weights, weighted_means
-from trimkit.metrics.disentanglement.results import MetricResult, by_name, plain
+from trimkit.metrics.arrays import Factors, Floats, Integers, as_codes, as_factors
+from trimkit.metrics.bootstrap import DRAWS, generator, interval, row_weights, weighted_means
+from trimkit.metrics.results import MetricResult, by_name, plain
 
 BINS = 20
 """Equal-width bins a code, as disentanglement_lib takes them."""

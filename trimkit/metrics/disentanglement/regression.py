@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from trimkit.metrics.disentanglement.arrays import Floats, Integers
-from trimkit.metrics.disentanglement.bootstrap import DRAWS, generator, share_interval, torch_generator
-from trimkit.metrics.disentanglement.predictors import quiet
-from trimkit.metrics.disentanglement.results import MetricResult, by_name
+from trimkit.metrics.arrays import Floats, Integers
+from trimkit.metrics.bootstrap import DRAWS, generator, share_interval, torch_generator
 from trimkit.metrics.disentanglement.sampling import Encoder, Groups, Sampler, codes_of, groups_of, shares, varying
+from trimkit.metrics.predictors import quiet
+from trimkit.metrics.results import MetricResult, by_name
 
 
 def beta_vae_score(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trimkit.errors import DataError, OptionError, ShapeError, UnknownNameError, nearest
-from trimkit.metrics.disentanglement.arrays import Floats, Integers, as_array, as_codes
+from trimkit.metrics.arrays import Floats, Integers, as_array, as_codes
 
 BATCH = 1024
 """Sample numbers that an encoder is asked for at a time."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from trimkit.metrics.disentanglement.arrays import (
+from trimkit.metrics.arrays import (
     Factors,
     Floats,
     Halves,
@@ -17,9 +17,9 @@ from trimkit.metrics.disentanglement.arrays import (
     halves,
     with_second_code,
 )
-from trimkit.metrics.disentanglement.bootstrap import DRAWS, generator, interval, row_weights, weighted_means
-from trimkit.metrics.disentanglement.results import MetricResult, by_name, plain
+from trimkit.metrics.bootstrap import DRAWS, generator, interval, row_weights, weighted_means
 from trimkit.metrics.disentanglement.separators import separators
+from trimkit.metrics.results import MetricResult, by_name, plain
 
 CONSTANT = 1e-12
 """Variance up to which a code counts as constant and is correlated with nothing, as in disentanglement_lib."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trimkit.metrics.disentanglement.arrays import Floats, Integers
+from trimkit.metrics.arrays import Floats, Integers
 
 STEPS = 100
 """Newton steps at most; a problem of two unknowns needs about ten."""

@@ -10,10 +10,10 @@ import numpy as np
 from scipy.stats import rankdata
 
 from trimkit.errors import OptionError, ShapeError, UnknownNameError, nearest
-from trimkit.metrics.disentanglement.arrays import Floats, as_array, as_codes
-from trimkit.metrics.disentanglement.bootstrap import DRAWS, generator, interval, row_weights
+from trimkit.metrics.arrays import Floats, as_array, as_codes
+from trimkit.metrics.bootstrap import DRAWS, generator, interval, row_weights
 from trimkit.metrics.disentanglement.covariance import correlation, covariances
-from trimkit.metrics.disentanglement.results import MetricResult, plain
+from trimkit.metrics.results import MetricResult, plain
 
 INFORMATIVE = 0.01
 """Mean KL in nats from which a code counts as informative."""

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from trimkit.metrics.disentanglement.arrays import Floats, as_codes
-from trimkit.metrics.disentanglement.bootstrap import DRAWS, generator, interval, row_weights
+from trimkit.metrics.arrays import Floats, as_codes
+from trimkit.metrics.bootstrap import DRAWS, generator, interval, row_weights
 from trimkit.metrics.disentanglement.covariance import correlation, covariances
 from trimkit.metrics.disentanglement.mutual_information import (
     BINS,
@@ -15,7 +15,7 @@ from trimkit.metrics.disentanglement.mutual_information import (
     information_and_entropy,
     resampled_information,
 )
-from trimkit.metrics.disentanglement.results import MetricResult, plain
+from trimkit.metrics.results import MetricResult, plain
 
 
 def gaussian_total_correlation(codes: Any, *, seed: int = 0, draws: int = DRAWS) -> MetricResult:

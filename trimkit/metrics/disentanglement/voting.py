@@ -8,10 +8,10 @@ import numpy as np
 import torch
 
 from trimkit.errors import OptionError
-from trimkit.metrics.disentanglement.arrays import Floats, Integers
-from trimkit.metrics.disentanglement.bootstrap import DRAWS, generator, share_interval, torch_generator
-from trimkit.metrics.disentanglement.results import MetricResult, by_name, plain
+from trimkit.metrics.arrays import Floats, Integers
+from trimkit.metrics.bootstrap import DRAWS, generator, share_interval, torch_generator
 from trimkit.metrics.disentanglement.sampling import Encoder, Groups, Sampler, codes_of, groups_of, shares, varying
+from trimkit.metrics.results import MetricResult, by_name, plain
 
 DEAD = 0.05
 """Standard deviation below which a code counts as dead, as in the study of Locatello et al. 2019."""
@@ -58,18 +58,14 @@ def factor_vae_score(
     votes = np.zeros((len(variances), len(factors)), dtype=np.int64)
     np.add.at(votes, (winners[: groups.train], fixed[: groups.train]), int(len(active) > 0))
     right = (votes.argmax(1)[winners] == fixed) & (len(active) > 0)
-    test = right[groups.train :]
+    train, test = right[: groups.train], right[groups.train :]
+    per_factor = by_name(tuple(factors.values()), shares(test, fixed[groups.train :], len(factors)))
     return MetricResult(
         "factor_vae_score",
         float(test.mean()),
         share_interval(test, draws, of),
         groups.protocol() | {"dead": dead, "seed": seed, "draws": draws, "interval": "test votes resampled"},
-        {
-            "per_factor": by_name(tuple(factors.values()), shares(test, fixed[groups.train :], len(factors))),
-            "train": float(right[: groups.train].mean()),
-            "votes": plain(votes),
-            "active": active.tolist(),
-        },
+        {"per_factor": per_factor, "train": float(train.mean()), "votes": plain(votes), "active": active.tolist()},
     )
 
 

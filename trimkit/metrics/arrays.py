@@ -19,6 +19,9 @@ Integers = NDArray[np.int64]
 FEWEST = 20
 """Samples below which no metric is computed: a histogram or a classifier of fewer says nothing."""
 
+LARGEST = 1e37
+"""Magnitude of codes beyond which scikit-learn's forests, which are in float32, overflow."""
+
 
 @dataclass(frozen=True)
 class Factors:
@@ -63,7 +66,7 @@ def as_codes(codes: Any, name: str = "codes", fewest: int = FEWEST) -> Floats:
         fewest: samples to expect.
     Raises:
         ShapeError: no real numbers, or not at least two axes and one code.
-        DataError: too few samples, or NaN or infinity among them.
+        DataError: too few samples, or NaN, infinity or numbers beyond float32's squares among them.
     """
     array = as_array(codes)
     if array.dtype.kind not in "fiub" or array.ndim < 2 or 0 in array.shape[1:]:
@@ -76,6 +79,12 @@ def as_codes(codes: Any, name: str = "codes", fewest: int = FEWEST) -> Floats:
         raise DataError(
             f"{name}: {int(bad.sum())} of {len(array)} samples hold NaN or infinity, the first is number "
             f"{int(bad.argmax())}; the encoder has diverged, or its data were not clean"
+        )
+    largest = float(np.abs(array).max())
+    if largest > LARGEST:
+        raise DataError(
+            f"{name}: expected values up to {LARGEST:g}, got {largest:.3g}: the predictors that metrics fit are in "
+            "float32; the encoder has diverged, or the codes need another unit"
         )
     return array
 

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from trimkit.errors import OptionError
-from trimkit.metrics.disentanglement.arrays import Floats
+from trimkit.metrics.arrays import Floats
 
 LEVEL = 0.95
 """Of every interval."""

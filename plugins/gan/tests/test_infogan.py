@@ -1,0 +1,410 @@
+"""InfoGAN: each loss written out, what the information trains in each arrangement, phases, codes and refusals."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import pytest
+import torch
+from torch import distributions, nn
+from torch.nn.functional import binary_cross_entropy_with_logits
+from trimkit_gan.infogan import InfoGAN
+from trimkit_gan.views import view
+
+import trimkit
+from trimkit.errors import DataError, OptionError, ShapeError, TransformError
+from trimkit.methods import Batch
+
+ARRANGEMENTS = ("shared", "head", "own")
+
+
+@pytest.fixture(autouse=True)
+def small_and_seeded():
+    """Networks this small are several times faster on one thread; those that a test makes are the same each time."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)
+        yield
+    torch.set_num_threads(threads)
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def tiny(shape, inputs):
+    """Networks of some hundred weights, batch normalisation among them."""
+    size = math.prod(shape)
+    made = nn.Sequential(nn.Linear(inputs, 9), nn.BatchNorm1d(9), nn.Tanh(), nn.Linear(9, size), nn.Unflatten(1, shape))
+    return made, nn.Sequential(nn.Flatten(), nn.Linear(size, 8), nn.Tanh())
+
+
+def make(shape=(1, 3, 3), seed: int = 0, **options) -> InfoGAN:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return InfoGAN(shape, **{"noise_dim": 4, "categories": (3,), "continuous": 2, "network": tiny, **options})
+
+
+@pytest.fixture
+def images():
+    """40 images in [0, 1], dark or bright."""
+    x = torch.rand(40, 1, 3, 3, generator=generator(5)) * 0.3
+    y = torch.arange(40) % 2
+    return trimkit.data.Dataset("brightness", x + 0.6 * y[:, None, None, None], y, classes=("dark", "bright"))
+
+
+def phase(method: InfoGAN, name: str):
+    (found,) = [phase for phase in method.phases() if phase.name == name]
+    return found
+
+
+def total(method: InfoGAN, name: str, x: torch.Tensor) -> torch.Tensor:
+    chosen = phase(method, name)
+    terms = chosen.loss(Batch(x), generator(1), 0).terms
+    assert set(terms) == set(chosen.weights)
+    return sum(weight * terms[term].mean for term, weight in chosen.weights.items())
+
+
+@pytest.mark.parametrize("recogniser", ARRANGEMENTS)
+def test_each_loss_written_out(recogniser, images):
+    method = make(recogniser=recogniser).double()
+    x = images.x[:6].double()
+    z = method.draw(x, generator(1))
+    fake = method.generator(z)
+    trunk = method.trunk if recogniser != "own" else method.q_trunk
+    raw = method.q_head(trunk(fake))
+    sigma = (0.5 * method.posterior(fake).log_variance).exp()
+    category = -distributions.OneHotCategorical(logits=raw[:, :3]).log_prob(z[:, 4:7])
+    continuous = -distributions.Normal(raw[:, 3:5], sigma).log_prob(z[:, 7:]).sum(1)
+    real, made = (method.discriminator(method.trunk(images))[:, 0] for images in (x, fake))
+
+    def cross_entropy(logits, label):
+        return binary_cross_entropy_with_logits(logits, torch.full_like(logits, label), reduction="none")
+
+    first = method.discriminate(Batch(x), generator(1), 0)
+    torch.testing.assert_close(first.terms["discriminator"].values, cross_entropy(real, 1) + cross_entropy(made, 0))
+    second = method.generate(Batch(x), generator(1), 0)
+    torch.testing.assert_close(second.terms["generator"].values, cross_entropy(made, 1))
+    for terms in [second.terms] + [first.terms] * (recogniser == "shared"):
+        torch.testing.assert_close(terms["category"].values, category)
+        torch.testing.assert_close(terms["continuous"].values, continuous)
+    bounds = torch.stack([math.log(3) - category.mean(), 2 * math.log(2) - continuous.mean()])
+    found = second.diagnostics["information"]
+    torch.testing.assert_close(torch.stack([found[0], found[1:].sum()]), bounds)
+
+
+@pytest.mark.parametrize("recogniser", ARRANGEMENTS)
+def test_where_the_information_reaches(recogniser, images):
+    """The gradient of −λ L_I, as the difference between the loss with λ and without, in each network of each phase."""
+    reached = {}
+    for name in ("discriminator", "generator"):
+        gradients = []
+        for weight in (1.0, 0.0):
+            method = make(recogniser=recogniser, category_weight=weight, continuous_weight=weight).double()
+            own = {id(parameter) for parameter in phase(method, name).parameters}
+            total(method, name, images.x[:6].double()).backward()
+            parts = {"G": method.generator, "trunk": method.trunk, "D": method.discriminator, "Q": method.q_head}
+            parts |= {"Q trunk": method.q_trunk} if method.q_trunk is not None else {}
+            gradients.append(
+                {part: [p.grad for p in module.parameters() if id(p) in own] for part, module in parts.items()}
+            )
+        reached[name] = {
+            part
+            for part, with_information in gradients[0].items()
+            if any(
+                (0 if g is None else g).sub(0 if h is None else h).abs().max() > 1e-12
+                for g, h in zip(with_information, gradients[1][part], strict=True)
+                if g is not None
+            )
+        }
+    expected = {
+        "shared": {"discriminator": {"trunk", "Q"}, "generator": {"G"}},
+        "head": {"discriminator": set(), "generator": {"G", "Q"}},
+        "own": {"discriminator": set(), "generator": {"G", "Q", "Q trunk"}},
+    }
+    assert reached == expected[recogniser]
+
+
+@pytest.mark.parametrize("recogniser", ARRANGEMENTS)
+def test_every_parameter_is_trained_by_one_phase(recogniser):
+    method = make(recogniser=recogniser)
+    trained = [id(p) for phase in method.phases() for p in phase.parameters]
+    assert len(trained) == len(set(trained))
+    assert set(trained) == {id(p) for p in method.parameters()}
+
+
+def test_a_phase_moves_its_own_networks_only(images):
+    """Training with one phase left out leaves that phase's parameters as they were, bit for bit."""
+    for kept, moved, still in (("discriminator", "trunk", "generator"), ("generator", "generator", "trunk")):
+        method = make()
+        before = copy.deepcopy(method)
+        phases = [phase for phase in method.phases() if phase.name == kept]
+        method.phases = lambda phases=phases: phases
+        trimkit.train(method, images, steps=2, batch_size=16)
+        same = {
+            part: all(map(torch.equal, getattr(method, part).parameters(), getattr(before, part).parameters()))
+            for part in (moved, still)
+        }
+        assert same == {moved: False, still: True}
+
+
+def test_the_bound_is_at_most_the_entropy_and_reached_by_an_encoder_that_knows(images):
+    """Q that reads the code off the image: E log Q + H = log 3; a Q that knows nothing: 0 nats."""
+    method = make(categories=(3,), continuous=0).double()
+    method.generator.forward = lambda z: z[:, 4:].repeat(1, 3).view(-1, 1, 3, 3)
+    method.trunk.forward = lambda x: x.flatten(1)[:, :3]
+    method.discriminator = nn.Linear(3, 1).double()
+    batch = Batch(images.x.double())
+    for scale, expected in ((50.0, math.log(3)), (0.0, 0.0)):
+        method.q_head.forward = lambda features, scale=scale: scale * features
+        found = float(method.generate(batch, generator(), 0).diagnostics["information"])
+        assert found == pytest.approx(expected, abs=1e-9)
+        assert found <= math.log(3) + 1e-12
+
+
+@pytest.mark.parametrize("recogniser", ARRANGEMENTS)
+def test_q_may_be_trained_on_images_with_noise(recogniser, images):
+    """The noise is drawn after the codes, and reaches Q alone: D's term is that without noise."""
+    x = images.x[:6].double()
+    plain, noisy = (make(recogniser=recogniser, recogniser_noise=sigma).double() for sigma in (0.0, 0.4))
+    draw = generator(1)
+    z = noisy.draw(x, draw)
+    fake = noisy.generator(z)
+    seen = fake + 0.4 * torch.randn(fake.shape, generator=draw, dtype=torch.float64)
+    found = noisy.generate(Batch(x), generator(1), 0).terms
+    expected = -noisy.posterior(seen).log_prob_per_code(z[:, 4:])
+    torch.testing.assert_close(found["category"].values, expected[:, 0])
+    torch.testing.assert_close(found["continuous"].values, expected[:, 1:].sum(1))
+    reference = plain.generate(Batch(x), generator(1), 0).terms
+    torch.testing.assert_close(found["generator"].values, reference["generator"].values)
+
+
+@pytest.mark.parametrize("recogniser", ARRANGEMENTS)
+def test_the_information_of_data_is_that_of_the_joint_distribution(recogniser, images):
+    """I = Σ p(x, c) log p(x, c) / (p(x) p(c)), in the phase that trains Q, and at most log K."""
+    method = make(recogniser=recogniser, data_weight=0.5).double()
+    x = images.x[:7].double()
+    joint = method.encode(x).mean[:, :3] / 7
+    expected = (joint * (joint * 7 / joint.sum(0)).log()).sum()
+    where = {"shared": "discriminator"}.get(recogniser, "generator")
+    for chosen in method.phases():
+        terms = chosen.loss(Batch(x), generator(1), 0).terms
+        assert ("data_information" in terms) is (chosen.name == where)
+        assert chosen.weights.get("data_information") == (0.5 if chosen.name == where else None)
+        if chosen.name == where:
+            torch.testing.assert_close(terms["data_information"].values, -expected)
+            assert terms["data_information"].batch_statistic
+            entropy = -(7 * joint * (7 * joint).log()).sum(1)  # without noise, Q is compared with itself
+            torch.testing.assert_close(terms["data_consistency"].values, entropy)
+
+
+def test_codes_that_name_the_samples_have_all_the_information():
+    method = make(shape=(3,), categories=(3,), continuous=0, recogniser="own", data_weight=1.0).double()
+    method.q_trunk, method.q_head = nn.Identity(), nn.Identity()
+    x = 1e3 * torch.eye(3, dtype=torch.float64)
+    known, nothing = (method.generate(Batch(rows), generator(), 0).terms for rows in (x, 0 * x))
+    assert known["data_information"].mean.item() == pytest.approx(-math.log(3))
+    assert known["data_consistency"].mean.item() == pytest.approx(0)
+    assert nothing["data_information"].mean.item() == pytest.approx(0)
+    assert nothing["data_consistency"].mean.item() == pytest.approx(math.log(3))
+
+
+def test_the_consistency_moves_the_reading_of_noisy_data_towards_that_of_the_data(images):
+    """The gradient is that of −Σ p log q(x′) with p fixed: by hand, from the same draw of noise."""
+    options = {"recogniser": "own", "data_weight": 1.0, "recogniser_noise": 0.3, "recogniser_distortion": 0.5}
+    method = make(**options).double()
+    x = images.x[:6].double()
+    found = method._terms_of_data(x, generator(3))["data_consistency"].values
+    seen = view(x, 0.3, 0.5, generator(3))
+    p, log_q = method.encode(x).mean[:, :3].detach(), method.encode(seen).mean[:, :3].log()
+    expected = -(p * log_q).sum(1)
+    torch.testing.assert_close(found, expected)
+    weight = method.q_head[0].weight
+    gradients = [torch.autograd.grad(values.sum(), weight)[0] for values in (found, expected)]
+    torch.testing.assert_close(*gradients)
+
+
+def test_training_makes_the_codes_readable(images):
+    method = make(continuous=1, continuous_weight=1.0, learning_rate=5e-3, discriminator_learning_rate=2e-3)
+    run = trimkit.train(method, images, steps=300, batch_size=20, log_every=300)
+    category, continuous = run.results["train"]["information"]
+    assert 0.9 * math.log(3) < category <= math.log(3)
+    assert continuous > 0.3
+
+
+@pytest.mark.parametrize("recogniser", ARRANGEMENTS)
+def test_a_resumed_run_is_an_uninterrupted_one(images, tmp_path, recogniser):
+    options = {"batch_size": 12, "checkpoint_every": 4}  # 3 steps an epoch
+    whole, parts = make(recogniser=recogniser), make(seed=9, recogniser=recogniser)
+    trimkit.train(whole, images, steps=10, **options)
+    trimkit.train(make(recogniser=recogniser), images, steps=5, folder=tmp_path / "run", **options)
+    trimkit.train(parts, images, steps=10, folder=tmp_path / "run", resume=True, **options)
+    for a, b in zip(whole.state_dict().values(), parts.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_samples_come_from_the_generator(dtype):
+    method = make().to(dtype).eval()
+    first, second = method.sample(4, generator(1)), method.sample(4, generator(1))
+    assert (first.shape, first.dtype) == ((4, 1, 3, 3), dtype)
+    assert torch.equal(first, second)
+    assert not torch.equal(first, method.sample(4, generator(2)))
+    assert first.min() >= 0
+    assert first.max() <= 1
+    assert method.sample(0, generator()).shape == (0, 1, 3, 3)
+    torch.testing.assert_close(method.decode(method.draw(first, generator(1)), "z"), first)
+
+
+def test_codes_of_data_are_probabilities_and_centres(images):
+    method = make().eval()
+    code = method.encode(images.x).mean
+    assert code.shape == (40, 5)
+    torch.testing.assert_close(code[:, :3].sum(1), torch.ones(40))
+    torch.testing.assert_close(method.encode(images.x[:1]).mean, code[:1])
+
+
+def test_the_spaces_say_what_they_can_and_refuse_the_rest(images):
+    method = make()
+    c, z = method.latent_spaces()
+    assert (c.name, c.shape, c.can_encode, c.can_decode) == ("c", (5,), True, False)
+    assert (z.name, z.shape, z.can_encode, z.can_decode) == ("z", (9,), False, True)
+    assert z.groups.names == ("noise", "category 0", "continuous 0", "continuous 1")
+    with pytest.raises(TransformError, match=r"codes cannot be decoded .*codes_alone=True"):
+        method.as_transform("c")
+    with pytest.raises(TransformError, match=r"data cannot be encoded to it .*no network infers the noise"):
+        method.as_transform("z")
+    with pytest.raises(OptionError, match="needs beside c; make the method with codes_alone=True"):
+        method.decode(torch.zeros(2, 5))
+    with pytest.raises(OptionError, match="no network infers the noise"):
+        method.encode(images.x, space="z")
+    with pytest.raises(ShapeError, match=r"expected codes \(N, 9\) of 'z', got \(2, 5\)"):
+        method.decode(torch.zeros(2, 5), "z")
+
+
+def test_codes_alone_are_a_transform_that_explains_a_predictor(images):
+    method = make(codes_alone=True).double().eval()
+    x = images.x[:5].double()
+    predictor = nn.Sequential(nn.Flatten(), nn.Linear(9, 4), nn.Tanh(), nn.Linear(4, 2)).double()
+    space = method.as_transform("c")
+    torch.testing.assert_close(
+        space.inverse(space(x)), method.decode(torch.cat([torch.zeros(5, 4).double(), space(x)], dim=1), "z")
+    )
+    result = trimkit.Trim(predictor, transform=space, attribution="integrated_gradients")(x, target=1)
+    torch.testing.assert_close(result.output, predictor(x))
+    torch.testing.assert_close(result.scores.sum(1), result.change, atol=2e-3, rtol=0)
+    assert space.groups((1, 3, 3)).names == ("category 0", "continuous 0", "continuous 1")
+
+
+@pytest.fixture
+def reader():
+    """A predictor that tells dark from bright: logits ∓ 9 (mean − ½)."""
+    head = nn.Linear(9, 2)
+    with torch.no_grad():
+        head.weight.copy_(torch.tensor([[-1.0], [1.0]]).expand(2, 9))
+        head.bias.copy_(torch.tensor([4.5, -4.5]))
+    return nn.Sequential(nn.Flatten(), head)
+
+
+def test_the_conditional_prediction_loss_is_the_cross_entropy_with_the_code(images, reader):
+    """KL(code ‖ f(G(z, c))): named "prediction", in the generator phase, and only where prediction="label"."""
+    method = make(categories=(2,)).eval()
+    options = {"predictor": reader, "prediction": "label", "batch_size": 40, "log_every": 1}
+    (row,) = [row for row in trimkit.train(method, images, steps=1, **options).history if row["phase"] == "generator"]
+    assert row["loss"] == pytest.approx(
+        row["generator"] + row["category"] + 0.1 * row["continuous"] + row["prediction"], rel=1e-5
+    )
+    batch = Batch(images.x)
+    result = method.generate(batch, generator(), 0)
+    labels = result.codes["c"][:, :2].argmax(1)
+    assert torch.equal(result.labels, labels)
+    assert torch.equal(result.codes["z"][:, 4:], result.codes["c"])
+    expected = nn.functional.cross_entropy(reader(result.reconstruction), labels, reduction="none")
+    loss = trimkit.PredictionLoss(reader, match="label")
+    torch.testing.assert_close(loss.per_sample(result.reconstruction, result.labels), expected)
+
+
+def test_with_a_predictor_the_codes_mean_its_classes(images, reader):
+    method = make(categories=(2,), learning_rate=5e-3)
+    trimkit.train(method, images, steps=150, batch_size=20, log_every=150, predictor=reader, prediction="label")
+    z = method.eval().draw(images.x, generator())
+    assert torch.equal(reader(method.decode(z, "z")).argmax(1), z[:, 4:6].argmax(1))
+
+
+def test_a_penalty_joins_at_the_drawn_codes(images, reader):
+    method = make(categories=(2,), codes_alone=True)
+    for space in ("z", "c"):
+        run = trimkit.train(
+            method, images, steps=2, batch_size=20, log_every=1, predictor=reader, trim=[f"l1@{space}:0.1"]
+        )
+        values = [row[f"l1@{space}"] for row in run.history if row["phase"] == "generator"]
+        assert all(math.isfinite(value) and value > 0 for value in values)
+        assert "prediction" not in run.history[-1]
+
+
+def test_a_prediction_loss_without_labels_is_refused(images, reader):
+    with pytest.raises(OptionError, match="which have no original to compare predictions with"):
+        trimkit.train(make(), images, steps=1, predictor=reader)
+    with pytest.raises(OptionError, match="meant to be of no class"):
+        trimkit.train(make(categories=()), images, steps=1, predictor=reader, prediction="label")
+
+
+def test_the_baseline_is_the_priors_mean():
+    method = make()
+    torch.testing.assert_close(method.baseline("c"), torch.tensor([[1 / 3, 1 / 3, 1 / 3, 0, 0]]))
+    torch.testing.assert_close(method.baseline("z"), torch.cat([torch.zeros(1, 4), method.baseline("c")], dim=1))
+    draws = method.draw(torch.empty(20000, 1), generator())
+    torch.testing.assert_close(draws.mean(0, keepdim=True), method.baseline("z"), atol=0.03, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"noise_dim": 0}, "expected noise_dim ≥ 1, got 0"),
+        ({"categories": (1,)}, "at least 2 values"),
+        ({"categories": (), "continuous": 0}, "needs a code"),
+        ({"recogniser": "trunk"}, "expected recogniser as one of"),
+        ({"category_weight": -1.0}, "expected category_weight ≥ 0, got -1"),
+        ({"continuous_weight": "strong"}, "expected a weight such as"),
+        ({"recogniser_noise": -0.1}, "expected recogniser_noise ≥ 0, got -0.1"),
+        ({"recogniser_distortion": -0.1}, "expected recogniser_distortion ≥ 0, got -0.1"),
+        ({"recogniser_distortion": 0.5, "shape": (9,)}, r"for images \(C, H, W\), not \(9,\)"),
+        ({"data_weight": -0.1}, "expected data_weight ≥ 0, got -0.1"),
+        ({"data_weight": 1.0, "categories": ()}, "data_weight is for categorical codes"),
+        ({"output": "relu"}, "expected output as one of"),
+        ({"learning_rate": 0.0}, "expected learning_rate > 0, got 0.0"),
+        ({"discriminator_learning_rate": -1.0}, "expected discriminator_learning_rate > 0, got -1.0"),
+    ],
+)
+def test_options_out_of_range_are_refused(options, message):
+    with pytest.raises(OptionError, match=message):
+        make(**options)
+
+
+def test_data_outside_the_outputs_range_are_refused(images):
+    with pytest.raises(DataError, match="'sigmoid' needs data in"):
+        trimkit.train(make(), images.x * 3, steps=1)
+    make(output="linear").check(images.x * 3)
+
+
+def test_weights_may_be_schedules():
+    weights = phase(make(category_weight="linear(0, 2, 100)"), "generator").weights
+    assert [weights["category"](step) for step in (0, 50, 200)] == [0, 1, 2]
+
+
+def test_by_name_with_options():
+    method = trimkit.create("method", "infogan", shape=(1, 16, 16), categories=(10, 2), continuous=1)
+    assert type(method) is InfoGAN
+    assert method.options["categories"] == (10, 2)
+    assert method.options["recogniser"] == "shared"
+    assert method.codes.size == 13
+
+
+def test_the_specification_says_what_the_method_is():
+    from trimkit.registry import specification
+
+    spec = specification("method", "infogan")
+    assert spec.spaces == tuple(space.name for space in make().latent_spaces())
+    assert (spec.family, spec.can_encode, spec.can_decode) == ("gan", True, True)

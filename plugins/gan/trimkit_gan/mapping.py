@@ -1,0 +1,103 @@
+"""z → w: the mapping network, the running mean of w, truncation towards it, and style mixing."""
+
+from __future__ import annotations
+
+import itertools
+
+import torch
+from torch import Tensor, nn
+
+from trimkit.errors import OptionError
+from trimkit.methods import gather
+from trimkit_gan.layers import ROOT_TWO, EqualisedLinear, pixel_norm, rectify
+
+W_DECAY = 0.995
+"""Of the running mean of w (StyleGAN2's published configuration)."""
+
+
+class Mapping(nn.Module):
+    """w = MLP(z / rms(z)), all layers rectified (Karras et al. 2019, section 2).
+
+    Args:
+        z_dim: entries of z.
+        w_dim: entries of w, and of the hidden layers.
+        depth: layers, at least 1.
+        multiplier: of the layers' learning rate.
+    Raises:
+        OptionError: a size below 1.
+
+    Attributes:
+        z_dim: as given.
+        w_dim: as given.
+        w_mean: (w_dim,) running mean of w over training; a saved buffer.
+    """
+
+    w_mean: Tensor
+
+    def __init__(self, z_dim: int, w_dim: int, depth: int = 8, multiplier: float = 0.01) -> None:
+        super().__init__()
+        if min(z_dim, w_dim, depth) < 1:
+            raise OptionError(f"expected z_dim, w_dim and mapping_layers ≥ 1, got {z_dim}, {w_dim}, {depth}")
+        self.z_dim, self.w_dim = z_dim, w_dim
+        sizes = [z_dim, *[w_dim] * depth]
+        self.layers = nn.ModuleList(
+            EqualisedLinear(n, m, multiplier=multiplier, gain=ROOT_TWO) for n, m in itertools.pairwise(sizes)
+        )
+        self.register_buffer("w_mean", torch.zeros(w_dim))
+
+    def forward(self, z: Tensor) -> Tensor:
+        """(N, z_dim) → (N, w_dim)."""
+        w = pixel_norm(z)
+        for layer in self.layers:
+            w = rectify(layer(w))
+        return w
+
+    @torch.no_grad()
+    def track(self, w: Tensor) -> None:
+        """Move the running mean towards the mean of (N, w_dim), by 1 − 0.995; the same on every process."""
+        self.w_mean.lerp_(gather(w.detach()).mean(0).to(self.w_mean), 1 - W_DECAY)
+
+
+def truncate(ws: Tensor, mean: Tensor, psi: float, cutoff: int | None = None) -> Tensor:
+    """w̄ + ψ (w − w̄): less variety, fewer failures (StyleGAN, appendix B).
+
+    Args:
+        ws: (N, L, D), one w a layer.
+        mean: w̄, (D,).
+        psi: 1 changes nothing, 0 gives the mean image.
+        cutoff: how many layers, from the coarsest, are truncated; None for all.
+    Returns:
+        Like ws.
+    """
+    if psi == 1:
+        return ws
+    towards = torch.lerp(mean.to(ws), ws, psi)
+    layers = torch.arange(ws.shape[1], device=ws.device) < (ws.shape[1] if cutoff is None else cutoff)
+    return torch.where(layers[:, None], towards, ws)
+
+
+def mix(ws: Tensor, other: Tensor, cutoff: int) -> Tensor:
+    """The layers of ``ws`` before a cutoff, those of ``other`` from it on (StyleGAN, section 3.1).
+
+    Args:
+        ws: (N, L, D).
+        other: (N, L, D).
+        cutoff: 0 gives ``other``, L gives ``ws``.
+    Returns:
+        (N, L, D).
+    """
+    first = torch.arange(ws.shape[1], device=ws.device) < cutoff
+    return torch.where(first[:, None], ws, other)
+
+
+def draw_cutoff(layers: int, probability: float, generator: torch.Generator | None) -> int:
+    """Where style mixing switches: 1 … layers − 1 with equal chances, or ``layers`` (nowhere).
+
+    Args:
+        layers: how many there are.
+        probability: of a switch.
+        generator: source of randomness; its device is where the two numbers are drawn.
+    """
+    device = torch.device("cpu") if generator is None else generator.device
+    chance, where = torch.rand(2, generator=generator, device=device).tolist()
+    return 1 + int(where * (layers - 1)) if chance < probability and layers > 1 else layers

@@ -1,0 +1,202 @@
+"""Data → codes for generators without encoder: codes are moved until image and predictor's features fit."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from trimkit.errors import OptionError, ShapeError, TransformError
+from trimkit.groups import Groups
+from trimkit.methods import load_method
+from trimkit.predictor import PredictionLoss
+from trimkit.training.progress import make_progress
+from trimkit.transforms.base import Size, Transform, single_leaf
+from trimkit.tree import Tree
+from trimkit_gan.styled import StyleBased
+
+RISE, FALL = 0.05, 0.25
+"""Shares of the steps in which the learning rate rises from 0 and falls to 0 (StyleGAN2, appendix D)."""
+
+
+def project(
+    method: StyleBased,
+    x: Tensor,
+    space: str = "w",
+    *,
+    steps: int = 300,
+    learning_rate: float = 0.1,
+    predictor: nn.Module | None = None,
+    feature_weight: float = 1.0,
+    progress: bool = False,
+) -> Tensor:
+    """Codes whose images are near to data: min ‖x − G(w)‖² / pixels + weight · ‖f(x) − f(G(w))‖² / outputs, by Adam.
+
+    It starts from the mean code, with constant noise, so it draws nothing; each sample is found as if it were alone.
+
+    Args:
+        method: trained; neither its weights nor their gradients change.
+        x: (N, *method.shape) data.
+        space: "w"; "w+", which fits better and lies less where the generator was trained; or "s", the styles of the w+
+            that was found.
+        steps: of Adam, at least 1.
+        learning_rate: at its height.
+        predictor: f, any module, of which a frozen copy is used; or a `trimkit.PredictionLoss`, for features of named
+            layers. None for pixels alone.
+        feature_weight: of the second term.
+        progress: show it on stderr.
+    Returns:
+        (N, *shape of the space), detached.
+    Raises:
+        OptionError: z, or no steps.
+        ShapeError: data of another shape.
+    """
+    if space not in ("w", "w+", "s"):
+        method.space(space)
+        raise OptionError(f"expected a projection to w, w+ or s, got {space!r}: nothing but its images leads back to z")
+    if steps < 1:
+        raise OptionError(f"expected steps ≥ 1, got {steps}")
+    if tuple(x.shape[1:]) != method.shape:
+        raise ShapeError(f"expected data of shape {method.shape} a sample, got {tuple(x.shape[1:])}")
+    inner = "w+" if space == "s" else space
+    start = method.baseline(inner)
+    assert start is not None
+    with torch.inference_mode(False):  # copies made here can be differentiated through
+        error = _error(method, x.detach().clone(), inner, predictor, feature_weight)
+        codes = _descend(start.repeat(len(x), *[1] * (start.ndim - 1)), error, steps, learning_rate, progress)
+    with torch.no_grad():
+        return method.codes(codes, inner)[space]
+
+
+def _error(
+    method: StyleBased, x: Tensor, space: str, predictor: nn.Module | None, weight: float
+) -> Callable[[Tensor], Tensor]:
+    """Codes (N, …) → error of each sample (N,)."""
+    if predictor is not None and not isinstance(predictor, PredictionLoss):
+        predictor = PredictionLoss(predictor, "mse")
+    loss = predictor.to(x.device) if predictor is not None else None
+
+    def error(codes: Tensor) -> Tensor:
+        images = method.decode(codes, space)
+        pixels = (images - x).square().flatten(1).mean(1)
+        return pixels if loss is None else pixels + weight * loss.per_sample(images, x)
+
+    return error
+
+
+def _descend(
+    codes: Tensor, error: Callable[[Tensor], Tensor], steps: int, learning_rate: float, progress: bool
+) -> Tensor:
+    """Adam on each sample's own error; no gradient reaches anything but the codes."""
+    with torch.enable_grad(), make_progress(steps, len(codes), wanted=progress) as shown:
+        codes = codes.detach().clone().requires_grad_()
+        optimiser = torch.optim.Adam([codes], learning_rate)
+        for step in range(steps):
+            errors = error(codes)
+            (codes.grad,) = torch.autograd.grad(errors.sum(), [codes])
+            optimiser.param_groups[0]["lr"] = learning_rate * ramp(step / steps)
+            optimiser.step()
+            shown.update(step + 1, {"loss": float(errors.detach().mean())})
+    return codes.detach()
+
+
+def ramp(t: float) -> float:
+    """Share of the learning rate at a share t of the steps: linear up, constant, half a cosine down to 0."""
+    fall = 0.5 - 0.5 * math.cos(math.pi * min(1.0, (1 - t) / FALL))
+    return fall * min(1.0, (t + 1e-3) / RISE)
+
+
+class Projection(Transform):
+    """x ⇄ codes of a generator without encoder: forward projects, inverse generates, the residual carries the rest.
+
+    A projection costs hundreds of passes, so codes are kept for each sample, as long as the method's weights stay as
+    they are. They are found by optimisation, hence constants: no gradient leads back to x. Attributions and penalties
+    need none, since they start at the codes.
+
+    Args:
+        method: trained; shares its weights.
+        space: "w", "w+" or "s".
+        steps: see `project`.
+        predictor: see `project`.
+        progress: show it on stderr.
+    """
+
+    exact: ClassVar[bool] = False  # type: ignore[misc]
+
+    def __init__(
+        self,
+        method: StyleBased,
+        space: str = "w",
+        steps: int = 300,
+        predictor: nn.Module | None = None,
+        progress: bool = False,
+    ) -> None:
+        super().__init__()
+        if not isinstance(method, StyleBased):
+            raise TransformError(
+                f"projection: expected a style-based generator, got {type(method).__name__}; a method with an encoder "
+                "is a transform itself, method.as_transform(space)"
+            )
+        self.method = method
+        self.space = method.space(space)
+        self.steps = steps
+        self.predictor = predictor
+        self.progress = progress
+        self._known: dict[bytes, Tensor] = {}
+        self._versions: list[int] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, *method.shape) → (N, *space.shape), detached; samples that were seen before cost nothing."""
+        self._forget_if_trained()
+        keys = [_key(sample) for sample in x]
+        new = [n for n, key in enumerate(keys) if key not in self._known and key not in keys[:n]]
+        if new:
+            found = project(
+                self.method,
+                x[new],
+                self.space.name,
+                steps=self.steps,
+                predictor=self.predictor,
+                progress=self.progress,
+            )
+            self._known |= {keys[n]: code.cpu() for n, code in zip(new, found, strict=True)}
+        return torch.stack([self._known[key] for key in keys]).to(x)
+
+    def inverse(self, s: Tree, size: Size | None = None) -> Tensor:
+        """The images of codes: (N, *space.shape) → (N, *method.shape)."""
+        return self.method.decode(single_leaf(s, self.space.name), self.space.name)
+
+    def groups(self, size: Size) -> Groups:
+        """The units of the space; layers, for w+ and s."""
+        return self.space.groups
+
+    def _forget_if_trained(self) -> None:
+        tensors = [*self.method.parameters(), *self.method.buffers()]
+        versions = [tensor._version for tensor in tensors]
+        if versions != self._versions:
+            self._known.clear()
+            self._versions = versions
+
+
+def projection(run: str, space: str = "w", steps: int = 300) -> Projection:
+    """A trained StyleGAN's latent space as a transform, by projection.
+
+    Args:
+        run: folder of the run.
+        space: "w", "w+" or "s".
+        steps: of Adam for each sample.
+    Raises:
+        ModelError: see `trimkit.methods.load_method`.
+        TransformError: the run is of another method.
+    """
+    return Projection(load_method(run), space, steps)  # type: ignore[arg-type]  # the class refuses others
+
+
+def _key(sample: Tensor) -> bytes:
+    """Which sample it is: a hash of type and values."""
+    values = sample.detach().cpu().contiguous().view(-1).view(torch.uint8)
+    return hashlib.sha256(str(sample.dtype).encode() + values.numpy().tobytes()).digest()

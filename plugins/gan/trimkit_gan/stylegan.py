@@ -1,0 +1,229 @@
+"""StyleGAN2 and StyleGAN: one synthesis code, two sets of options."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from trimkit.errors import OptionError
+from trimkit.methods import Batch, Phase, StepResult, Term, gather, standard_normal
+from trimkit_gan.augmentation import Augmentation
+from trimkit_gan.discriminator import Discriminator
+from trimkit_gan.growing import Growth
+from trimkit_gan.mapping import Mapping
+from trimkit_gan.regularisers import PATH_DECAY, path_lengths
+from trimkit_gan.styled import StyleBased, check_options
+from trimkit_gan.synthesis import Stage, Synthesis
+
+
+class StyleGAN2(StyleBased):
+    """StyleGAN2 (Karras et al. 2020): demodulated weights, skip generator, residual discriminator.
+
+    L_G gains w_pl · E (‖J_wᵀ y‖ − a)², y ~ N(0, I): steps of one length in w move the image equally far everywhere. a
+    is the running mean of the lengths. R1 and path length are taken every k-th step, and weigh k times as much there.
+
+    Args:
+        shape: of one sample: (C, S, S) with S = 8, 16, … 1024.
+        z_dim: entries of z.
+        w_dim: entries of w.
+        mapping_layers: depth of the mapping network.
+        channel_base: layers at resolution r have min(channel_base / r, channel_max) channels. The paper's 32768 and 512
+            are for GPUs.
+        channel_max: see there.
+        mixing: probability of style mixing.
+        r1_gamma: γ; 2·10⁻⁴ · S² / 16 by default.
+        r1_interval: steps between two R1 phases.
+        path_weight: w_pl; 0 for none.
+        path_interval: steps between two path-length phases, each on half a batch.
+        learning_rate: of Adam, for both players.
+        ema_decay: of the generator's running average, which is what is evaluated and saved: half of it is from the last
+            139 steps by default.
+        ada_target: r_t of adaptive augmentation in [−1, 1], such as 0.6; by default there is none.
+        ada_images: images in which the augmentation's p may go from 0 to 1.
+        low: data value that is as dark as can be.
+        high: data value that is as bright as can be.
+
+    Raises:
+        OptionError: an option out of range.
+        ShapeError: data that are no square images of a power of two.
+
+    Attributes:
+        path_mean: a, a scalar; a saved buffer.
+    """
+
+    path_mean: Tensor
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        z_dim: int = 64,
+        w_dim: int = 64,
+        mapping_layers: int = 8,
+        *,
+        channel_base: int = 2048,
+        channel_max: int = 64,
+        mixing: float = 0.9,
+        r1_gamma: float | None = None,
+        r1_interval: int = 16,
+        path_weight: float = 2.0,
+        path_interval: int = 4,
+        learning_rate: float = 2e-3,
+        ema_decay: float = 0.995,
+        ada_target: float | None = None,
+        ada_images: float = 500_000,
+        low: float = 0.0,
+        high: float = 1.0,
+    ) -> None:
+        super().__init__(
+            shape,
+            Mapping(z_dim, w_dim, mapping_layers),
+            Synthesis(
+                shape,
+                w_dim,
+                modulation="demodulated",
+                output="skip",
+                channel_base=channel_base,
+                channel_max=channel_max,
+            ),
+            Discriminator(shape, residual=True, channel_base=channel_base, channel_max=channel_max),
+        )
+        self.z_dim, self.w_dim, self.mapping_layers = z_dim, w_dim, mapping_layers
+        self.channel_base, self.channel_max = channel_base, channel_max
+        self.mixing = mixing
+        self.r1_gamma, self.r1_interval = r1_gamma, r1_interval
+        self.path_weight, self.path_interval = path_weight, path_interval
+        self.learning_rate, self.ema_decay = learning_rate, ema_decay
+        self.ada_target, self.ada_images = ada_target, ada_images
+        self.low, self.high = low, high
+        self.register_buffer("path_mean", torch.zeros(()))
+        check_options(self)
+        if not path_weight >= 0:
+            raise OptionError(f"expected path_weight ≥ 0, got {path_weight}")
+        self.augmentation = None if ada_target is None else Augmentation(ada_target, ada_images)
+
+    def phases(self) -> Sequence[Phase]:
+        """The generator's turn and its lazy path length, then the discriminator's."""
+        interval = self.path_interval if self.path_weight else None
+        path = Phase(
+            "generator_path",
+            self.generator_parameters(),
+            self.penalise_paths,
+            {"path_length": self.path_weight},
+            interval=self.path_interval,
+            lazy=True,
+            shares="generator",
+        )
+        return [self.generator_phase(interval), *([path] if self.path_weight else []), *self.discriminator_phases()]
+
+    def penalise_paths(self, batch: Batch, generator: torch.Generator, step: int) -> StepResult:
+        """(‖J_wᵀ y‖ − a)² on every second one of as many samples as the batch has (StyleGAN2, eq. 4).
+
+        All are drawn, so that several processes with shares of even size take those that one would.
+
+        Args:
+            batch: gives the number.
+            generator: of codes, noise and y.
+            step: from 0.
+        Returns:
+            The term "path_length", (⌈N/2⌉,); the mean length as a diagnostic.
+        """
+        ws = self.draw(len(batch), generator).ws[::2]
+        noise = [rows[::2] for rows in self.synthesis.draw_noise(len(batch), generator)]
+        images = self.synthesis(self.synthesis.styles(ws), noise)
+        directions = standard_normal(images.new_empty(len(batch), *self.shape), generator)[::2]
+        lengths = path_lengths(images, ws, directions)
+        mean = torch.lerp(self.path_mean, gather(lengths.detach()).mean().to(self.path_mean), PATH_DECAY)
+        if self.training:
+            self.path_mean.copy_(mean)
+        return StepResult({"path_length": Term((lengths - mean).square())}, diagnostics={"path_mean": mean.detach()})
+
+
+class StyleGAN(StyleBased):
+    """StyleGAN (Karras et al. 2019): adaptive instance normalisation, plain discriminator, progressive growing.
+
+    The networks start at 8 × 8 pixels. Each resolution is trained alone for some steps, and the next one is faded in
+    over as many.
+
+    Args:
+        shape: of one sample: (C, S, S) with S = 8, 16, … 1024.
+        z_dim: entries of z.
+        w_dim: entries of w.
+        mapping_layers: depth of the mapping network.
+        channel_base: layers at resolution r have min(channel_base / r, channel_max) channels. The paper's 16384 and 512
+            are for GPUs.
+        channel_max: see there.
+        mixing: probability of style mixing.
+        grow_steps: that a resolution is trained alone, and that the next one's fading in takes; 0 for no growing.
+        r1_gamma: γ; 2·10⁻⁴ · S² / 16 by default. The paper has 10 at 1024 pixels.
+        r1_interval: steps between two R1 phases; 1 as in the paper.
+        learning_rate: of Adam, for both players.
+        ema_decay: of the generator's running average, which is what is evaluated and saved: half of it is from the last
+            139 steps by default.
+        low: data value that is as dark as can be.
+        high: data value that is as bright as can be.
+
+    Raises:
+        OptionError: an option out of range.
+        ShapeError: data that are no square images of a power of two.
+
+    Attributes:
+        reached: the training step that the networks have grown for; a saved buffer.
+    """
+
+    reached: Tensor
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        z_dim: int = 64,
+        w_dim: int = 64,
+        mapping_layers: int = 8,
+        *,
+        channel_base: int = 2048,
+        channel_max: int = 64,
+        mixing: float = 0.9,
+        grow_steps: int = 1000,
+        r1_gamma: float | None = None,
+        r1_interval: int = 16,
+        learning_rate: float = 2e-3,
+        ema_decay: float = 0.995,
+        low: float = 0.0,
+        high: float = 1.0,
+    ) -> None:
+        super().__init__(
+            shape,
+            Mapping(z_dim, w_dim, mapping_layers),
+            Synthesis(
+                shape, w_dim, modulation="adaptive", output="last", channel_base=channel_base, channel_max=channel_max
+            ),
+            Discriminator(
+                shape, residual=False, growing=grow_steps > 0, channel_base=channel_base, channel_max=channel_max
+            ),
+        )
+        self.z_dim, self.w_dim, self.mapping_layers = z_dim, w_dim, mapping_layers
+        self.channel_base, self.channel_max = channel_base, channel_max
+        self.mixing = mixing
+        self.grow_steps = grow_steps
+        self.r1_gamma, self.r1_interval = r1_gamma, r1_interval
+        self.learning_rate, self.ema_decay = learning_rate, ema_decay
+        self.low, self.high = low, high
+        self.growth = Growth(1, self.synthesis.top.level, grow_steps) if grow_steps else None
+        self.register_buffer("reached", torch.zeros((), dtype=torch.long))
+        check_options(self)
+
+    @property
+    def stage(self) -> Stage:
+        """How far the networks have grown."""
+        return self.synthesis.top if self.growth is None else self.growth.stage(int(self.reached))
+
+    def reach(self, step: int) -> Stage:
+        """Grow for a training step; in evaluation the networks stay as they are."""
+        if self.training:
+            self.reached.fill_(step)
+        return self.stage
+
+    def phases(self) -> Sequence[Phase]:
+        """The generator's turn, then the discriminator's and its lazy R1."""
+        return [self.generator_phase(), *self.discriminator_phases()]
