@@ -44,6 +44,9 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/contextual_decomposition.py
 	$(BIN)/python benchmarks/wavelet.py
 	$(BIN)/python benchmarks/adaptive_wavelet.py
+	$(BIN)/python benchmarks/vae_training.py
+	$(BIN)/python benchmarks/kl_decomposition.py
+	$(BIN)/python benchmarks/disentanglement_metrics.py
 	$(BIN)/python benchmarks/stylegan2_step.py
 	$(BIN)/python benchmarks/startup.py
 
