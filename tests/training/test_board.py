@@ -90,7 +90,10 @@ def test_without_tensorboard_the_extra_is_named_before_any_work(toy, data, tmp_p
     assert not list(tmp_path.iterdir())
 
 
-def test_a_board_that_is_not_wanted_writes_nothing():
+def test_a_board_that_is_not_wanted_writes_nothing(toy, data, tmp_path):
     board = Board()
     with board.opened(0):
         board.write({"step": 1, "phase": "a", "loss": 1.0})
+    run = train(toy(), data, folder=tmp_path / "run", steps=1, **{**OPTIONS, "tensorboard": False})
+    assert run.folder is not None
+    assert not (run.folder / "tensorboard").exists()
