@@ -48,6 +48,7 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/kl_decomposition.py
 	$(BIN)/python benchmarks/disentanglement_metrics.py
 	$(BIN)/python benchmarks/stylegan2_step.py
+	$(BIN)/python benchmarks/ica.py
 	$(BIN)/python benchmarks/startup.py
 
 clean:

@@ -6,7 +6,11 @@ from left to right: six classes; it is trained first, and frozen. Every VAE is a
 
     vae             reconstruction only
     + prediction    and KL(f(x) ‖ f(x̂)), weight 20 ("+ prediction loss")
-    + l1 …          and the L1 of f's input × gradient attribution to the latents, at several weights ("+ TRIM loss")
+    + hoyer …       and 1 − Hoyer's sparsity of f's input × gradient attribution to the latents, at several weights
+                    ("+ TRIM loss")
+
+Hoyer's sparsity does not change with the scale of scores. The L1 does: it is smaller where f is less sure, and does not
+ask for fewer latents (at weight 1 it left 5.5 of them, and at 10 the decoder no longer learned; seed 0).
 
 Printed are medians over seeds on 2,048 held-out sprites: the share of them whose reconstruction f reads differently;
 the number of latents that carry 90 % of the attribution; the alignment, the share of the attribution that falls on
@@ -36,14 +40,14 @@ from trimkit.methods import Method
 from trimkit.metrics.disentanglement import mutual_information_gap
 
 LATENTS, CAPACITY, PREDICTION, HELD_OUT = 10, 16.0, 20.0, 2048
-WEIGHTS = (1.0, 10.0)
+WEIGHTS = (10.0, 30.0, 100.0)
 PREDICTOR_STEPS = 400
 READ = ("scale", "x")
 """The factors that the predictor's classes are made of."""
 
 
 VARIANTS = ((0.0, 0.0), (PREDICTION, 0.0), *((PREDICTION, weight) for weight in WEIGHTS))
-"""Weights of the prediction loss and of the L1 of the attributions."""
+"""Weights of the prediction loss and of the attributions' sparsity."""
 
 
 def classes(factors: Tensor) -> Tensor:
@@ -78,11 +82,11 @@ def run(task: Task) -> dict[str, Any]:
     """Train one variant and measure it.
 
     Args:
-        task: weights of the prediction loss and of the L1, seed, steps.
+        task: weights of the prediction loss and of the sparsity, seed, steps.
     Returns:
         Plain values.
     """
-    prediction, l1, seed, steps = task
+    prediction, sparsity, seed, steps = task
     f, data = predictor(min(steps, PREDICTOR_STEPS)), load("sprites:size=32", "train")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -91,10 +95,10 @@ def run(task: Task) -> dict[str, Any]:
             capacity=f"linear(0, {CAPACITY}, {max(1, steps // 2)})",
         )  # fmt: skip
     joined: dict[str, Any] = {"predictor": f, "weights": {"prediction": prediction}} if prediction else {}
-    if l1:
-        joined["trim"] = [f"l1@z:{l1}"]
+    if sparsity:
+        joined["trim"] = [f"hoyer@z:{sparsity}"]
     trimkit.train(method, data, steps=steps, seed=seed, log_every=steps, fast=True, **joined)
-    name = f"+ l1 {l1:g}" if l1 else "+ prediction" if prediction else "vae"
+    name = f"+ hoyer {sparsity:g}" if sparsity else "+ prediction" if prediction else "vae"
     return {"variant": name, "seed": seed, **measure(method.eval(), f)}
 
 

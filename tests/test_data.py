@@ -7,6 +7,7 @@ from sklearn.datasets import load_digits
 import trimkit
 from trimkit._spelling import parse_spec
 from trimkit.data import Dataset, Samples, dataset_of, few, files, load
+from trimkit.data.base import part_of
 from trimkit.data.shortcut import SHORTCUT_BIN, digits_shortcut, planted_mask
 from trimkit.errors import DataError, OptionError, TrimkitWarning, UnknownNameError
 from trimkit.registry import available
@@ -14,6 +15,9 @@ from trimkit.registry import available
 X = torch.rand(6, 1, 4, 4)
 Y = torch.tensor([0, 1, 2, 0, 1, 2])
 U = torch.arange(6.0)
+UNBOUNDED = {"mixture", "nonstationary", "tcl", "imca", "patches"}
+"""Datasets whose values lie outside [0, 1]."""
+
 FACTORS = torch.tensor([[0, 0], [0, 1], [0, 2], [1, 0], [1, 1], [1, 2]])
 
 
@@ -24,8 +28,8 @@ def test_every_registered_dataset_is_what_its_spec_says(name, split):
     assert data.shape == spec.shape
     assert len(data.classes) == spec.classes
     assert data.split == split
-    assert few(data.x).min() >= 0
-    assert few(data.x).max() <= 1
+    x = few(data.x)
+    assert bool(((x >= 0) & (x <= 1)).all()) == (name not in UNBOUNDED)
     assert load(name, split).sha256 == data.sha256
 
 
@@ -97,6 +101,39 @@ def test_all_that_is_known_of_samples_is_kept_and_hashed():
         data.select(torch.tensor([], dtype=torch.int64))
 
 
+def test_true_sources_are_kept_and_hashed_and_change_no_other_hash():
+    sources = torch.randn(6, 3, dtype=torch.float64)
+    data = dataset_of("mine", X, Y, sources=sources)
+    assert torch.equal(data.sources, sources.float())
+    assert torch.equal(data.select(torch.tensor([5, 1])).sources, sources[[5, 1]].float())
+    assert torch.equal(data.take(2).sources, sources[:2].float())
+    assert data.some(4).sources.shape == (4, 3)
+    hashes = {d.sha256 for d in (data, dataset_of("mine", X, Y), dataset_of("mine", X, Y, sources=sources + 1))}
+    assert len(hashes) == 3
+    x, y, factors = torch.arange(24.0).reshape(6, 1, 2, 2), torch.arange(6) % 3, torch.arange(12).reshape(6, 2)
+    before = "98504c9c16babd46797c8b1bbd47b8591daab1b81e9f225c38eaaaab94fc4b27"  # of versions that knew no sources
+    assert dataset_of("mine", x, y, aux=torch.arange(6), factors=factors).sha256 == before
+
+
+def test_integral_auxiliary_variables_are_int64():
+    for dtype in (torch.int32, torch.uint8, torch.bool):
+        assert dataset_of("mine", X, aux=Y.to(dtype)).aux.dtype == torch.int64
+    assert dataset_of("mine", X, aux=U.half()).aux.dtype == torch.float32
+
+
+@pytest.mark.parametrize("n", [10, 11, 99, 1000])
+def test_a_tenth_of_each_group_is_for_testing(n):
+    groups = torch.arange(n) % 3
+    whole = dataset_of("mine", torch.arange(float(n))[:, None], split="all")
+    train, test = (part_of(whole, split, groups).x[:, 0].long() for split in ("train", "test"))
+    assert sorted([*train.tolist(), *test.tolist()]) == list(range(n))
+    held = torch.bincount(groups[test], minlength=3)
+    assert int(held.sum()) == n // 10
+    assert ((held - torch.bincount(groups) / 10).abs() < 1).all()
+    assert n < 99 or not torch.equal(train, train.sort().values)
+    assert torch.equal(part_of(whole, "all", groups).x, whole.x)
+
+
 def test_bytes_are_scaled_and_integral_labels_converted():
     data = dataset_of("mine", np.full((2, 3), 255, np.uint8), np.array([0.0, 1.0]))
     assert data.x.tolist() == [[1.0] * 3] * 2
@@ -149,6 +186,12 @@ def test_functions_of_the_user_are_called(tmp_path, monkeypatch):
         (lambda: dataset_of("mine", X, aux=U[:4]), r"aux \(6, \.\.\.\), got \(4,\)"),
         (lambda: dataset_of("mine", X, aux=torch.tensor(1.0)), r"aux \(6, \.\.\.\), got \(\)"),
         (lambda: dataset_of("mine", X, aux=U.log()), "aux of 1 of 6 samples holds NaN or infinity, the first is numb"),
+        (lambda: dataset_of("mine", X, aux=U.cfloat()), "expected real aux, got torch.complex64"),
+        (lambda: dataset_of("mine", X, sources=U), r"sources as float32 \(6, k\), k ≥ 1, got torch.float32 \(6,\)"),
+        (lambda: dataset_of("mine", X, sources=U[:4, None]), r"float32 \(6, k\), k ≥ 1, got torch.float32 \(4, 1\)"),
+        (lambda: dataset_of("mine", X, sources=X[:, 0, 0, :0]), r"k ≥ 1, got torch.float32 \(6, 0\)"),
+        (lambda: Dataset("mine", X, sources=U.double()[:, None]), r"got torch.float64 \(6, 1\)"),
+        (lambda: dataset_of("mine", X, sources=U[:, None].log()), "sources of 1 of 6 samples holds NaN or infinity"),
         (lambda: dataset_of("mine", X, factors=FACTORS[:4]), "factors of 6 samples, got those of 4"),
         (lambda: dataset_of("mine", X, factors=FACTORS - 1), "from 0, got -1"),
         (lambda: dataset_of("mine", X, factors=FACTORS + 0.5), "as integers from 0, got torch.float32 with fractions"),
@@ -220,7 +263,7 @@ def test_an_unknown_name_offers_the_nearest():
 @pytest.mark.parametrize("aux", ["u", "aux"])
 def test_auxiliary_variables_and_factors_come_with_files(tmp_path, suffix, aux):
     path = tmp_path / f"mine{suffix}"
-    arrays = {"x": X, "y": Y, aux: U, "factors": FACTORS}
+    arrays = {"x": X, "y": Y, aux: U, "factors": FACTORS, "sources": -U[:, None]}
     if suffix == ".npz":
         np.savez(path, factor_names=["a", "b"], **{name: value.numpy() for name, value in arrays.items()})
     elif suffix == ".pt":
@@ -230,16 +273,19 @@ def test_auxiliary_variables_and_factors_come_with_files(tmp_path, suffix, aux):
     data = load(str(path))
     assert torch.equal(data.aux, U)
     assert torch.equal(data.factors, FACTORS)
+    assert torch.equal(data.sources, -U[:, None])
     assert data.factor_names == (("factor 0", "factor 1") if suffix == ".safetensors" else ("a", "b"))
 
 
 def test_each_split_has_its_own_variables(tmp_path):
-    arrays = {f"{key}_{split}": value[rows].numpy() for key, value in (("x", X), ("u", U), ("factors", FACTORS))
-              for split, rows in (("train", slice(4)), ("test", slice(4, 6)))}  # fmt: skip
+    known = {"x": X, "u": U, "factors": FACTORS, "sources": X[:, 0, 0]}
+    splits = {"train": slice(4), "test": slice(4, 6)}
+    arrays = {f"{key}_{split}": value[rows].numpy() for key, value in known.items() for split, rows in splits.items()}
     np.savez(tmp_path / "mine.npz", **arrays)
     test = load(str(tmp_path / "mine.npz"), "test")
     assert test.aux.tolist() == [4, 5]
     assert test.factors.tolist() == [[1, 1], [1, 2]]
+    assert torch.equal(test.sources, X[4:, 0, 0])
 
 
 def test_many_bytes_stay_bytes_until_they_are_asked_for(monkeypatch):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trimkit.errors import OptionError, ShapeError
-from trimkit.objective import Objective, Term, as_schedule, constant, cosine, cyclical, linear
+from trimkit.objective import Objective, Term, as_schedule, constant, cosine, cyclical, linear, one_cycle
 
 
 def test_the_loss_is_the_weighted_sum_of_means():
@@ -43,6 +43,18 @@ def test_ramps_start_and_end_where_they_say(start, end, steps, step):
         assert low - 1e-9 <= ramp(step) <= high + 1e-9
 
 
+def test_one_cycle_rises_to_its_peak_and_falls_to_nothing():
+    ramp = one_cycle(0.1, 2.0, 1000)
+    assert [ramp(0), ramp(300), ramp(1000), ramp(5000)] == pytest.approx([0.1, 2.0, 0.0, 0.0])
+    assert ramp(150) == pytest.approx(1.05)
+    assert ramp(650) == pytest.approx(1.0)
+    values = [ramp(step) for step in range(1001)]
+    assert values[:301] == sorted(values[:301])
+    assert values[300:] == sorted(values[300:], reverse=True)
+    assert [one_cycle(0.5, 1.0, 1)(step) for step in (0, 1, 2)] == [0.5, 1.0, 0.0]
+    assert as_schedule("one_cycle(0.1, 2, 1000)")(650) == pytest.approx(1.0)
+
+
 def test_half_way_a_cosine_is_half_way_and_flat_at_its_ends():
     ramp = cosine(0.0, 1.0, 1000)
     assert ramp(500) == pytest.approx(0.5)
@@ -63,7 +75,7 @@ def test_schedules_are_read_from_text():
     assert as_schedule(" linear(0, 4, 100) ")(50) == 2.0
     assert as_schedule("cosine(0, 1, 10)")(5) == pytest.approx(0.5)
     assert as_schedule("0.5") == 0.5
-    with pytest.raises(OptionError, match=r"'cyclical\(0, 1, 5000\)', got 'cyclical\(0, 1\)'"):
+    with pytest.raises(OptionError, match=r"'one_cycle\(0.04, 1, 5000\)', got 'cyclical\(0, 1\)'"):
         as_schedule("cyclical(0, 1)")
     with pytest.raises(OptionError, match="steps ≥ 1, got 0"):
         as_schedule("cyclical(0, 1, 0)")

@@ -53,13 +53,27 @@ def cyclical(start: float, end: float, period: int) -> Callable[[int], float]:
     return lambda step: start + (end - start) * min(2 * (step % period) / period, 1.0)
 
 
+def one_cycle(start: float, peak: float, steps: int) -> Callable[[int], float]:
+    """From ``start`` to ``peak`` in the first 30 % of the steps, then to 0, each along half a cosine.
+
+    For learning rates: Smith & Topin 2018 (arXiv:1708.07120).
+
+    >>> [round(one_cycle(0.0, 1.0, steps=10)(step), 3) for step in (0, 3, 10, 11)]
+    [0.0, 1.0, 0.0, 0.0]
+    """
+    _check_steps(steps)
+    rising = max(round(0.3 * steps), 1)
+    up, down = cosine(start, peak, rising), cosine(peak, 0.0, max(steps - rising, 1))
+    return lambda step: up(step) if step < rising else down(step - rising)
+
+
 def as_schedule(weight: Weight) -> Schedule:
     """A weight as it is typed in files and on the command line.
 
     Args:
         weight: a number or a function, returned as it is; or text: ``"0.5"``, ``"linear(0, 4, 5000)"``,
             ``"cosine(0, 1, 5000)"`` for start, end and steps, ``"cyclical(0, 1, 5000)"`` for start, end and period; see
-            the functions of these names.
+            the functions of these names; ``"one_cycle(0.04, 1, 5000)"``, for learning rates.
     Raises:
         OptionError: text that is neither.
 
@@ -68,16 +82,16 @@ def as_schedule(weight: Weight) -> Schedule:
     """
     if not isinstance(weight, str):
         return weight
-    match = re.fullmatch(r"\s*(linear|cosine|cyclical)\(([^,()]+),([^,()]+),([^,()]+)\)\s*", weight)
+    match = re.fullmatch(r"\s*(linear|cosine|cyclical|one_cycle)\(([^,()]+),([^,()]+),([^,()]+)\)\s*", weight)
     try:
         if match is None:
             return float(weight)
-        shape = {"linear": linear, "cosine": cosine, "cyclical": cyclical}[match[1]]
+        shape = {"linear": linear, "cosine": cosine, "cyclical": cyclical, "one_cycle": one_cycle}[match[1]]
         return shape(float(match[2]), float(match[3]), int(match[4]))
     except ValueError as error:
         raise OptionError(
-            "expected a weight such as 0.5, 'linear(0, 4, 5000)', 'cosine(0, 1, 5000)' or 'cyclical(0, 1, 5000)', "
-            f"got {weight!r}"
+            "expected a weight such as 0.5, 'linear(0, 4, 5000)', 'cosine(0, 1, 5000)', 'cyclical(0, 1, 5000)' or "
+            f"'one_cycle(0.04, 1, 5000)', got {weight!r}"
         ) from error
 
 

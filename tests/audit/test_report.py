@@ -40,10 +40,10 @@ from trimkit.audit.report import (
     sections_of,
     signed_figure,
 )
-from trimkit.audit.report.charts import round_numbers
 from trimkit.audit.report.coefficients import full_spectrum, log_radius, warp
-from trimkit.audit.report.pictures import mosaic, palette
 from trimkit.audit.verdict import Estimate, Status, Verdict
+from trimkit.pages.charts import round_numbers
+from trimkit.pages.pictures import mosaic, palette
 
 EVIL = "<script>alert('x')</script>"
 

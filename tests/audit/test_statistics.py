@@ -16,12 +16,12 @@ from trimkit.audit.statistics import (
     choose,
     fewest_samples,
     generator,
-    holm,
     in_key_order,
     key,
     quantile_estimate,
     spearman,
 )
+from trimkit.audit.verdict import holm
 
 
 def test_keys_are_63_bits_and_tell_all_their_parts_apart():

@@ -133,6 +133,16 @@ SMALL = {
         "r1_interval": 2,
         "path_interval": 3,
     },
+    "ica": {
+        "shape": (6,),
+        "latent_dim": 3,
+        "segments": 2,
+        "hidden": 8,
+        "layers": 2,
+        "flow_layers": 2,
+        "flow_hidden": 8,
+        "preset": "released",
+    },
 }
 """Options of registered methods by family and name of the argument: what makes any of them small."""
 
@@ -150,11 +160,12 @@ def registered_methods() -> list[tuple[str, dict]]:
 
 @pytest.fixture
 def samples_of():
-    """Makes forty samples in [0, 1] of a shape, of two classes."""
+    """Makes forty samples in [0, 1] of a shape, of two classes, which are the auxiliary variable too."""
 
     def make(shape: Sequence[int]) -> Dataset:
         x = torch.rand(40, *shape, generator=torch.Generator().manual_seed(0))
-        return Dataset("noise", x, (x.flatten(1)[:, 0] > 0.5).long(), classes=("low", "high"))
+        y = (x.flatten(1)[:, 0] > 0.5).long()
+        return Dataset("noise", x, y, classes=("low", "high"), aux=y)
 
     return make
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 from trimkit.audit.evidence import Example
 from trimkit.audit.verdict import Status, Verdict, exit_code, overall
 from trimkit.methods.stored import finite
+from trimkit.pages.page import write_text
 from trimkit.transforms.base import Transform
 
 FORMAT = 1
@@ -99,13 +99,3 @@ class Report:
             write_text(target.parent / "results.json", self.to_json())
         write_text(target, self.to_html())
         return target
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file aside, in the same folder, and rename it: a reader sees the old file or the new one."""
-    aside = path.with_name(f".{path.name}.tmp-{os.getpid()}")
-    try:
-        aside.write_text(text, encoding="utf-8")
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The audit's statistics: keyed draws, bootstrap over samples, intervals of quantiles, Holm, rank correlation.
+"""The audit's statistics: keyed draws, bootstrap over samples, intervals of quantiles, rank correlation.
 
 The resampling unit is always the sample, never a pixel, a coefficient or a step of a curve. Every draw comes from a
 generator keyed by (seed, purpose, sample id), so it is the same whatever the batch size, the order or the shard.
@@ -140,22 +140,6 @@ def fewest_samples(q: float) -> int:
         72
     """
     return math.ceil(math.log(TAILS[0]) / math.log(q))
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down adjustment for several tests at once (Holm 1979): adjusted p-values in the order given.
-
-    Example:
-        >>> holm([0.01, 0.04, 0.03])
-        [0.03, 0.06, 0.06]
-    """
-    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
-    adjusted = [0.0] * len(p_values)
-    worst = 0.0
-    for rank, i in enumerate(order):
-        worst = max(worst, min(1.0, (len(p_values) - rank) * p_values[i]))
-        adjusted[i] = worst
-    return adjusted
 
 
 def spearman(a: Tensor, b: Tensor) -> Tensor:

@@ -29,6 +29,7 @@ COMMANDS = {
         "trimkit.cli.train", "train a generative method, with TRIM penalties and around a frozen predictor"
     ),
     "evaluate": Command("trimkit.cli.evaluate", "how disentangled a trained run's codes are, beside trivial codes"),
+    "check-ica": Command("trimkit.cli.check_ica", "whether data meet the assumptions of linear ICA, and a report"),
     "audit": Command("trimkit.cli.audit", "verdicts on a model's explanations in a space, and a report"),
 }
 
@@ -49,7 +50,7 @@ environment:
   TRIMKIT_DEBUG    1 shows the traceback of an error
 
 exit codes:
-  0 done or passed, 1 an audit failed, 2 wrong usage or another error, 3 an audit could not decide
+  0 done or passed, 1 an audit or check failed, 2 wrong usage or another error, 3 it could not decide
 """
 
 

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from trimkit.errors import DataError, OptionError
+
 
 @contextmanager
 def written_aside(folder: Path, *, replace: bool = False) -> Iterator[Path]:
@@ -27,6 +29,37 @@ def written_aside(folder: Path, *, replace: bool = False) -> Iterator[Path]:
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def free_folder(out: str | None, default: str, *, replace: bool = False) -> Path:
+    """The folder of a report, refused or numbered before any work where it is taken.
+
+    Args:
+        out: what the user typed after ``--out``, or None.
+        default: its name where nothing was typed; a number is added where it exists.
+        replace: take the place of an older report (``--force``).
+    Raises:
+        OptionError: a folder that exists.
+        DataError: a folder to replace that holds something else than a report.
+    """
+    if out is None:
+        return _numbered(Path(default))
+    folder = Path(out)
+    if not folder.exists():
+        return folder
+    if not replace:
+        raise OptionError(f"--out {out} exists; name another folder, or add --force to replace the report in it")
+    if not folder.is_dir() or (any(folder.iterdir()) and not (folder / "results.json").is_file()):
+        raise DataError(f"--out {out} is no report folder (it has no results.json), so --force does not replace it")
+    return folder
+
+
+def _numbered(folder: Path) -> Path:
+    number, free = 1, folder
+    while free.exists():
+        number += 1
+        free = folder.with_name(f"{folder.name}-{number}")
+    return free
 
 
 def _put(aside: Path, folder: Path, old: Path | None) -> None:

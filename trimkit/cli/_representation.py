@@ -53,6 +53,7 @@ class Evaluation:
         settings: run, data, split, space, samples, protocol, seed.
         metrics: of the run's codes.
         baselines: the same of other codes of the same samples.
+        sources: name of codes → comparison → mean correlation with the true sources, the run's first; empty without.
         kl: "total", "per_dimension", "active", and "parts" by two estimators; empty for posteriors without a density.
         notes: what a reader has to know.
     """
@@ -62,6 +63,7 @@ class Evaluation:
     settings: dict[str, Any]
     metrics: Metrics
     baselines: dict[str, Metrics] = field(default_factory=dict)
+    sources: dict[str, Metrics] = field(default_factory=dict)
     kl: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -72,6 +74,7 @@ class Evaluation:
             **self.settings,
             "metrics": _plain(self.metrics),
             "baselines": {name: _plain(metrics) for name, metrics in self.baselines.items()},
+            "sources": {name: _plain(metrics) for name, metrics in self.sources.items()},
             "kl": dict(self.kl),
             "notes": list(self.notes),
             "environment": environment(),
@@ -118,7 +121,7 @@ def evaluate_run(
         DataError: data that do not fit the method.
     """
     encoder = Encoder(method, method.space(space), data, torch.device(device))
-    order = np.random.default_rng([settings.seed, *b"evaluate_run"]).permutation(len(data))
+    order = row_order(len(data), settings)
     metrics = compute_metrics(encoder.means, data, order, settings)
     used = min(settings.samples, len(data))
     posterior = encoder.posterior(order[: max(used, POSTERIORS)])
@@ -132,9 +135,14 @@ def evaluate_run(
         known | {"protocol": settings.protocol, "seed": settings.seed},
         metrics | _sampled_gap(posterior, data, order[:used], settings.seed),
         _baselines(encoder, data, order, settings) if settings.baselines else {},
-        kl,
-        tuple(_notes(data, metrics, kl)),
+        kl=kl,
+        notes=tuple(_notes(data, metrics, kl)),
     )
+
+
+def row_order(n: int, settings: Settings) -> Numbers:
+    """Numbers of n samples in a random order, whose first ``settings.samples`` are evaluated: (n,)."""
+    return np.random.default_rng([settings.seed, *b"evaluate_run"]).permutation(n)
 
 
 def load_for_evaluation(spec: str, split: str | None = None) -> Dataset:

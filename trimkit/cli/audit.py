@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from trimkit._spelling import parse_spec, parse_values
 from trimkit.cli._arguments import plain_parser
-from trimkit.cli._folders import written_aside
+from trimkit.cli._folders import free_folder, written_aside
 from trimkit.cli._tables import verdict_line
 from trimkit.cli._warnings import one_line_warnings
-from trimkit.errors import DataError, OptionError
+from trimkit.errors import OptionError
 
 if TYPE_CHECKING:
     from trimkit.audit.result import Report
@@ -41,7 +41,7 @@ def run(argv: list[str]) -> int:
     """
     arguments = _parser().parse_args(argv)
     options = _audit_options(arguments)
-    folder = _free_folder(arguments.out, arguments.force)
+    folder = free_folder(arguments.out, DEFAULT_FOLDER, replace=arguments.force)
     report = _audit(arguments, options, folder)
     _write_verdicts(report)
     path = save(report, folder, replace=arguments.force)
@@ -214,25 +214,3 @@ def _exit_code(report: Report, fail_on: str) -> int:
     from trimkit.audit.verdict import exit_code
 
     return exit_code(report.overall, fail_on_warn=fail_on == "warn")
-
-
-def _free_folder(out: str | None, force: bool) -> Path:
-    """The folder to write, refused or numbered before any work where it is taken."""
-    if out is None:
-        return _numbered(Path(DEFAULT_FOLDER))
-    folder = Path(out)
-    if not folder.exists():
-        return folder
-    if not force:
-        raise OptionError(f"--out {out} exists; name another folder, or add --force to replace the report in it")
-    if not folder.is_dir() or (any(folder.iterdir()) and not (folder / "results.json").is_file()):
-        raise DataError(f"--out {out} is no report folder (it has no results.json), so --force does not replace it")
-    return folder
-
-
-def _numbered(folder: Path) -> Path:
-    number, free = 1, folder
-    while free.exists():
-        number += 1
-        free = folder.with_name(f"{folder.name}-{number}")
-    return free

@@ -26,9 +26,11 @@ FILE = "evaluation.json"
 _DESCRIPTION = """\
 How disentangled the codes of a trained run are: MIG for each factor, FactorVAE and BetaVAE score, DCI, SAP, modularity,
 explicitness, IRS, dependence between codes, and the parts of the KL; with 95 % intervals. Where the data have no
-known factors, their labels are the one factor; without labels, the metrics that need none. With --predictor, how near
-what the run generates is to the data instead, in the features of that predictor: Frechet and kernel distance,
-precision, recall, path length. Adds evaluation.json."""
+known factors, their labels are the one factor; without labels, the metrics that need none. Where their true sources
+are known, how well the codes correlate with them (MCC), beside PCA, FastICA and random rotations of the sources; of
+runs of ICA, how independent the components are. With --predictor, how near what the run generates is to the data
+instead, in the features of that predictor: Frechet and kernel distance, precision, recall, path length. Adds
+evaluation.json."""
 
 
 def run(argv: list[str]) -> int:
@@ -71,7 +73,10 @@ def _evaluate(folder: Path, arguments: argparse.Namespace) -> Evaluation:
     samples = load_for_evaluation(data, arguments.split)
     where = {"space": arguments.space, "device": device_of(arguments.device)}
     if arguments.predictor is None:
-        return evaluate_run(folder, method, samples, settings, **where)
+        from trimkit.cli._independence import add_independence, training_data
+
+        found = evaluate_run(folder, method, samples, settings, **where)
+        return add_independence(found, method, samples, settings, training_data(data, samples), **where)
     from trimkit.cli._generation import evaluate_samples, make_features
     from trimkit.intake import load_model
 
@@ -152,7 +157,7 @@ def _recorded_data(folder: Path) -> str:
 
 
 def _write(found: Evaluation) -> None:
-    """Tables of the metrics, of the gap for each factor, and of the KL; then the notes."""
+    """Tables of the metrics, of the gap for each factor, of the true sources, and of the KL; then the notes."""
     columns: dict[str, Mapping[str, MetricResult]] = {found.method: found.metrics, **found.baselines}
     rows = [
         (name, *(_value(results.get(name)) for results in columns.values()), _interval(result), _protocol(result))
@@ -165,6 +170,11 @@ def _write(found: Evaluation) -> None:
         rows = [(f, *(f"{gap[f]:.3f}" if f in gap else "" for gap in gaps.values())) for f in gaps[first]]
         sys.stdout.write("\n")
         write_table(("factor", *columns), rows, "mutual information gap of each factor")
+    if found.sources:
+        sys.stdout.write("\n")
+        headings = ("codes", *found.sources[found.method])
+        rows = [(name, *map(_correlation, results.values())) for name, results in found.sources.items()]
+        write_table(headings, rows, "mean correlation of codes with the true sources s, matched one to one")
     if found.kl:
         sys.stdout.write("\n")
         write_table(("KL", "nats", "estimator"), _kl_rows(found.kl), "parts of the KL of posterior and prior")
@@ -174,11 +184,22 @@ def _write(found: Evaluation) -> None:
 
 
 def _value(result: MetricResult | None) -> str:
-    return "" if result is None else f"{result.value:.3f}"
+    return "" if result is None else _digits(result.value)
 
 
 def _interval(result: MetricResult) -> str:
-    return "" if result.interval is None else f"{result.interval[0]:.3f} … {result.interval[1]:.3f}"
+    return "" if result.interval is None else " … ".join(map(_digits, result.interval))
+
+
+def _digits(value: float) -> str:
+    """Three decimals, or two significant digits of what they would hide: a negentropy of .0013."""
+    return f"{value:.3f}" if abs(value) >= 0.01 or abs(value) < 5e-7 else f"{value:.2g}"
+
+
+def _correlation(result: MetricResult) -> str:
+    """With its interval; of random rotations, from the lowest to the highest."""
+    low, high = result.interval or (result.parts["lowest"], result.parts["highest"])
+    return f"{result.value:.3f} ({low:.3f} … {high:.3f})"
 
 
 _IN_TITLE = ("samples", "seed", "draws", "left_out")

@@ -172,7 +172,7 @@ _COLLAPSED = (
     "longer, or lower the weight of the KL term (beta, where the method has one)"
 )
 
-_FILLED = {"shape", "dataset_size"}
+_FILLED = {"shape", "dataset_size", "segments", "aux_dim"}
 """Options of methods that the data give."""
 
 _SETTINGS = (
@@ -194,11 +194,20 @@ def _initial_weights(config: Any) -> Iterator[None]:
 
 
 def _make_method(name: str, of: ArgumentParser, config: Any, data: Dataset) -> Method:
-    known = {"shape": data.shape, "dataset_size": len(data)}
+    known = {"shape": data.shape, "dataset_size": len(data), **_size_of_aux(data)}
     taken = inspect.signature(default().find("method", name).load()).parameters
     filled = {option: value for option, value in known.items() if option in taken}
     with _initial_weights(config):
         return make_part(of, config, "method", name, "method", **filled)
+
+
+def _size_of_aux(data: Dataset) -> dict[str, int]:
+    """How many values auxiliary labels have, or how many numbers auxiliary vectors; nothing without."""
+    if data.aux is None:
+        return {}
+    if data.aux.is_floating_point():
+        return {"aux_dim": data.aux[0].numel()}
+    return {"segments": int(data.aux.max()) + 1}
 
 
 def _held_out(spec: str, data: Dataset) -> Dataset | None:

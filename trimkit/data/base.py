@@ -19,7 +19,7 @@ Split = Literal["train", "test"]
 
 @dataclass(frozen=True)
 class Dataset:
-    """Samples x and, where they are known, labels y, auxiliary variables and generative factors.
+    """Samples x and, where they are known, labels y, auxiliary variables, generative factors and sources.
 
     Attributes:
         name: for run folders and reports.
@@ -31,9 +31,10 @@ class Dataset:
         aux: (N, ...) auxiliary variables (segment, time) for methods that need them, finite, or None.
         factors: (N, K) integer values from 0 of the generative factors of each sample, where they are known, or None.
         factor_names: of the K factors; numbered where they have none.
+        sources: (N, k) float32, the true continuous latents that x was made of, finite, or None.
 
     Raises:
-        DataError: no samples, values that are not finite, labels, variables or factors that do not fit.
+        DataError: no samples, values that are not finite, labels, variables, factors or sources that do not fit.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Dataset:
     aux: Tensor | None = None
     factors: Tensor | None = None
     factor_names: tuple[str, ...] = ()
+    sources: Tensor | None = None
 
     def __post_init__(self) -> None:
         self._check_samples()
@@ -52,6 +54,8 @@ class Dataset:
         if self.aux is not None:
             self._check_aux(self.aux)
         self._check_factors(self.factors)
+        if self.sources is not None:
+            self._check_sources(self.sources)
 
     def __len__(self) -> int:
         return len(self.x)
@@ -68,7 +72,7 @@ class Dataset:
         digest.update(self.x.fingerprint.encode() if isinstance(self.x, Samples) else _content(self.x))
         if self.y is not None:
             digest.update(_content(self.y))
-        for name, value in (("aux", self.aux), ("factors", self.factors)):
+        for name, value in (("aux", self.aux), ("factors", self.factors), ("sources", self.sources)):
             if value is not None:
                 digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
                 digest.update(_content(value))
@@ -119,7 +123,8 @@ class Dataset:
         Raises:
             DataError: none are left.
         """
-        tensors: Mapping[str, Tensor | None] = {"y": self.y, "aux": self.aux, "factors": self.factors}
+        known = ("y", "aux", "factors", "sources")
+        tensors: Mapping[str, Tensor | None] = {name: getattr(self, name) for name in known}
         x = self.x.select(index) if isinstance(self.x, Samples) else self.x[index]
         return replace(self, x=x, **{name: None if value is None else value[index] for name, value in tensors.items()})
 
@@ -160,11 +165,22 @@ class Dataset:
             raise DataError(
                 f"dataset {self.name!r}: expected auxiliary variables aux ({len(self.x)}, ...), got {tuple(aux.shape)}"
             )
-        bad = ~torch.isfinite(aux).reshape(len(aux), -1).all(1)
+        self._check_finite("aux", aux)
+
+    def _check_sources(self, sources: Tensor) -> None:
+        if sources.dtype != torch.float32 or sources.ndim != 2 or len(sources) != len(self.x) or not sources.shape[1]:
+            raise DataError(
+                f"dataset {self.name!r}: expected sources as float32 ({len(self.x)}, k), k ≥ 1, got {sources.dtype} "
+                f"{tuple(sources.shape)}"
+            )
+        self._check_finite("sources", sources)
+
+    def _check_finite(self, what: str, values: Tensor) -> None:
+        bad = ~torch.isfinite(values).reshape(len(values), -1).all(1)
         if bool(bad.any()):
             raise DataError(
-                f"dataset {self.name!r}: aux of {int(bad.sum())} of {len(aux)} samples holds NaN or infinity, the "
-                f"first is number {int(bad.nonzero()[0])}; clean or drop them"
+                f"dataset {self.name!r}: {what} of {int(bad.sum())} of {len(values)} samples holds NaN or infinity, "
+                f"the first is number {int(bad.nonzero()[0])}; clean or drop them"
             )
 
     def _check_factors(self, factors: Tensor | None) -> None:
@@ -185,16 +201,23 @@ class Dataset:
         object.__setattr__(self, "factor_names", names)
 
 
-def part_of(whole: Dataset, split: str) -> Dataset:
+def part_of(whole: Dataset, split: str, groups: Tensor | None = None) -> Dataset:
     """Nine tenths of a dataset ("train"), the rest ("test"), both in a fixed random order, or all as it is ("all").
 
+    Args:
+        whole: all samples.
+        split: see above.
+        groups: (N,) integers, such as segments, of each of which a tenth is for testing; None for a tenth of all.
     Raises:
         DataError: another split.
     """
     if split == "all":
         return replace(whole, split="all")
     order = torch.randperm(len(whole), generator=torch.Generator().manual_seed(0))
-    parts = {"train": order[: len(whole) * 9 // 10], "test": order[len(whole) * 9 // 10 :]}
+    kept = torch.arange(len(whole)) < len(whole) * 9 // 10
+    if groups is not None:  # every tenth, where samples of a group stand together
+        kept[groups[order].argsort(stable=True)] = torch.arange(1, len(whole) + 1) % 10 != 0
+    parts = {"train": order[kept], "test": order[~kept]}
     if split not in parts:
         raise DataError(f"{whole.name}: expected split 'train', 'test' or 'all', got {split!r}")
     return replace(whole.select(parts[split]), split=split)

@@ -6,6 +6,7 @@ import importlib
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -26,32 +27,41 @@ SUFFIXES = (".npz", ".safetensors", ".pt", ".pth")
 MOST_FLOATS = 1024**3
 """Bytes that uint8 samples may take as float32; beyond, they stay bytes and are converted when asked for."""
 
-_KEYS = ("x", "y", "u", "aux", "factors", "factor_names")
+_KEYS = ("x", "y", "u", "aux", "factors", "factor_names", "sources")
 _TEXTS = {f"factor_names{end}" for end in ("", "_train", "_test")}
 _ARRAYS = {f"{key}{end}" for key in _KEYS for end in ("", "_train", "_test")} | {IMAGES, CLASSES}
 
 
-def load(spec: str, split: str = "train", **options: Any) -> Dataset:
+def load(spec: str, split: str = "train", *, aux: str | None = None, **options: Any) -> Dataset:
     """A dataset by its name, its file or folder, or a function of the user's.
 
     Args:
         spec: a registered name ("digits"); a file with arrays (.npz, .safetensors, .pt); a folder of pictures, see
             `trimkit.data.folders.folder`; or ``package.module:function``, called with the split where it takes one,
-            which returns a `Dataset`, x, or (x, y). Options may follow: ``photos:size=64``, ``sprites:split=all``.
+            which returns a `Dataset`, x, or (x, y). Options may follow: ``photos:size=64``, ``sprites:split=all``,
+            ``digits:aux=labels``.
         split: "train" or "test", or another that the data know.
+        aux: "labels" to take the labels y as auxiliary variables u, in place of the data's own.
         **options: of a dataset, folder or function, beside those in the spec.
     Returns:
-        The dataset. A file has arrays ``x`` and optionally ``y``, auxiliary variables ``u`` (or ``aux``), ``factors``
-        and ``factor_names``, the same for every split; or ``x_train``, ``y_train``, …, ``x_test``, …. Samples of type
-        uint8 are divided by 255; a floating y that is no class index is left out, with a warning. A file of dSprites
-        is known by its arrays, see `trimkit.data.dsprites.dsprites`.
+        The dataset. A file has arrays ``x`` and optionally ``y``, auxiliary variables ``u`` (or ``aux``), ``factors``,
+        ``factor_names`` and true ``sources``, the same for every split; or ``x_train``, ``y_train``, …, ``x_test``, ….
+        Samples of type uint8 are divided by 255; a floating y that is no class index is left out, with a warning. A
+        file of dSprites is known by its arrays, see `trimkit.data.dsprites.dsprites`.
     Raises:
-        DataError: nothing of that name, a file that cannot be read, arrays that do not fit.
+        DataError: nothing of that name, a file that cannot be read, arrays that do not fit; no labels to take.
         OptionError: an option that does not exist.
     """
     name, typed = parse_spec(spec)
     options = {**typed, **options}
-    split = options.pop("split", split)
+    split, aux = options.pop("split", split), options.pop("aux", aux)
+    if aux not in (None, "labels"):
+        raise OptionError(f"data {spec!r}: expected aux=labels, to take the labels as auxiliary variables, got {aux!r}")
+    found = _load(spec, name, split, options)
+    return found if aux is None else _with_labels_as_aux(found)
+
+
+def _load(spec: str, name: str, split: str, options: dict[str, Any]) -> Dataset:
     path, known = Path(name), name in available("datasets")
     if not name:
         raise DataError("expected the data: a dataset's name, a file, a folder or package.module:function; got nothing")
@@ -66,6 +76,12 @@ def load(spec: str, split: str = "train", **options: Any) -> Dataset:
     if not names_code(spec):
         return create("dataset", name, split=split, **options)
     return _from_code(name, split, options)
+
+
+def _with_labels_as_aux(data: Dataset) -> Dataset:
+    if data.y is None:
+        raise DataError(f"dataset {data.name!r} has no labels to take as auxiliary variables; leave out aux=labels")
+    return replace(data, aux=data.y)
 
 
 def names_code(spec: str) -> bool:
@@ -148,6 +164,7 @@ def _from_arrays(name: str, arrays: Mapping[str, Any], split: str) -> Dataset:
         _class_labels(name, of("y")),
         split,
         aux=of("u", "aux"),
+        sources=of("sources"),
         factors=of("factors"),
         factor_names=() if names is None else tuple(str(text) for text in names),
     )
@@ -173,6 +190,7 @@ def dataset_of(
     split: str = "train",
     *,
     aux: Any = None,
+    sources: Any = None,
     factors: Any = None,
     factor_names: Sequence[str] = (),
 ) -> Dataset:
@@ -184,13 +202,19 @@ def dataset_of(
             bytes; or `Samples`.
         y: (N,) integral class labels, to int64; the classes are named by their index.
         split: what the dataset is to be called.
-        aux: (N, ...) auxiliary variables; floating ones to float32.
+        aux: (N, ...) auxiliary variables; floating ones to float32, others to int64.
+        sources: (N, k) true continuous latents, to float32.
         factors: (N, K) integral values from 0.
         factor_names: of the K factors.
     Raises:
         DataError: complex samples, labels or factors that are no integers, or arrays that do not fit.
     """
-    known = {"aux": _floats(aux), "factors": _integers(name, factors, "factors"), "factor_names": tuple(factor_names)}
+    known = {
+        "aux": None if aux is None else _numbers(name, aux, "aux"),
+        "sources": None if sources is None else _numbers(name, sources, "sources").float(),
+        "factors": _integers(name, factors, "factors"),
+        "factor_names": tuple(factor_names),
+    }
     x = x if isinstance(x, Samples) else _samples(name, torch.as_tensor(x))
     if y is None:
         return Dataset(name, x, None, split, **known)
@@ -235,9 +259,12 @@ def _samples(name: str, x: Tensor) -> Tensor | Samples:
     return Bytes(x) if 4 * x.numel() > MOST_FLOATS else x.float() / 255
 
 
-def _floats(aux: Any) -> Tensor | None:
-    aux = None if aux is None else torch.as_tensor(aux)
-    return aux.float() if aux is not None and aux.is_floating_point() else aux
+def _numbers(name: str, values: Any, what: str) -> Tensor:
+    """Floating values as float32, others as int64."""
+    values = torch.as_tensor(values)
+    if values.is_complex():
+        raise DataError(f"data {name!r}: expected real {what}, got {values.dtype}; give its parts: torch.view_as_real")
+    return values.float() if values.is_floating_point() else values.long()
 
 
 def _integers(name: str, values: Any, what: str) -> Tensor | None:

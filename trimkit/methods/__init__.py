@@ -27,11 +27,11 @@ from trimkit.methods.likelihoods import (
     Scale,
     make_likelihood,
 )
-from trimkit.methods.phases import RECONSTRUCTION, Batch, Phase, StepResult, adam
+from trimkit.methods.phases import RECONSTRUCTION, Batch, Phase, Reconstruct, StepResult, adam
 from trimkit.methods.posteriors import Delta, DiagonalGaussian, Posterior, gaussian_kl, standard_normal
 from trimkit.methods.precision import at_least_float32, no_autocast
 from trimkit.methods.stored import latent, load_method
-from trimkit.objective import Schedule, Term, Weight, as_schedule, constant, cosine, cyclical, linear
+from trimkit.objective import Schedule, Term, Weight, as_schedule, constant, cosine, cyclical, linear, one_cycle
 
 __all__ = [
     "MSSSIM",
@@ -56,6 +56,7 @@ __all__ = [
     "Perceptual",
     "Phase",
     "Posterior",
+    "Reconstruct",
     "Scale",
     "Schedule",
     "StepResult",
@@ -80,6 +81,7 @@ __all__ = [
     "maximum_mean_discrepancy",
     "mixture_weights",
     "no_autocast",
+    "one_cycle",
     "own_rows",
     "standard_normal",
     "summarise_kl",

@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -176,6 +176,37 @@ class Method(nn.Module, ABC):
         """
         raise TrainingError(f"{type(self).__name__} has no closed form: train it with trimkit.train(method, data)")
 
+    def prepare(self, x: Tensor, aux: Tensor | None, generator: torch.Generator) -> None:
+        """Take from the data what the phases start from, such as a whitening; into buffers and parameters, in place.
+
+        Called once, in eval mode, before the first step of every run. Where a run goes on from a checkpoint, the
+        checkpoint's state then replaces what is written here.
+
+        Args:
+            x: (N, *shape) training data; a fixed random choice of 65,536 where there are more.
+            aux: (N, ...) auxiliary variables of those samples, or None.
+            generator: source of randomness, on x's device.
+        """
+
+    def finish(self, x: Tensor, aux: Tensor | None = None) -> None:
+        """Derive from the trained networks what no phase trains, such as a rotation of features; in buffers.
+
+        Called once, in eval mode, after the last step and before the evaluation. A run that goes on later starts from
+        the state before it, so the phases must not depend on what is written here.
+
+        Args:
+            x: (N, *shape) training data; a fixed random choice of 65,536 where there are more.
+            aux: (N, ...) auxiliary variables of those samples, or None.
+        """
+
+    def exhibits(self) -> Mapping[str, Mapping[str, Tensor]]:
+        """What a run draws of the trained method beside reconstructions and traversals, such as its components.
+
+        Returns:
+            Name of a picture → label → sample (*shape), which is drawn as data are: images from 0 (black) to 1 (white).
+        """
+        return {}
+
     def check(self, x: Tensor) -> None:
         """Refuse data that the method cannot model; override to add conditions such as a range.
 
@@ -194,6 +225,15 @@ class Method(nn.Module, ABC):
             raise DataError("expected at least one sample, got empty data")
         if not bool(torch.isfinite(x).all()):
             raise DataError("expected finite data, got NaN or infinity; clean the data before training")
+
+    def check_aux(self, aux: Tensor | None) -> None:
+        """Refuse auxiliary variables that the method cannot use; override where it needs some.
+
+        Args:
+            aux: (N, ...) of all training data, or None where they have none.
+        Raises:
+            DataError: missing, or not what the method was made for.
+        """
 
     def space(self, name: str | None = None) -> LatentSpace:
         """A latent space by name; the first for None.

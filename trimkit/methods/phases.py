@@ -12,9 +12,13 @@ from torch import Tensor, nn
 
 from trimkit.errors import OptionError
 from trimkit.objective import Schedule, Term
+from trimkit.predictor import FrozenPredictor
 
 OptimiserFactory: TypeAlias = Callable[[list[nn.Parameter]], torch.optim.Optimizer]
 """Parameters → their optimiser."""
+
+Reconstruct: TypeAlias = Callable[[FrozenPredictor], Tensor]
+"""The frozen predictor → x̂, for reconstructions that depend on what it reads."""
 
 RECONSTRUCTION = "recon"
 """The name of the term −log p(x|z), whose weight users set apart from the rest."""
@@ -50,7 +54,8 @@ class StepResult:
         terms: name → `Term`, unweighted, in nats: (N,) values a sample, or a scalar statistic of the batch. A
             reconstruction term is called "recon", so that its weight can be set from outside.
         reconstruction: x̂ in data units, like the batch's x and with its graph, from phases that train the decoder: the
-            prediction loss is taken on it.
+            prediction loss is taken on it. Or a function of the frozen predictor that gives it, called in eval mode
+            where there is such a loss.
         diagnostics: name → tensor that is logged and never trained, such as "kl_per_dimension" (D,).
         carried: name → (N, ...) tensor that later phases of this step find, detached, in their batch.
         codes: space → (N, *shape) codes, with their graph, of samples that the phase drew itself; from phases with
@@ -60,7 +65,7 @@ class StepResult:
     """
 
     terms: Mapping[str, Term]
-    reconstruction: Tensor | None = None
+    reconstruction: Tensor | Reconstruct | None = None
     diagnostics: Mapping[str, Tensor] = field(default_factory=dict)
     carried: Mapping[str, Tensor] = field(default_factory=dict)
     codes: Mapping[str, Tensor] = field(default_factory=dict)
@@ -117,6 +122,8 @@ class Phase:
             parameter after each of its steps. The average is what is evaluated and saved, with the buffers as they are.
         generates: of a method without encoder: the phase draws its own samples and returns their `StepResult.codes`
             instead of a reconstruction, so TRIM terms join it and the prediction loss does not.
+        rate: factor ≥ 0 of the optimiser's learning rate, a number or a function of the step; None leaves it alone. A
+            phase that shares an optimiser shares its rate too.
     """
 
     name: str
@@ -131,6 +138,7 @@ class Phase:
     shares: str | None = None
     ema: float = 0.0
     generates: bool = False
+    rate: Schedule | None = None
 
     def __post_init__(self) -> None:
         if self.interval < 1:
@@ -141,5 +149,9 @@ class Phase:
             raise OptionError(f"phase {self.name!r}: expected draws 1 or 2, got {self.draws}")
         if self.shares == self.name:
             raise OptionError(f"phase {self.name!r}: expected the name of another phase in shares, got its own")
+        if self.shares is not None and self.rate is not None:
+            raise OptionError(
+                f"phase {self.name!r}: expected no rate beside shares={self.shares!r}; give it to that phase"
+            )
         if not 0 <= self.ema < 1:
             raise OptionError(f"phase {self.name!r}: expected ema in [0, 1), got {self.ema}")

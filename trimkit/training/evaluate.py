@@ -53,7 +53,7 @@ class Evaluation:
         method: trained.
         engine: where it runs.
         batch_size: of the evaluation: that of a turn in training, so that terms see as many samples as there.
-        runner: of the phase that trains the decoder, or None.
+        runner: of the phase whose terms are told: the one that trains the decoder, or the first; None without phases.
         predictor: the frozen f, or None.
         step: the run's last, from 0, for schedules inside a term.
         told: warnings that were given, and are not given again.

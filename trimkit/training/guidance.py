@@ -21,6 +21,7 @@ from trimkit.methods import (
     GeneratedTransform,
     Method,
     Phase,
+    Reconstruct,
     Schedule,
     Term,
     Weight,
@@ -157,7 +158,7 @@ class Guidance:
     def terms(
         self,
         batch: Batch,
-        reconstruction: Tensor | None,
+        reconstruction: Tensor | Reconstruct | None,
         generator: torch.Generator,
         codes: Mapping[str, Tensor] | None = None,
         labels: Tensor | None = None,
@@ -166,7 +167,8 @@ class Guidance:
 
         Args:
             batch: of N samples.
-            reconstruction: x̂ in data units, with its graph; None where the phase generates.
+            reconstruction: x̂ in data units, with its graph, or a function of f that gives it; None where the phase
+                generates.
             generator: for stochastic attributions.
             codes: space → codes of samples that the phase drew; where it generates, penalties are taken at them.
             labels: (N,) classes that those samples were drawn to be.
@@ -183,15 +185,16 @@ class Guidance:
             terms[name] = Term(penalty.per_sample(self.predictor, seen.x, target, generator=generator))
         return terms
 
-    def _prediction(self, batch: Batch, reconstruction: Tensor | None, labels: Tensor | None) -> Tensor:
+    def _prediction(self, batch: Batch, reconstruction: Tensor | Reconstruct | None, labels: Tensor | None) -> Tensor:
         if self.generates and labels is None:
             raise OptionError(
                 f"{type(self._method).__name__} draws samples that are meant to be of no class: prediction='label' "
                 "has nothing to compare with; give TRIM terms alone"
             )
         assert reconstruction is not None
+        x_hat = reconstruction if isinstance(reconstruction, Tensor) else reconstruction(self.predictor)
         wanted = labels if labels is not None else batch.x if self.prediction.match != "label" else self._labels(batch)
-        return self.prediction.per_sample(reconstruction, wanted)
+        return self.prediction.per_sample(x_hat, wanted)
 
     def _samples(self, penalty: TrimPenalty, codes: Mapping[str, Tensor]) -> Batch:
         """The samples of generated codes as a batch, and the codes handed to the penalty's transform."""

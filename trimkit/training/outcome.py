@@ -17,6 +17,7 @@ from trimkit.methods import Method, stored
 from trimkit.training.checkpoint import write_atomically
 from trimkit.training.evaluate import Evaluation
 from trimkit.training.pictures import (
+    draw_cells,
     draw_kl,
     reconstruction_grid,
     sample_grid,
@@ -32,6 +33,9 @@ SHOWN = 10
 
 DRAWN = 4
 """Rows of generated samples."""
+
+COLUMNS = 8
+"""Samples in each row of what a method exhibits."""
 
 PICTURES = "pictures"
 """The folder of pictures in training."""
@@ -60,6 +64,8 @@ def write_outcome(folder: RunFolder, evaluation: Evaluation, results: Mapping[st
     with in_eval_mode(method):
         for name, picture in _pictures(evaluation, x, kl).items():
             picture.save(folder.working / f"{name}.png")
+        for name, samples in method.exhibits().items():
+            draw_cells(list(samples.values()), list(samples), COLUMNS).save(folder.working / f"{name}.png")
         if _can_traverse(evaluation, x):
             save_traversal_film(method, x, folder.working / "traversals.gif", kl)
     _film_training(folder.working)

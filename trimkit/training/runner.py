@@ -16,6 +16,7 @@ from trimkit.methods import Batch, Method, Phase, Schedule, StepResult, Weight, 
 from trimkit.objective import Objective, Part
 from trimkit.training.engine import Engine
 from trimkit.training.guidance import Guidance
+from trimkit.training.rates import LearningRate
 from trimkit.training.settings import Settings
 
 SCRUBBED = 1e5
@@ -82,11 +83,12 @@ class PhaseRunner:
         method: whose other parameters are frozen while the phase runs.
         weights: name of each term → weight, of the phase and of the guidance.
         guidance: terms that join, or None.
-        optimiser: of another phase that this one shares; its own by default.
+        owner: phase whose optimiser this one shares; it has its own by default.
 
     Attributes:
         phase: as given.
         optimiser: that it steps.
+        rate: of that optimiser.
         objective: its own.
         nonfinite: steps so far whose gradient was not finite.
     """
@@ -97,10 +99,11 @@ class PhaseRunner:
         method: Method,
         weights: Mapping[str, Schedule],
         guidance: Guidance | None = None,
-        optimiser: torch.optim.Optimizer | None = None,
+        owner: PhaseRunner | None = None,
     ) -> None:
         self.phase = phase
-        self.optimiser = optimiser or phase.optimiser(list(phase.parameters))
+        self.optimiser = owner.optimiser if owner else phase.optimiser(list(phase.parameters))
+        self.rate: LearningRate = owner.rate if owner else LearningRate(self.optimiser, phase.rate, phase.name)
         self.objective = Objective(weights)
         self.nonfinite = 0
         self._guidance = guidance
@@ -202,6 +205,7 @@ class PhaseRunner:
 
     def _update(self, report: PhaseReport, step: int, engine: Engine) -> bool:
         """Whether the optimiser took its step."""
+        self.rate.set(step)
         try:
             return engine.step(self.optimiser, finite=report.finite)
         except FloatingPointError:
@@ -263,8 +267,8 @@ def _times(k: int, weight: Schedule) -> Schedule:
     return (lambda step: k * weight(step)) if callable(weight) else k * weight
 
 
-def _shared(phase: Phase, runners: Mapping[str, PhaseRunner]) -> torch.optim.Optimizer | None:
-    """The optimiser of the phase that this one shares."""
+def _shared(phase: Phase, runners: Mapping[str, PhaseRunner]) -> PhaseRunner | None:
+    """The phase whose optimiser this one shares."""
     if phase.shares is None:
         return None
     owner = runners.get(phase.shares)
@@ -276,7 +280,7 @@ def _shared(phase: Phase, runners: Mapping[str, PhaseRunner]) -> torch.optim.Opt
         raise TrainingError(
             f"phase {phase.name!r} shares the optimiser of {phase.shares!r}, but not its parameters; give both the same"
         )
-    return owner.optimiser
+    return owner
 
 
 def _merged(turns: Sequence[_Turn], norm: Tensor) -> PhaseReport:

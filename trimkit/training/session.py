@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -9,7 +10,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from trimkit.data import Dataset, few, in_memory
+from trimkit.data.samples import MOST_BYTES
 from trimkit.errors import CheckpointError, OptionError
 from trimkit.guards import refuse_wrappers, unchanged
 from trimkit.methods import Method, Phase, Weight
@@ -25,11 +29,14 @@ from trimkit.training.outcome import draw_progress, write_outcome
 from trimkit.training.precision import quicken
 from trimkit.training.progress import Progress, make_progress
 from trimkit.training.run_folder import RunFolder
-from trimkit.training.runner import Position, keeping_modes, make_runners
+from trimkit.training.runner import Position, in_eval_mode, keeping_modes, make_runners
 from trimkit.training.settings import Settings
 
 DECIDING = ("batch_size", "accumulate", "seed", "clip", "nonfinite", "ema", "precision", "fast")
 """Settings that a run cannot be gone on with otherwise."""
+
+HELD = 2**16
+"""Samples that `Method.prepare` and `Method.finish` see at most, all at once; fewer where they take `MOST_BYTES`."""
 
 
 @dataclass
@@ -81,6 +88,7 @@ class Plan:
         for data in (self.data, self.test):
             if data is not None:
                 self.method.check(few(data.x))
+                self.method.check_aux(data.aux)
         if self.folder is not None:
             self.folder.check(resume=self.resume)
         elif self.resume:
@@ -133,6 +141,7 @@ class Session:
         plan.settings.check_shares(len(plan.data), processes_of(plan.settings))
         self.engine = Engine(plan.settings)
         self.engine.place(plan.method)
+        self._prepare_method()
         self.engine.align(plan.method)
         if guidance is not None:
             refuse_wrappers(guidance.predictor.inner)
@@ -259,15 +268,41 @@ class Session:
         return self.plan.data if self.plan.test is None else self.plan.test
 
     def _evaluation(self) -> Evaluation:
-        decoding = next((runner for runner in self.loop.runners if runner.phase.trains_decoder), None)
+        runners = self.loop.runners
+        shown = next((runner for runner in runners if runner.phase.trains_decoder), runners[0])
         predictor = None if self.guidance is None else self.guidance.predictor
         settings, step = self.plan.settings, max(self.loop.step - 1, 0)
         rows = settings.size(len(self.plan.data)) // settings.accumulate
-        return Evaluation(self.plan.method, self.engine, rows, decoding, predictor, step, self._told)
+        return Evaluation(self.plan.method, self.engine, rows, shown, predictor, step, self._told)
+
+    def _prepare_method(self) -> None:
+        """See `trimkit.methods.Method.prepare`: before averages and rehearsal, which see what it writes."""
+        method = self.plan.method
+        if type(method).prepare is Method.prepare:
+            return
+        with in_eval_mode(method), self.engine.global_randomness("prepare"):
+            method.prepare(*self._whole_data(), self.engine.generator("prepare"))
+
+    def _finish_method(self) -> None:
+        """See `trimkit.methods.Method.finish`: after the last checkpoint, which a longer run goes on from."""
+        method = self.plan.method
+        if type(method).finish is Method.finish:
+            return
+        with in_eval_mode(method), self.engine.global_randomness("finish"):
+            method.finish(*self._whole_data())
+        self.engine.align(method)
+
+    def _whole_data(self) -> tuple[Tensor, Tensor | None]:
+        """x and aux of the training data, or of as many samples as can be held at once, on the device."""
+        data = self.plan.data
+        data = data.some(max(1, min(HELD, MOST_BYTES // (4 * math.prod(data.shape)))))
+        aux = None if data.aux is None else self.engine.place(data.aux)
+        return self.engine.place(in_memory(data.x)), aux
 
     def _finish(self, speed: Mapping[str, float]) -> Run:
         """Evaluate in the first process, and tell the others: they must not leave before it has finished."""
         self.loop.averages.apply()
+        self._finish_method()
         numbers = {**speed, "nonfinite": self.loop.nonfinite}
         plan = replace(self.plan, folder=self.folder)
         run = _conclude(plan, self._evaluation(), self.total, numbers, self.history) if self.engine.leads else None

@@ -12,9 +12,8 @@ from torch import Tensor
 from trimkit import tree
 from trimkit.audit.checks.base import Array, Check, Findings, missing, undecided
 from trimkit.audit.removal import OPERATORS, curves, cuts, order_by, random_order, replacements
-from trimkit.audit.statistics import holm
 from trimkit.audit.subject import Batch, Subject
-from trimkit.audit.verdict import Estimate, Status, Verdict, number, samples_needed
+from trimkit.audit.verdict import Estimate, Status, Verdict, holm, number, samples_needed
 from trimkit.errors import OptionError
 from trimkit.tree import Tree
 

@@ -5,7 +5,6 @@ from trimkit.audit.report import Curve, Table, Text, VerdictTable, render
 html = render("Title", "What this is.", [Text("Result", paragraphs=("…",)), VerdictTable("Verdicts", "", verdicts)])
 """
 
-from trimkit.audit.report.charts import Chart, Series
 from trimkit.audit.report.coefficients import coefficient_figure, pixel_figure
 from trimkit.audit.report.compose import (
     band_chart,
@@ -19,9 +18,10 @@ from trimkit.audit.report.compose import (
     sample_rows,
     sections_of,
 )
-from trimkit.audit.report.page import render
-from trimkit.audit.report.pictures import Figure, bar_figure, input_figure, signed_figure
-from trimkit.audit.report.sections import (
+from trimkit.pages.charts import Chart, Series
+from trimkit.pages.page import render
+from trimkit.pages.pictures import Figure, bar_figure, input_figure, signed_figure
+from trimkit.pages.sections import (
     Curve,
     DeletionCurves,
     Headline,

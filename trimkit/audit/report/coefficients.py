@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from trimkit import tree
-from trimkit.audit.report.pictures import Figure, bar_figure, mosaic, robust_limit, signed_figure
+from trimkit.pages.pictures import Figure, bar_figure, mosaic, robust_limit, signed_figure
 from trimkit.transforms import DCT, FFT, FrequencyBands, Identity, Transform
 from trimkit.transforms.base import Size
 from trimkit.transforms.wavelet import Multilevel

@@ -8,10 +8,12 @@ from typing import Any
 
 from trimkit.audit.evidence import KEPT, Example
 from trimkit.audit.removal import OPERATORS
-from trimkit.audit.report.charts import Chart, Series, Style
 from trimkit.audit.report.coefficients import coefficient_figure, pixel_figure
-from trimkit.audit.report.pictures import Figure, input_figure
-from trimkit.audit.report.sections import (
+from trimkit.audit.result import Report
+from trimkit.audit.verdict import Status
+from trimkit.pages.charts import Chart, Series, Style
+from trimkit.pages.pictures import Figure, input_figure
+from trimkit.pages.sections import (
     Curve,
     DeletionCurves,
     Headline,
@@ -24,8 +26,6 @@ from trimkit.audit.report.sections import (
     Text,
     VerdictTable,
 )
-from trimkit.audit.result import Report
-from trimkit.audit.verdict import Status
 from trimkit.transforms import Identity, Transform
 
 _SENTENCES = {

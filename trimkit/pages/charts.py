@@ -76,6 +76,7 @@ class Chart:
         kind: "line" for an ordered axis, "points" where neighbours on the axis mean nothing.
         y_limits: fixed ends of the y axis, so that charts can be compared; else zero and the data's own.
         subtitle: below the title.
+        x_percent: x are shares, written in per cent.
     """
 
     title: str
@@ -88,6 +89,7 @@ class Chart:
     kind: Literal["line", "points"] = "line"
     y_limits: tuple[float, float] | None = None
     subtitle: str = ""
+    x_percent: bool = True
 
     @cached_property
     def limits(self) -> tuple[float, float]:
@@ -118,7 +120,7 @@ class Chart:
             shown = range(0, len(self.labels), every)
             return tuple(Tick(self._x(i), self.labels[i], n % 3 != 0) for n, i in enumerate(shown))
         low, high = self.x[0], self.x[-1]
-        return tuple(Tick(100 * (v - low) / (high - low), _label(v, True)) for v in round_numbers(low, high))
+        return tuple(Tick(100 * (v - low) / (high - low), _label(v, self.x_percent)) for v in round_numbers(low, high))
 
     @property
     def zero(self) -> float:
@@ -131,7 +133,7 @@ class Chart:
         parts = []
         for series in self.series:
             top = max(range(len(series.values)), key=lambda i: abs(series.values[i]))
-            where = self.labels[top] if self.labels else _label(self.x[top], True)
+            where = self.labels[top] if self.labels else _label(self.x[top], self.x_percent)
             parts.append(f"{series.name}: largest {_label(series.values[top], self.percent)} at {where}")
         return f"{self.title or self.y_axis or 'Chart'}. {'; '.join(parts)}."
 

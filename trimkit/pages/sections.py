@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from trimkit.audit.report.charts import Chart, Tick, round_numbers
-from trimkit.audit.report.pictures import Figure
-from trimkit.audit.verdict import Status, Verdict
+from trimkit.pages.charts import Chart, Tick, round_numbers
+from trimkit.pages.pictures import Figure
+from trimkit.verdicts import Status, Verdict
 
 
 @dataclass(frozen=True)
@@ -144,6 +144,68 @@ class DeletionCurves(Section):
     macro = "deletion_curves"
 
     charts: tuple[Chart, ...] = ()
+
+
+@dataclass(frozen=True)
+class Panels(Section):
+    """Charts side by side.
+
+    Attributes:
+        charts: of the same size.
+        shared_legend: they share their series, so that one legend below serves all; else their titles name them.
+    """
+
+    macro = "chart_panels"
+
+    charts: tuple[Chart, ...] = ()
+    shared_legend: bool = True
+
+
+@dataclass(frozen=True)
+class Gallery(Section):
+    """Small pictures, each with its caption."""
+
+    macro = "gallery"
+
+    figures: tuple[Figure, ...] = ()
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A square table of numbers between the same things, the deeper in colour the larger.
+
+    Attributes:
+        title: above it.
+        names: of rows and columns.
+        values: rows of numbers; the diagonal is not shown.
+        note: below it.
+    """
+
+    title: str
+    names: tuple[str, ...]
+    values: tuple[tuple[float, ...], ...]
+    note: str = ""
+
+    @property
+    def rows(self) -> list[tuple[str, list[tuple[str, float]]]]:
+        """Name of the row → text of each cell and its depth of colour in per cent, of 100 at |value| ≥ ½."""
+        return [
+            (name, [("", 0.0) if i == j else self._cell(value) for j, value in enumerate(row)])
+            for i, (name, row) in enumerate(zip(self.names, self.values, strict=True))
+        ]
+
+    @staticmethod
+    def _cell(value: float) -> tuple[str, float]:
+        return f"{value:.2f}".replace("-", "−"), min(100.0, 200 * abs(value))
+
+
+@dataclass(frozen=True)
+class Matrices(Section):
+    """Square tables side by side."""
+
+    macro = "matrix_panels"
+
+    matrices: tuple[Matrix, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from trimkit.audit.report.sections import Section
+from trimkit.pages.sections import Section
 
 
-def render(title: str, lead: str, sections: Sequence[Section]) -> str:
+def render(title: str, lead: str, sections: Sequence[Section], *, brand: str = "trimkit audit") -> str:
     """A page as HTML.
 
     The page loads nothing: its content security policy forbids everything but its own styles and data-URI pictures.
@@ -23,23 +25,35 @@ def render(title: str, lead: str, sections: Sequence[Section]) -> str:
     Args:
         title: of the page.
         lead: a paragraph below the title.
-        sections: in order; see `trimkit.audit.report.sections`.
+        sections: in order; see `trimkit.pages.sections`.
+        brand: the command that makes such pages, above the title.
     Returns:
         HTML, UTF-8.
 
     Example:
-        >>> from trimkit.audit.report import Text
+        >>> from trimkit.pages import Text
         >>> "&lt;script&gt;" in render("<script>", "", [Text("Notes", paragraphs=("Calm.",))])
         True
     """
     page = _environment().get_template("page.html.jinja")
-    return page.render(title=title, lead=lead, sections=list(sections), style=_style(), version=_version())
+    shown = {"title": title, "lead": lead, "sections": list(sections), "brand": brand}
+    return page.render(**shown, style=_style(), version=_version())
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file aside, in the same folder, and rename it: a reader sees the old file or the new one."""
+    aside = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    try:
+        aside.write_text(text, encoding="utf-8")
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 @cache
 def _environment() -> Environment:
     environment = Environment(
-        loader=PackageLoader("trimkit.audit", "templates"),
+        loader=PackageLoader("trimkit.pages", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -62,7 +76,7 @@ def _glue(text: str) -> str:
 
 @cache
 def _style() -> Markup:
-    return Markup(files("trimkit.audit").joinpath("templates", "page.css").read_text(encoding="utf-8"))
+    return Markup(files("trimkit.pages").joinpath("templates", "page.css").read_text(encoding="utf-8"))
 
 
 def _version() -> str:

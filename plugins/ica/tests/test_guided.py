@@ -1,0 +1,459 @@
+"""ICA that a predictor takes part in: its objective by brute force, its invariances, its runs."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import sys
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from trimkit_ica.guided import TrimICA, unbiased_contrast
+
+import trimkit
+from trimkit.cli import main
+from trimkit.errors import DataError, OptionError, ShapeError
+from trimkit.methods import Batch, load_method
+from trimkit.penalties import hoyer, l1
+from trimkit.training import TrimTerm
+from trimkit.unmixing import GAUSSIAN_LOG_COSH, contrast, log_cosh, random_rotation
+
+P, K = 9, 6
+START = torch.Generator()
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Networks this small are several times faster on one thread; those that a test makes are the same each time."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)
+        yield
+    torch.set_num_threads(threads)
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def sources(n: int, k: int, seed: int = 0) -> torch.Tensor:
+    """Independent and heavy-tailed, the first more than the last, (n, k) float64."""
+    normal = torch.randn(n, k, generator=generator(seed), dtype=torch.float64)
+    return normal.sign() * normal.abs().pow(torch.linspace(2.5, 1.7, k, dtype=torch.float64))
+
+
+def samples(n: int = 300, seed: int = 0) -> torch.Tensor:
+    """Mixed sources of very different sizes, (n, P) float64."""
+    mixing = torch.randn(P, P, generator=generator(7), dtype=torch.float64)
+    return sources(n, P, seed) @ (mixing * torch.logspace(0, -2, P, dtype=torch.float64)).T / 3 + 1
+
+
+def classifier(dtype: torch.dtype = torch.float64, size: int = P) -> nn.Module:
+    """Steeper than initial weights are, so that there is something to read."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        model = nn.Sequential(nn.Flatten(), nn.Linear(size, 12), nn.Tanh(), nn.Linear(12, 4))
+        model[1].weight.data *= 2
+        model[3].weight.data *= 8
+    return model.to(dtype).eval()
+
+
+def prepared(x: torch.Tensor, components: int = K, seed: int = 0, **options) -> TrimICA:
+    method = TrimICA(tuple(x.shape[1:]), components, **{"start": "random", **options})
+    method.prepare(x, None, generator(seed))
+    return method
+
+
+def at_some_rotations(x: torch.Tensor, number: int = 3) -> list[TrimICA]:
+    return [prepared(x, seed=seed) for seed in range(number)]
+
+
+# the objective
+
+
+def test_the_contrast_is_the_mean_over_pairs_of_different_samples():
+    s = sources(7, 3)
+    u = log_cosh(s) - GAUSSIAN_LOG_COSH
+    pairs = [u[i] * u[j] for i, j in itertools.permutations(range(7), 2)]
+    torch.testing.assert_close(unbiased_contrast(s), torch.stack(pairs).mean(0))
+
+
+def test_the_contrast_of_batches_is_that_of_all_samples_in_the_mean():
+    s = sources(12, 3)
+    batches = [unbiased_contrast(s[list(rows)]) for rows in itertools.combinations(range(12), 4)]
+    torch.testing.assert_close(torch.stack(batches).mean(0), unbiased_contrast(s))
+    biased = torch.stack([contrast(s[list(rows)]) for rows in itertools.combinations(range(12), 4)]).mean(0)
+    assert bool((biased > unbiased_contrast(s) + 0.01).all())
+
+
+def test_the_contrast_is_that_of_the_unmixing_for_many_samples():
+    s = sources(20_000, 3)
+    torch.testing.assert_close(unbiased_contrast(s), contrast(s), rtol=0, atol=1e-3)
+    with pytest.raises(ShapeError, match="expected at least two samples a batch"):
+        unbiased_contrast(s[:1])
+
+
+def test_the_loss_is_minus_the_negentropy_of_the_components():
+    x = samples()
+    method = prepared(x)
+    result = method.loss(Batch(x[:50]), START, 0)
+    s = method.encode(x[:50]).mean
+    assert result.terms.keys() == {"negentropy"}
+    torch.testing.assert_close(result.terms["negentropy"].values, -unbiased_contrast(s).sum())
+    torch.testing.assert_close(result.diagnostics["contrast_per_component"], unbiased_contrast(s))
+    (phase,) = method.phases()
+    assert phase.weights == {"negentropy": 50.0}
+
+
+def test_the_kept_components_are_those_of_largest_attribution():
+    x, f = samples(20), classifier()
+    method = prepared(x)
+    scores = method.attributions(x, f)
+    s = method.encode(x).mean
+    for row, code, rebuilt in zip(scores, s, method.reconstruct(x, f, 2), strict=True):
+        first, second = sorted(range(K), key=lambda i: -abs(float(row[i])))[:2]
+        alone = torch.zeros(K, dtype=torch.float64)
+        alone[first], alone[second] = code[first], code[second]
+        torch.testing.assert_close(rebuilt, method.decode(alone[None])[0])
+    assert torch.equal(method.reconstruct(x, f), method.reconstruct(x, f, max(1, K // 4)))
+
+
+def test_the_prediction_loss_is_differentiated_at_a_fixed_mask():
+    x, f = samples(20), classifier()
+    method, loss = prepared(x, kept=2), trimkit.PredictionLoss(classifier(), "kl")
+    kept = method.attributions(x, f).abs().topk(2, dim=1).indices
+    mask = torch.zeros(20, K, dtype=torch.float64).scatter(1, kept, 1.0)
+
+    (raw,) = method.turning.parameters()
+    (found,) = torch.autograd.grad(loss(method.reconstruct(x, f), x), raw)
+    (expected,) = torch.autograd.grad(loss(method.decode(method.encode(x).mean * mask), x), raw)
+    torch.testing.assert_close(found, expected)
+    assert float(found.abs().max()) > 0
+    step = torch.zeros_like(raw)
+    step[4, 1] = 1e-6
+    values = []
+    with torch.no_grad():
+        for sign in (1, -2):
+            raw.add_(sign * step)
+            values.append(loss(method.decode(method.encode(x).mean * mask), x))
+    torch.testing.assert_close((values[0] - values[1]) / 2e-6, found[4, 1], rtol=1e-4, atol=1e-9)
+
+
+# what no rotation changes
+
+
+def test_the_sum_of_the_attributions_and_with_it_the_floor_of_their_l1():
+    x, f = samples(40), classifier()
+    scores = [method.attributions(x, f) for method in at_some_rotations(x)]
+    for one in scores:
+        torch.testing.assert_close(one.sum(1), scores[0].sum(1), rtol=1e-9, atol=1e-12)
+        assert bool((l1(one) >= one.sum(1).abs() - 1e-12).all())
+    assert float((l1(scores[0]) - l1(scores[1])).abs().max()) > 1e-3
+
+
+def test_one_sign_is_all_that_l1_asks_for():
+    """A rotation that spreads a score over two components, with equal signs, has the same L1 as one that does not."""
+    z = torch.tensor([[1.0, 0.0]], dtype=torch.float64)
+    for angle in (0.0, 0.7):
+        c, s = torch.cos(torch.tensor(angle)), torch.sin(torch.tensor(angle))
+        q = torch.stack([torch.stack([c, -s]), torch.stack([s, c])]).double()
+        scores = (z @ q.T) * (3 * z @ q.T)
+        torch.testing.assert_close(l1(scores), torch.tensor([3.0]).double())
+    assert float(hoyer(scores)) < 0.9
+
+
+def test_the_length_of_the_gradients():
+    x, f = samples(40), classifier()
+    lengths = [(m.gradients(x, f) @ m.rotation.T).norm(dim=1).detach() for m in at_some_rotations(x)]
+    for one in lengths:
+        torch.testing.assert_close(one, lengths[0], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("components", [K, P])
+def test_the_reconstruction_from_all_components(components):
+    x, f = samples(40), classifier()
+    methods = [prepared(x, components, seed) for seed in range(2)]
+    one, two = (method.reconstruct(x, f, components) for method in methods)
+    torch.testing.assert_close(one, two, rtol=1e-9, atol=1e-9)
+    fewer, others = (method.reconstruct(x, f, 2) for method in methods)
+    assert float((fewer - others).detach().abs().max()) > 0.1
+
+
+def test_the_explained_output_which_is_the_predictors_own():
+    """Attributions are taken with the residual, reconstructions without it."""
+    x, f = samples(40), classifier()
+    method = prepared(x)
+    result = trimkit.Trim(f, method.as_transform(), "input_x_gradient")(x, target=f(x).argmax(1))
+    torch.testing.assert_close(result.output, f(x).detach())
+    torch.testing.assert_close(result.scores, method.attributions(x, f))
+    assert float(result.residual.abs().max()) > 0.01
+    rebuilt = method.reconstruct(x, f, K)
+    torch.testing.assert_close(rebuilt + result.residual, x)
+
+
+# data and their types
+
+
+@pytest.mark.parametrize("shape", [(P,), (1, 3, 3), (3, 3)])
+@pytest.mark.parametrize(
+    ("dtype", "close"), [(torch.float64, 1e-9), (torch.float32, 1e-3), (torch.bfloat16, 0.1), (torch.float16, 0.02)]
+)
+def test_samples_of_any_shape_and_type(shape, dtype, close):
+    x = samples().reshape(-1, *shape)
+    method = prepared(x, P)
+    codes = method.encode(x.to(dtype)).mean
+    assert codes.dtype == dtype
+    back = method.decode(codes)
+    assert (back.dtype, back.shape) == (dtype, x.shape)
+    torch.testing.assert_close(back.double(), x, rtol=0, atol=close * float(x.abs().max()))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_a_method_in_a_narrower_type_still_turns(dtype):
+    x = samples()
+    method = prepared(x)
+    wide = method.encode(x).mean.detach()
+    narrow = method.to(dtype).encode(x).mean.detach()
+    assert float((narrow - wide).norm() / wide.norm()) < 8 * torch.finfo(dtype).eps * 100
+
+
+def test_whitening_is_exact_for_values_of_very_different_sizes():
+    x = samples().float()
+    method = prepared(x, P)
+    s = method.encode(x.double()).mean.detach()
+    torch.testing.assert_close(s.T @ s / len(s), torch.eye(P, dtype=torch.float64), rtol=0, atol=1e-9)
+    torch.testing.assert_close(s.mean(0), torch.zeros(P, dtype=torch.float64), rtol=0, atol=1e-9)
+
+
+def test_one_sample_and_none():
+    x, f = samples(), classifier()
+    method = prepared(x)
+    assert method.encode(x[:0]).mean.shape == (0, K)
+    assert method.decode(torch.zeros(0, K)).shape == (0, P)
+    assert method.reconstruct(x[:1], f).shape == (1, P)
+
+
+def test_data_of_another_shape():
+    with pytest.raises(ShapeError, match=r"trim-ica: expected data \(N, 1, 3, 3\), got \(5, 9\)"):
+        TrimICA((1, 3, 3)).encode(torch.zeros(5, 9))
+
+
+def test_data_of_too_few_directions():
+    flat = samples()[:, :4] @ torch.ones(4, P, dtype=torch.float64)
+    with pytest.raises(DataError, match="the data have 1 usable components, got 6 asked for"):
+        trimkit.train(TrimICA((P,), K), flat, steps=1, batch_size=8)
+
+
+# rotations
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 10**6), flip=st.booleans())
+def test_any_orthogonal_matrix_is_taken_over_as_it_is(seed, flip):
+    q = random_rotation(K, generator(seed))
+    q[0] *= -1 if flip else 1
+    method = TrimICA((P,), K)
+    (raw,) = method.turning.parameters()
+    method.rotate(q)
+    torch.testing.assert_close(method.rotation.detach(), q, rtol=0, atol=1e-14)
+    assert next(method.turning.parameters()) is raw  # optimisers hold it
+
+
+def test_what_is_no_rotation_is_refused():
+    method = TrimICA((P,), K)
+    with pytest.raises(OptionError, match="expected an orthogonal matrix, got one with Q Qᵀ 3 off the identity"):
+        method.rotate(2 * torch.eye(K))
+    with pytest.raises(ShapeError, match=r"expected a rotation \(6, 6\), got \(5, 5\)"):
+        method.rotate(torch.eye(5))
+
+
+def test_where_it_starts():
+    x = samples(2000)
+    identity, chance, again, least_gaussian = (
+        prepared(x, P, start=start) for start in ("identity", "random", "random", "fastica")
+    )
+    assert torch.equal(identity.rotation.detach(), torch.eye(P, dtype=torch.float64))
+    assert torch.equal(chance.rotation, again.rotation)
+    values = [float(contrast(m.encode(x).mean.detach()).sum()) for m in (identity, chance, least_gaussian)]
+    assert values[2] > 1.5 * max(values[:2])
+    true = sources(2000, P).T
+    found = torch.corrcoef(torch.cat([least_gaussian.encode(x).mean.detach().T, true]))[:P, P:].abs()
+    assert float(found.max(1).values.min()) > 0.97
+
+
+def test_the_finished_components_have_an_order_and_signs():
+    x, f = samples(), classifier()
+    for order in ("variance", "negentropy"):
+        method = prepared(x, order=order)
+        before = method.loss(Batch(x), START, 0)
+        same = method.reconstruct(x, f)
+        method.finish(x)
+        after = method.loss(Batch(x), START, 0)
+        torch.testing.assert_close(after.terms["negentropy"].values, before.terms["negentropy"].values)
+        torch.testing.assert_close(method.reconstruct(x, f), same)
+        s = method.encode(x).mean.detach()
+        assert bool((s.pow(3).mean(0) > 0).all())
+        explained = method.decode(torch.eye(K).double()) - method.decode(torch.zeros(1, K).double())
+        rising = explained.norm(dim=1) if order == "variance" else contrast(s)
+        assert bool((rising.diff() <= 1e-9).all())
+
+
+def test_as_a_transform_it_is_linear_with_a_fixed_scale():
+    method = prepared(samples(), P)
+    (space,) = method.latent_spaces()
+    assert (space.name, space.shape, space.exact_inverse) == ("components", (P,), True)
+    assert not TrimICA((P,), K).space().exact_inverse
+    assert method.as_transform().norm_constrained
+    assert method.as_transform().groups((P,)).names[:2] == ("component 1", "component 2")
+
+
+# options
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"components": 1}, "expected from 2 to 9 components of 9 values, got 1"),
+        ({"components": 10}, "expected from 2 to 9 components of 9 values, got 10"),
+        ({"kept": 0}, "expected kept from 1 to 8 of 9 components, got 0"),
+        ({"kept": 9}, "does not depend on the rotation, and a prediction loss would train nothing"),
+        ({"negentropy_weight": -1.0}, "expected negentropy_weight ≥ 0, got -1.0"),
+        ({"negentropy_weight": "much"}, "expected"),
+        ({"start": "pca"}, "expected start to be one of fastica, identity, random, got 'pca'"),
+        ({"order": "size"}, "expected order to be one of variance, negentropy, got 'size'"),
+    ],
+)
+def test_options_out_of_range(options, message):
+    with pytest.raises(OptionError, match=message):
+        TrimICA((P,), **options)
+
+
+def test_the_usual_options():
+    small, large = TrimICA((P,)), TrimICA((1, 8, 8))
+    assert (small.k, small.t, large.k, large.t) == (9, 2, 24, 6)
+    assert large.options == {
+        "shape": (1, 8, 8),
+        "components": None,
+        "negentropy_weight": 50.0,
+        "kept": None,
+        "start": "fastica",
+        "order": "variance",
+        "learning_rate": 1e-2,
+        "rate": None,
+    }
+
+
+# runs
+
+QUICK = {"batch_size": 100, "log_every": 1}
+
+
+def test_training_without_a_predictor_finds_independent_components():
+    x = samples(2000).float()
+    method = TrimICA((P,), start="random", learning_rate=0.05, rate="cosine(1, 0, 100)")
+    trimkit.train(method, x, steps=100, batch_size=2000)
+    s = method.encode(x).mean.detach().double()
+    found = torch.corrcoef(torch.cat([s.T, sources(2000, P).T]))[:P, P:].abs()
+    assert float(found.max(1).values.min()) > 0.95
+    q = method.rotation.detach()
+    torch.testing.assert_close(q @ q.T, torch.eye(P, dtype=torch.float64), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("term", [TrimTerm("l1", weight=5.0), TrimTerm("hoyer", weight=5.0)])
+def test_a_penalty_makes_fewer_components_matter(term):
+    x, f = samples().float(), classifier(torch.float32)
+
+    def carried(trim) -> torch.Tensor:
+        method = TrimICA((P,), K, negentropy_weight=1.0)
+        trimkit.train(method, x, predictor=f, weights={"prediction": 0.0}, trim=trim, steps=60, **QUICK)
+        return hoyer(method.attributions(x, f)).mean()
+
+    assert float(carried([term])) > float(carried([])) + 0.05
+
+
+def test_the_l1_of_gradients_may_be_penalised_since_the_scale_is_fixed():
+    x, f = samples().float(), classifier(torch.float32)
+    term = TrimTerm("l1", weight=3.0, attribution="saliency")
+    method = TrimICA((P,), K, negentropy_weight=1.0)
+    run = trimkit.train(method, x, predictor=f, trim=[term], steps=60, **QUICK)
+    assert run.history[-1]["l1"] < 0.9 * run.history[0]["l1"]
+
+
+def test_the_prediction_loss_keeps_what_the_predictor_reads_in_few_components():
+    x, f = samples().float(), classifier(torch.float32)
+    loss = trimkit.PredictionLoss(f, "kl")
+
+    def distance(weight: float) -> float:
+        method = TrimICA((P,), K, kept=2, negentropy_weight=1.0)
+        trimkit.train(method, x, predictor=f, weights={"prediction": weight}, steps=60, **QUICK)
+        with torch.no_grad():
+            return float(loss(method.reconstruct(x, f), x))
+
+    assert distance(10.0) < 0.8 * distance(0.0)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "64"])
+def test_other_precisions_give_nearly_the_same(precision):
+    x, f = samples().float(), classifier(torch.float32)
+    numbers = []
+    for chosen in ("32", precision):
+        method = TrimICA((P,), K)
+        trimkit.train(method, x, predictor=f, trim=["l1:0.1"], steps=5, precision=chosen, **QUICK)
+        numbers.append(method.rotation.detach())
+    torch.testing.assert_close(*numbers, rtol=0, atol=1e-3)
+
+
+def test_samples_of_which_one_makes_a_batch_are_refused_before_any_work(tmp_path):
+    with pytest.raises(ShapeError, match="expected at least two samples a batch"):
+        trimkit.train(TrimICA((P,), K), samples().float(), steps=1, batch_size=1, folder=tmp_path / "run")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_resumed_run_is_an_uninterrupted_one(tmp_path):
+    x, f = samples().float(), classifier(torch.float32)
+
+    def run(name: str, steps: int, resume: bool = False) -> dict:
+        joined = {"predictor": f, "trim": ["hoyer@components:0.3"]}
+        method = TrimICA((P,), K, rate="cosine(1, 0.1, 10)")
+        trimkit.train(method, x, steps=steps, folder=tmp_path / name, resume=resume, **joined, **QUICK)
+        return method.state_dict()
+
+    whole = run("whole", 9)
+    run("parts", 5)
+    parts = run("parts", 9, resume=True)
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+    rows = (tmp_path / "parts" / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(row)["step"] for row in rows] == list(range(1, 10))
+
+
+MODEL = """
+import torch
+
+def classifier():
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(256, 12), torch.nn.Tanh(), torch.nn.Linear(12, 10))
+"""
+
+
+def test_from_the_command_line_to_a_transform(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "digit_model.py").write_text(MODEL)
+    guided = ("--predictor", "digit_model:classifier", "--trim", "hoyer@components:0.3", "--prediction-weight", "1")
+    usual = ("--data", "digits", "--batch-size", "600", "--method.components", "5", "--method.rate", "cosine(1, 0, 3)")
+    assert main(["train", "trim-ica", *usual, *guided, "--steps", "2"]) == 0
+    assert main(["train", "trim-ica", *usual, *guided, "--steps", "3", "--resume"]) == 0
+    sys.modules.pop("digit_model", None)
+    folder = capsys.readouterr().out.splitlines()[-1]
+    results = json.loads((tmp_path / folder / "results.json").read_text())
+    assert {"negentropy", "prediction", "hoyer@components", "squared_error", "predictor"} <= results["test"].keys()
+    method = load_method(folder)
+    transform = trimkit.create("transform", "latent", run=folder)
+    x = trimkit.data.load("digits", "test").x[:5]
+    with torch.no_grad():
+        assert torch.equal(transform(x), method.encode(x).mean)
+        assert transform.inverse(transform(x), x.shape[1:]).shape == x.shape
+    scores = trimkit.Trim(classifier(torch.float32, 256), transform)(x, target=3).scores
+    assert scores.shape == (5, 5)

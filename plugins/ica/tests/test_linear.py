@@ -1,0 +1,394 @@
+"""FastICA, Picard and Infomax as methods: what they find, what they refuse and warn of, and their runs."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import warnings
+
+import pytest
+import sklearn.decomposition
+import torch
+from PIL import Image
+from trimkit_ica.linear import FastICA, Infomax, LinearICA, Picard
+
+import trimkit
+from trimkit.cli import main
+from trimkit.errors import DataError, OptionError, ShapeError, TrainingError, TrimkitWarning
+from trimkit.methods import Delta, load_method
+from trimkit.metrics.independence import amari_distance
+from trimkit.training.pictures import GAP, LABEL, LINE
+
+METHODS = [FastICA, Picard, Infomax]
+NAMES = ["fastica", "picard", "infomax"]
+UNIT = torch.eye(4, dtype=torch.float64)
+
+
+def fitted(kind: type[LinearICA], x: torch.Tensor, **options) -> LinearICA:
+    method = kind(tuple(x.shape[1:]), **options)
+    method.fit(x)
+    return method
+
+
+def codes(method: LinearICA, x: torch.Tensor) -> torch.Tensor:
+    return method.encode(x).mean
+
+
+@pytest.mark.parametrize("kind", METHODS)
+@pytest.mark.parametrize("sources", ["laplace", "uniform", "mixed"])
+def test_sources_are_found_up_to_order_sign_and_scale(mixture, kind, sources):
+    x, s, mixing = mixture(sources)
+    method = fitted(kind, x)
+    assert method.converged
+    assert 1 < method.iterations < 60
+    assert amari_distance(method.unmixing, mixing) < 0.03
+    found = codes(method, x)
+    assert torch.allclose(found.mean(0), torch.zeros(4, dtype=torch.float64), atol=1e-9)
+    assert torch.allclose(found.square().mean(0), torch.ones(4, dtype=torch.float64))  # ddof 0
+    assert torch.corrcoef(torch.cat([found, s], 1).T)[:4, 4:].abs().amax(0).min() > 0.99
+
+
+@pytest.mark.parametrize("kind", METHODS)
+def test_components_are_in_order_and_of_positive_skewness(mixture, kind):
+    x = mixture("laplace", k=5).sources.exp().clamp_max(20) @ torch.randn(5, 5, dtype=torch.float64)
+    method = fitted(kind, x)
+    assert (codes(method, x).pow(3).mean(0) > 0).all()
+    variance = method.mixing.square().sum(0)
+    assert (variance.diff() <= 0).all()
+    by_shape = fitted(kind, x, order="negentropy")
+    assert (trimkit.unmixing.contrast(codes(by_shape, x)).diff() <= 0).all()
+    assert sorted(by_shape.mixing[0].tolist()) == pytest.approx(sorted(method.mixing[0].tolist()))
+
+
+@pytest.mark.parametrize("kind", METHODS)
+def test_other_starts_give_the_same_components_in_the_same_places(mixture, kind):
+    x = mixture().x
+    first, second = (fitted(kind, x, seed=seed, tol=1e-10) for seed in (0, 1))
+    assert torch.allclose(first.mixing, second.mixing, atol=1e-5)
+    assert torch.equal(fitted(kind, x).mixing, fitted(kind, x).mixing)  # and the same start the same bits
+
+
+def test_both_solvers_agree_with_scikit_learn(mixture):
+    x = mixture().x
+    one, other = (fitted(FastICA, x, solver=solver, tol=1e-10) for solver in ("sklearn", "torch"))
+    assert torch.allclose(one.unmixing, other.unmixing, atol=1e-8)
+    options = {"whiten": "unit-variance", "whiten_solver": "eigh", "tol": 1e-10, "random_state": 0}
+    theirs = torch.from_numpy(sklearn.decomposition.FastICA(**options).fit_transform(x.numpy()))
+    similarity = codes(one, x).T @ theirs / len(x)
+    assert torch.allclose(similarity.abs().amax(1), torch.ones(4, dtype=torch.float64), atol=1e-6)
+    assert torch.allclose(similarity.square().sum(1), torch.ones(4, dtype=torch.float64), atol=1e-6)
+    assert torch.equal(fitted(FastICA, x, tol=1e-10).unmixing, one.unmixing)  # what "auto" is on a CPU
+
+
+def test_sweeps_in_single_precision_give_the_same_components(mixture):
+    x = mixture().x
+    narrow, wide = fitted(FastICA, x, precision="32", tol=1e-10), fitted(FastICA, x, tol=1e-10)
+    assert narrow.converged
+    assert torch.allclose(narrow.unmixing, wide.unmixing, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", METHODS)
+def test_badly_scaled_data_in_single_precision(mixture, kind):
+    """The trap of whitening in float32: at condition 5,000 nothing converges there, and the components are wrong."""
+    x, _, mixing = mixture("laplace", n=8000, k=16, condition=5e3)
+    method = fitted(kind, x.float())
+    assert method.converged
+    assert method.unmixing.dtype == method.mixing.dtype == method.mean.dtype == torch.float64
+    assert amari_distance(method.unmixing, mixing) < 0.02
+    assert amari_distance(method.unmixing, mixing) == pytest.approx(
+        amari_distance(fitted(kind, x).unmixing, mixing), abs=1e-4
+    )
+
+
+def test_plain_infomax_warns_of_sub_gaussian_components(mixture):
+    x, _, mixing = mixture("uniform", k=6)
+    with pytest.warns(TrimkitWarning, match=r"infomax: \d components are sub-Gaussian.*use extended=True"):
+        wrong = fitted(Infomax, x, extended=False)
+    assert amari_distance(wrong.unmixing, mixing) > 0.2
+    assert amari_distance(fitted(Infomax, x).unmixing, mixing) < 0.03  # extended by default
+
+
+@pytest.mark.parametrize("kind", METHODS)
+def test_as_many_components_as_entries_are_inverted_exactly(mixture, kind):
+    x = mixture().x
+    method = fitted(kind, x)
+    space = method.space()
+    assert (space.name, space.shape, space.exact_inverse) == ("components", (4,), True)
+    assert space.groups.names == ("component 1", "component 2", "component 3", "component 4")
+    assert isinstance(method.encode(x), Delta)
+    assert torch.allclose(method.decode(codes(method, x)), x, atol=1e-12)
+    assert torch.allclose(method.unmixing @ method.mixing, UNIT, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", METHODS)
+def test_fewer_components_leave_what_a_pca_leaves(mixture, kind):
+    x = mixture(k=6).x
+    method = fitted(kind, x, components=3)
+    pca = sklearn.decomposition.PCA(3, svd_solver="full").fit(x.numpy())
+    expected = torch.from_numpy(pca.inverse_transform(pca.transform(x.numpy())))
+    assert torch.allclose(method.decode(codes(method, x)), expected, atol=1e-10)
+    assert not method.space().exact_inverse
+    assert method.space().shape == (3,)
+
+
+@pytest.mark.parametrize("kind", METHODS)
+def test_all_components_are_those_that_the_data_have(mixture, kind):
+    x = mixture().x
+    x = torch.cat([x, x.sum(1, keepdim=True)], 1)
+    method = fitted(kind, x)
+    assert method.space().shape == (4,)
+    assert torch.allclose(method.decode(codes(method, x)), x, atol=1e-10)
+    with pytest.raises(DataError, match=r"4 usable components, got 5 asked for.*components=4"):
+        fitted(kind, x, components=5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_types_are_kept_and_matrices_stay_in_double(mixture, dtype):
+    x = mixture("laplace").x.to(dtype)
+    method = fitted(FastICA, x)
+    before = method.unmixing.clone()
+    s = codes(method, x)
+    assert s.dtype == method.decode(s).dtype == dtype
+    for cast in (method.half(), method.float(), method.to(torch.bfloat16), method.cpu()):
+        assert torch.equal(cast.unmixing, before)
+        assert cast.quantiles.dtype == torch.float64
+    assert method.converged
+
+
+def test_images_and_signals_keep_their_shapes(mixture):
+    x = mixture(k=8).x.unflatten(1, (2, 2, 2)).float()
+    method = fitted(Picard, x)
+    assert codes(method, x).shape == (4000, 8)
+    assert method.decode(codes(method, x)[:3]).shape == (3, 2, 2, 2)
+    assert method.sample(5, torch.Generator().manual_seed(0)).shape == (5, 2, 2, 2)
+    assert codes(method, x[:0]).shape == (0, 8)
+    assert torch.allclose(method.decode(codes(method, x[:1])), x[:1], atol=1e-5)
+
+
+def test_the_code_is_differentiable(mixture):
+    x = mixture().x
+    method = fitted(FastICA, x)
+    assert torch.autograd.gradcheck(lambda v: codes(method, v), (x[:2].requires_grad_(),))
+    assert torch.autograd.gradcheck(method.decode, (torch.randn(2, 4, dtype=torch.float64, requires_grad=True),))
+
+
+def test_samples_have_the_marginals_of_the_components_and_no_dependence(mixture):
+    x = mixture("mixed", n=40_000).x  # more than the quantiles are taken from
+    method = fitted(FastICA, x)
+    s, drawn = codes(method, x), method.sample_codes(20_000, torch.Generator().manual_seed(1)).double()
+    levels = torch.linspace(0.01, 0.99, 50, dtype=torch.float64)
+    assert torch.allclose(drawn.quantile(levels, 0), s.quantile(levels, 0), atol=0.12)
+    assert (torch.corrcoef(drawn.T) - UNIT).abs().max() < 0.03
+    assert (torch.corrcoef(drawn.square().T) - UNIT).abs().max() < 0.03
+    assert method.quantiles.shape == (1025, 4)
+    data = method.sample(20_000, torch.Generator().manual_seed(1)).double()
+    assert torch.allclose(data, method.decode(drawn), atol=1e-5)
+    assert torch.allclose(torch.cov(data.T), torch.cov(x.T), atol=0.1 * float(torch.cov(x.T).abs().max()))
+
+
+def test_quantiles_are_linear_between_the_sorted_values():
+    x = torch.tensor([[0.0], [1.0], [3.0]], dtype=torch.float64)
+    with pytest.warns(TrimkitWarning, match="3 samples are few for 1 components"):
+        method = fitted(FastICA, x)
+    values = method.decode(method.quantiles[[0, 256, 512, 768, 1024]])[:, 0]
+    assert values.tolist() == pytest.approx([0, 0.5, 1, 2, 3])
+
+
+def test_draws_come_from_the_generator(mixture):
+    method = fitted(FastICA, mixture().x)
+    first, again, other = (method.sample(9, torch.Generator().manual_seed(seed)) for seed in (3, 3, 4))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert method.sample_codes(0).shape == (0, 4)
+
+
+def test_one_gaussian_component_is_allowed(mixture):
+    s = torch.cat([mixture("laplace", n=8000, k=3).sources, mixture("gaussian", n=8000, k=1).sources], 1)
+    x = s @ torch.randn(4, 4, dtype=torch.float64)
+    for kind in METHODS:
+        method = fitted(kind, x)
+        assert method.converged
+        assert torch.corrcoef(torch.cat([codes(method, x), s], 1).T)[:4, 4:].abs().amax(0).min() > 0.97
+
+
+@pytest.mark.parametrize("solver", ["sklearn", "torch"])
+def test_what_did_not_converge_is_said_and_kept(mixture, solver):
+    method = FastICA((4,), max_iter=2, solver=solver)
+    with pytest.warns(TrimkitWarning, match="fastica: not converged after 2 iterations; raise max_iter") as told:
+        method.fit(mixture("gaussian").x)
+    assert len(told) == 1
+    assert told[0].filename == __file__
+    assert (method.converged, method.iterations) == (False, 2)
+
+
+@pytest.mark.parametrize("kind", [Picard, Infomax])
+def test_a_likelihood_that_did_not_converge_is_said(mixture, kind):
+    with pytest.warns(TrimkitWarning, match="not converged after 1 iterations"):
+        assert not fitted(kind, mixture().x, max_iter=1).converged
+
+
+def test_few_samples_are_warned_of(mixture):
+    x = mixture("laplace", n=79).x
+    with pytest.warns(TrimkitWarning, match=r"79 samples are few for 4 components, which want 80.*components=3"):
+        fitted(FastICA, x)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fitted(FastICA, x, components=3)
+
+
+@pytest.mark.parametrize("kind", METHODS)
+def test_use_before_fit_is_refused(kind):
+    method = kind((1, 2, 2))
+    assert (method.converged, method.iterations) == (False, 0)
+    assert method.space().shape == (4,)
+    for use in (
+        lambda: codes(method, torch.zeros(1, 1, 2, 2)),
+        lambda: method.decode(torch.zeros(1, 4)),
+        lambda: method.sample(1),
+    ):
+        with pytest.raises(TrainingError, match=r"is not fitted: call fit\(x\), trimkit.train"):
+            use()
+
+
+@pytest.mark.parametrize(
+    ("x", "error", "message"),
+    [
+        (torch.zeros(9, 3), ShapeError, r"shape \(4,\) a sample"),
+        (torch.zeros(9, 4, dtype=torch.long), ShapeError, "floating data"),
+        (torch.zeros(0, 4), DataError, "at least one sample"),
+        (torch.randn(1, 4), ShapeError, "at least two samples"),
+        (torch.full((9, 4), float("nan")), DataError, "finite data"),
+        (torch.ones(9, 4), DataError, "all alike"),
+    ],
+)
+def test_data_that_cannot_be_used_are_refused(x, error, message):
+    method = FastICA((4,))
+    with pytest.raises(error, match=message):
+        method.fit(x)
+    assert not len(method.mean)
+
+
+def test_data_of_another_shape_are_not_encoded(mixture):
+    method = fitted(FastICA, mixture().x)
+    with pytest.raises(ShapeError, match=r"fastica: expected floating data \(N, 4\), got torch.float32 \(2, 3\)"):
+        method.encode(torch.zeros(2, 3))
+    with pytest.raises(ShapeError, match=r"got torch.int64 \(2, 4\)"):
+        method.encode(torch.zeros(2, 4, dtype=torch.long))
+    assert codes(method, torch.tensor([[float("nan"), 0, 0, 0]])).isnan().all()  # told by the result, not hidden
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"components": 0}, "picard: expected from 1 to 4 components, got 0"),
+        ({"components": 5}, "from 1 to 4 components, got 5"),
+        ({"order": "size"}, "order to be one of variance, negentropy, got 'size'"),
+        ({"tol": 0.0}, "tol > 0, got 0.0"),
+        ({"max_iter": 0}, "max_iter ≥ 1, got 0"),
+    ],
+)
+def test_options_out_of_range_are_refused(options, message):
+    with pytest.raises(OptionError, match=message):
+        Picard((4,), **options)
+
+
+def test_options_of_fastica_out_of_range_are_refused():
+    with pytest.raises(OptionError, match="solver to be one of auto, sklearn, torch, got 'svd'"):
+        FastICA((4,), solver="svd")
+    with pytest.raises(OptionError, match="precision '32' or '64', got '16'"):
+        FastICA((4,), precision="16")
+    with pytest.raises(OptionError, match="use solver='torch', got '32'"):
+        FastICA((4,), solver="sklearn", precision="32")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_run_is_stored_loaded_and_repeated_bit_for_bit(mixture, name, tmp_path):
+    x = mixture(k=5).x.float()
+    options = {"components": 4, "order": "negentropy", "seed": 3}
+    method = trimkit.create("method", name, shape=(5,), **options)
+    run = trimkit.train(method, x, folder=tmp_path / "run")
+    loaded = load_method(tmp_path / "run")
+    assert loaded.options == method.options
+    assert loaded.options["order"] == "negentropy"
+    assert (loaded.converged, loaded.iterations) == (True, method.iterations)
+    again = trimkit.create("method", name, shape=(5,), **options)
+    again.fit(x)
+    for (key, stored), fresh, trained in zip(
+        loaded.state_dict().items(), again.state_dict().values(), method.state_dict().values(), strict=True
+    ):
+        assert torch.equal(stored, fresh), key
+        assert torch.equal(stored, trained), key
+        assert stored.dtype == fresh.dtype
+    assert run.results["train"]["squared_error"] > 0
+    assert json.loads((tmp_path / "run" / "method.json").read_text())["method"] == name
+
+
+def test_a_fitted_method_can_be_fitted_anew_and_loaded_into(mixture):
+    first, other = fitted(FastICA, mixture().x), mixture("laplace", seed=5).x
+    state = first.state_dict()
+    fresh = FastICA((4,))
+    fresh.load_state_dict(state)
+    assert torch.equal(fresh.unmixing, first.unmixing)
+    fresh.fit(other)
+    assert torch.equal(fresh.unmixing, fitted(FastICA, other).unmixing)
+    with pytest.raises(RuntimeError, match="Missing key"):
+        fresh.load_state_dict({})
+
+
+@pytest.mark.parametrize("kind", METHODS)
+@pytest.mark.parametrize("components", [3, None])
+def test_a_predictor_is_explained_in_components(mixture, kind, components):
+    x = mixture(k=4).x
+    transform = fitted(kind, x, components=components).as_transform()
+    f = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Tanh(), torch.nn.Linear(8, 3)).double()
+    trim = trimkit.Trim(f, transform=transform, attribution="integrated_gradients")
+    result = trim(x[:4], target=1)
+    assert torch.allclose(result.output, f(x[:4]))  # the residual carries what components leave out
+    assert result.gap.abs().max() < 0.05
+    s = transform(x[:4])
+    assert torch.allclose(transform.inverse(s) + transform.residual(x[:4], s), x[:4])
+    assert transform.groups((4,)).names[0] == "component 1"
+
+
+def test_penalties_in_components_train_a_model(mixture):
+    x = mixture(k=4).x.float()
+    model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Tanh(), torch.nn.Linear(8, 3))
+    penalty = trimkit.TrimPenalty("hoyer", transform=fitted(FastICA, x).as_transform(), attribution="input_x_gradient")
+    _, value = penalty(model, x[:16], target=torch.zeros(16, dtype=torch.long))
+    value.backward()
+    assert model[0].weight.grad.abs().max() > 0
+
+
+def test_a_run_from_the_command_line_is_audited_in_its_components(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "fastica", "--data", "digits", "--method.components", "9", "--out", "run"]) == 0
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert {"components.png", "reconstructions.png", "traversals.png", "model.safetensors", "COMPLETE"} <= names
+    with Image.open(tmp_path / "run" / "components.png") as picture:
+        assert picture.size == (8 * (LABEL + GAP) - GAP, 2 * (64 + LINE + GAP) - GAP)  # nine components in two rows
+    (tmp_path / "net.py").write_text(
+        "import torch\ndef make():\n    torch.manual_seed(0)\n    return torch.nn.Sequential(torch.nn.Flatten(), "
+        "torch.nn.Linear(256, 10))\n"
+    )
+    options = ["--model", "net.py:make", "--data", "digits", "--samples", "80", "--out", "report"]
+    assert main(["audit", *options, "--transform", "latent:run=run", "--checks", "completeness"]) == 0
+    found = json.loads((tmp_path / "report" / "results.json").read_text())
+    assert "LatentTransform" in str(found["provenance"]["transform"])
+
+
+def test_patterns_are_shown_with_grey_for_0():
+    x = torch.randn(200, 1, 2, 2, dtype=torch.float64) ** 3
+    method = fitted(FastICA, x)
+    shown = method.exhibits()["components"]
+    assert list(shown) == [f"component {i}" for i in range(1, 5)]
+    for i, pattern in enumerate(shown.values()):
+        column = method.mixing[:, i]
+        assert torch.allclose(pattern.flatten(), 0.5 + column / (2 * column.abs().max()))
+        assert 0 <= float(pattern.min()) <= float(pattern.max()) <= 1
+
+
+def test_every_two_fits_agree_through_the_product_of_their_matrices(mixture):
+    """W_a W_b⁺ is a signed permutation, here the identity: order and signs are canonical."""
+    x = mixture("laplace", n=20_000).x
+    for a, b in itertools.combinations([fitted(kind, x) for kind in METHODS], 2):
+        assert torch.allclose(a.unmixing @ torch.linalg.pinv(b.unmixing), UNIT, atol=0.05)

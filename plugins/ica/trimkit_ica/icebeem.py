@@ -1,0 +1,189 @@
+"""ICE-BeeM: the conditional energy-based model p(x|u) ∝ exp(−E(x, u)), E(x, u) = F(x)ᵀ g(u), of features f(x)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from trimkit.errors import OptionError, nearest
+from trimkit.methods import (
+    Batch,
+    Phase,
+    StepResult,
+    Term,
+    Weight,
+    adam,
+    as_schedule,
+    at_least_float32,
+    standard_normal,
+)
+from trimkit_ica.auxiliary import FunctionOfAux
+from trimkit_ica.features import FeatureMethod
+from trimkit_ica.flow import CouplingFlow
+from trimkit_ica.networks import at_least_one, mlp
+
+Estimation: TypeAlias = Literal["flow", "score"]
+
+Form: TypeAlias = Literal["plain", "positive", "squared"]
+
+ESTIMATIONS = ("flow", "score")
+FORMS = ("plain", "positive", "squared")
+
+
+class ICEBeeM(FeatureMethod):
+    """ICE-BeeM (Khemakhem et al. 2020, arXiv:2002.11537): features of data whose latents may depend on each other.
+
+    p(x|u) ∝ exp(−F(x)ᵀ g(u)). The features f are found up to a linear map where F = f ("plain"), and up to order, scale
+    and shift where f ≥ 0 ("positive") or F = [f, f²] ("squared"), provided g takes enough values. Nothing asks the
+    latents to be independent given u (IMCA), so that the space "components", a linear ICA of f, means something only
+    where they are.
+
+    The normaliser is never computed:
+
+    - "flow": flow-contrastive estimation (Gao et al. 2020, arXiv:1912.00589). log p(x|u) = c(u) − E(x, u), with c
+      learned, is told from a flow q by logistic regression, −log σ(log p/q) on data and −log σ(log q/p) on the flow's
+      draws. The second phase of each step trains the flow by maximum likelihood, where Gao et al. let it play against
+      the model; a game that gives the same answer and need not settle.
+    - "score": denoising score matching (Vincent 2011) given u: with x̃ = x + σ ε, ½ ‖ε − σ ∇E(x̃, u)‖². The energy is
+      that of the data with noise of σ.
+
+    Args:
+        shape: of one sample.
+        latent_dim: number of features k.
+        segments: number of values of u, where u are labels; the data tell ``trimkit train``.
+        aux_dim: number of entries of u, where u are vectors; the data tell ``trimkit train``.
+        estimation: "flow" or "score".
+        form: F: "plain", "positive" or "squared".
+        noise: σ of "score", in data units.
+        flow_layers: couplings of the flow.
+        flow_hidden: width of its networks.
+        hidden: width of f's network, and of g's where u are vectors.
+        layers: their linear layers, with tanh(x) + .1 x between.
+        learning_rate: of Adam, for energy and flow.
+        rate: factor of the learning rates over the steps: a number, or text such as "cosine(1, 0, 20000)".
+
+    Raises:
+        OptionError: an option out of range, or nothing said of u.
+    """
+
+    why = "an energy says how likely x is, and gives no x for a code"
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        latent_dim: int = 5,
+        *,
+        segments: int = 0,
+        aux_dim: int = 0,
+        estimation: Estimation = "flow",
+        form: Form = "squared",
+        noise: float = 0.1,
+        flow_layers: int = 4,
+        flow_hidden: int = 32,
+        hidden: int = 100,
+        layers: int = 3,
+        learning_rate: float = 3e-3,
+        rate: Weight = 1.0,
+    ) -> None:
+        super().__init__(shape, latent_dim, segments, aux_dim)
+        self.aux_dim = aux_dim
+        self.estimation: Estimation = estimation
+        self.form: Form = form
+        self.noise = noise
+        self.flow_layers, self.flow_hidden = flow_layers, flow_hidden
+        self.hidden, self.layers = hidden, layers
+        self.learning_rate, self.rate = learning_rate, rate
+        _require_options(estimation, form, noise)
+        at_least_one(hidden=hidden, layers=layers, flow_layers=flow_layers, flow_hidden=flow_hidden)
+        widths = {"hidden": hidden, "layers": layers if aux_dim else 1}
+        self.network = mlp(self.size, latent_dim, hidden=hidden, layers=layers)
+        entries = latent_dim * (2 if form == "squared" else 1)
+        self.g = FunctionOfAux(self.auxiliary, entries, **widths)
+        if estimation == "flow":
+            self.normaliser = FunctionOfAux(self.auxiliary, 1, **widths)
+            self.flow = CouplingFlow(self.size, layers=flow_layers, hidden=flow_hidden)
+
+    def features(self, x: Tensor) -> Tensor:
+        """f(x): (N, *shape) → (N, k); |MLP(x)| where it is to be positive."""
+        f = at_least_float32(self.network(x.flatten(1)))
+        return f.abs() if self.form == "positive" else f
+
+    def energy(self, x: Tensor, u: Tensor) -> Tensor:
+        """E(x, u) = F(x)ᵀ g(u): (N, *shape) and u → (N,)."""
+        f = self.features(x)
+        return ((torch.cat([f, f.square()], 1) if self.form == "squared" else f) * self.g(u)).sum(1)
+
+    def phases(self) -> Sequence[Phase]:
+        """The energy, and with "flow" the flow after it."""
+        common = {"optimiser": adam(self.learning_rate), "rate": as_schedule(self.rate)}
+        if self.estimation == "score":
+            return [Phase("energy", list(self.parameters()), self.match_score, {"score": 1.0}, **common)]
+        flow = list(self.flow.parameters())
+        own = {id(parameter) for parameter in flow}
+        energy = [parameter for parameter in self.parameters() if id(parameter) not in own]
+        return [
+            Phase("energy", energy, self.contrast, {"contrast": 1.0}, **common),
+            Phase("flow", flow, self.fit_flow, {"flow": 1.0}, **common),
+        ]
+
+    def contrast(self, batch: Batch, generator: torch.Generator, step: int) -> StepResult:
+        """Term contrast = −log σ(r(x, u)) − log σ(−r(x̃, u)), (N,) nats, with r = log p(x|u)/q(x) and x̃ ~ q.
+
+        At r = 0, where the flow is as good as the model, it is 2 log 2.
+
+        Args:
+            batch: of N samples with their u.
+            generator: of the flow's draws, one for each sample and with its u.
+            step: unused.
+        """
+        u = self.auxiliary.needed(batch.aux, "in every batch")
+        x = at_least_float32(batch.x.flatten(1))
+        with torch.no_grad():
+            drawn = self.flow.sample(x, generator)
+        real, false = self.log_ratio(x, u), self.log_ratio(drawn, u)
+        hits = 0.5 * ((real > 0).to(x.dtype) + (false < 0).to(x.dtype))
+        return StepResult({"contrast": Term(softplus(-real) + softplus(false))}, diagnostics={"accuracy": hits.mean()})
+
+    def log_ratio(self, x: Tensor, u: Tensor) -> Tensor:
+        """r = c(u) − E(x, u) − log q(x): (N, p) and u → (N,), with no gradient for the flow."""
+        with torch.no_grad():
+            log_q = self.flow.log_prob(x)
+        return self.normaliser(u)[:, 0] - self.energy(x, u) - log_q
+
+    def fit_flow(self, batch: Batch, generator: torch.Generator, step: int) -> StepResult:
+        """Term flow = −log q(x), (N,) nats.
+
+        Args:
+            batch: of N samples.
+            generator: unused.
+            step: unused.
+        """
+        return StepResult({"flow": Term(-self.flow.log_prob(at_least_float32(batch.x.flatten(1))))})
+
+    def match_score(self, batch: Batch, generator: torch.Generator, step: int) -> StepResult:
+        """Term score = ½ ‖ε − σ ∇E(x + σ ε, u)‖², (N,).
+
+        Args:
+            batch: of N samples with their u.
+            generator: of the noise ε.
+            step: unused.
+        """
+        u = self.auxiliary.needed(batch.aux, "in every batch")
+        x = at_least_float32(batch.x)
+        noise = standard_normal(x, generator)
+        with torch.enable_grad():
+            disturbed = (x + self.noise * noise).detach().requires_grad_(True)
+            (slope,) = torch.autograd.grad(self.energy(disturbed, u).sum(), disturbed, create_graph=True)
+        return StepResult({"score": Term(0.5 * (noise - self.noise * slope).square().flatten(1).sum(1))})
+
+
+def _require_options(estimation: str, form: str, noise: float) -> None:
+    for option, given, known in (("estimation", estimation, ESTIMATIONS), ("form", form, FORMS)):
+        if given not in known:
+            raise OptionError(f"there is no {option} {given!r}. {nearest(given, known)}")
+    if not noise > 0:
+        raise OptionError(f"expected noise > 0, got {noise}")

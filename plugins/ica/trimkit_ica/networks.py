@@ -1,0 +1,52 @@
+"""The small networks of nonlinear ICA."""
+
+from __future__ import annotations
+
+import itertools
+
+from torch import Tensor, nn
+
+from trimkit.errors import OptionError
+
+SLOPE = 0.1
+"""What is added to tanh, so that the activation has an inverse (Khemakhem et al. 2020, released code)."""
+
+
+class LeakyTanh(nn.Module):
+    """tanh(x) + .1 x: bends like tanh, and is never flat."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Of each entry."""
+        return x.tanh() + SLOPE * x
+
+
+def mlp(inputs: int, outputs: int, *, hidden: int = 100, layers: int = 3) -> nn.Sequential:
+    """Linear layers with `LeakyTanh` between them: (N, inputs) → (N, outputs).
+
+    Args:
+        inputs: entries of a row.
+        outputs: entries of a result.
+        hidden: width of the layers between.
+        layers: linear layers, at least 1.
+    """
+    widths = [inputs, *[hidden] * (layers - 1), outputs]
+    found: list[nn.Module] = []
+    for before, after in itertools.pairwise(widths):
+        found += [nn.Linear(before, after), LeakyTanh()]
+    return nn.Sequential(*found[:-1])
+
+
+def after(hidden: int, outputs: int, *, layers: int) -> nn.Sequential:
+    """What follows the first layer of an `mlp` of at least two: (N, hidden) → (N, outputs)."""
+    return nn.Sequential(LeakyTanh(), *mlp(hidden, outputs, hidden=hidden, layers=layers - 1))
+
+
+def at_least_one(**numbers: int) -> None:
+    """Refuse sizes below 1, before any layer is made.
+
+    Raises:
+        OptionError: the option and its value.
+    """
+    for name, number in numbers.items():
+        if number < 1:
+            raise OptionError(f"expected {name} ≥ 1, got {number}")
