@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Literal, TypeAlias, get_args
 
 import torch
@@ -75,11 +76,13 @@ class InfoGAN(Method):
             (shape, inputs) → (generator, trunk), as pkg.mod:function.
         recogniser: "shared", "head" or "own", see above.
         category_weight: λ of the categorical codes, ≥ 0, or a schedule.
-        continuous_weight: λ of the continuous codes, ≥ 0, or a schedule.
-        recogniser_noise: σ of noise on the images that Q is trained on, in data units; 0 as published. With it, codes
-            must be told by coarse differences, which more often are those of classes.
-        recogniser_distortion: strength of small random turns, shifts and the like of the images that Q is trained on
-            (`trimkit_gan.views.distort`); 0 as published. With it, codes are told by what survives them.
+        continuous_weight: λ of the continuous codes, ≥ 0, or a schedule. The two kinds of codes compete for a generator
+            that collapses early: where λ is large at once, the continuous ones may be all that it shows; where it stays
+            at .1, they may never be shown. "linear(0, 0.5, 1000)" lets the categories come first.
+        recogniser_noise: σ of noise on the images that Q learns to read categorical codes off, in data units; 0 as
+            published. With it, they must be told by coarse differences, which more often are those of classes.
+        recogniser_distortion: strength of small random turns, shifts and the like of those images
+            (`trimkit_gan.views.distort`); 0 as published. With it, categorical codes are told by what survives them.
         data_weight: of two terms on *data*, which Q sees nothing of where it is 0, as published; or a schedule. Q then
             maximises H(mean of Q(c|x)) − mean of H(Q(c|x)), the information between categorical codes and data (Krause
             et al. 2010), and reads noisy and distorted data as it reads the data themselves (Hu et al. 2017).
@@ -150,8 +153,9 @@ class InfoGAN(Method):
             weight = as_schedule(getattr(self, name))
             if not callable(weight) and not weight >= 0:
                 raise OptionError(f"expected {name} ≥ 0, got {weight}")
-        if self.uses_data and not self.categories:
-            raise OptionError("data_weight is for categorical codes: give categories such as (10,), or leave it at 0")
+        for name in ("recogniser_noise", "recogniser_distortion", "data_weight"):
+            if not self.categories and as_schedule(getattr(self, name)) != 0:
+                raise OptionError(f"{name} is for categorical codes: give categories such as (10,), or leave it at 0")
         if self.recogniser_distortion and len(self.shape) != 3:
             raise OptionError(f"recogniser_distortion is for images (C, H, W), not {self.shape}; leave it at 0")
 
@@ -324,10 +328,20 @@ class InfoGAN(Method):
         terms = {"generator": Term(softplus(-logits)), **terms}
         return StepResult(terms, fake, {"information": information}, codes=codes, labels=labels)
 
-    def _recognise(self, x: Tensor, features: Tensor | None, generator: torch.Generator) -> CodePosterior:
-        """Q as it is trained: on images with noise and distortion, or on the features that are known."""
-        seen = view(x, self.recogniser_noise, self.recogniser_distortion, generator)
-        return self.posterior(seen, features if seen is x else None)
+    def _view(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """With noise and distortion; x itself where there is neither."""
+        return view(x, self.recogniser_noise, self.recogniser_distortion, generator)
+
+    def _recognise(self, x: Tensor, features: Tensor, generator: torch.Generator) -> CodePosterior:
+        """Q as it is trained: categorical codes read off a view of x, continuous ones off x itself.
+
+        What a view changes, such as a small turn, is what continuous codes are for: read off the view, they would have
+        little left to say.
+        """
+        plain = self.posterior(x, features)
+        if (seen := self._view(x, generator)) is x:
+            return plain
+        return replace(plain, log_probabilities=self.posterior(seen).log_probabilities)
 
     def _terms_of_data(self, x: Tensor, generator: torch.Generator) -> dict[str, Term]:
         """What Q learns from data, summed over categorical codes, in nats; nothing where it is not used.
@@ -337,7 +351,7 @@ class InfoGAN(Method):
         """
         if not self.uses_data:
             return {}
-        seen = self._recognise(x, None, generator).log_probabilities
+        seen = self.posterior(self._view(x, generator)).log_probabilities
         with torch.no_grad():
             clean = [log_p.exp() for log_p in self.posterior(x).log_probabilities]
         information, consistency = x.new_zeros(()), x.new_zeros(len(x))
