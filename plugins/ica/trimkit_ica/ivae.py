@@ -49,9 +49,9 @@ class IVAE(Method):
 
     "elbo" is the paper's objective: all weights 1. "released" is what the authors' code trains, (100, 1, 0, 10), and no
     bound on the likelihood: without the total correlation, d (Σ_i log q(z_i) − log p(z|u)) asks each latent by itself
-    to tell u, much as time-contrastive learning does. Its optimum need not be the sources: an encoder that sees u can
-    write u itself into the latents, and some runs do (examples/nonlinear_ica.py), which ``encoder_aux=False`` rules
-    out.
+    to tell u, much as time-contrastive learning does. Its optimum need not be the sources: an encoder that sees u could
+    write u itself into the latents, which ``encoder_aux=False`` rules out; with it, runs that had ended far from the
+    sources at as low a loss found them (examples/nonlinear_ica.py).
 
     Where b = c = d the terms of log q(z) cancel, and one term kl, in closed form, takes the place of the three.
     Otherwise they are estimated from one draw a sample, with q(z) the mean of the batch's posteriors.
