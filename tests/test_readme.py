@@ -16,6 +16,9 @@ COMMANDS = [
     if line.startswith("$ trimkit ")
 ]
 
+FAILS = ("check-ica",)
+"""Commands whose verdict on the README's data is FAIL, as it says."""
+
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory):
@@ -32,7 +35,7 @@ def test_there_are_command_lines_to_run():
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_each_command_line_works(command, workplace, capsys):
-    assert main(shlex.split(command)) == 0
+    assert main(shlex.split(command)) == int(command.split()[0] in FAILS)
     assert capsys.readouterr().out.strip()
 
 
