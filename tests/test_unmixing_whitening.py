@@ -122,7 +122,7 @@ def test_entries_that_depend_on_each_other_up_to_rounding_lower_the_rank(dtype, 
 def test_more_components_than_the_data_have_are_refused_with_their_number():
     x = normal(100, 6)
     x[:, 5] = x[:, :5].mean(1)
-    with pytest.raises(DataError, match=r"5 usable components, got 6 asked for.*components=5, or None"):
+    with pytest.raises(DataError, match=r"5 usable components, got 6 asked for.*ask for at most 5 principal"):
         whiten(x, 6)
     with pytest.raises(DataError, match=r"5 usable components.*use kind='pca' with components=5"):
         whiten(x, kind="zca")
@@ -168,3 +168,12 @@ def test_no_samples_and_one_can_be_whitened_by_what_others_gave():
     assert isinstance(whitening, Whitening)
     assert whitening.apply(torch.zeros(0, 3)).shape == (0, 3)
     assert torch.allclose(whitening.apply(whitening.mean[None]), torch.zeros(1, 3, dtype=torch.float64))
+
+
+def test_data_of_almost_lower_rank_come_out_white():
+    of = torch.Generator().manual_seed(0)
+    turns = [torch.linalg.qr(torch.randn(6, 6, generator=of, dtype=torch.float64)).Q for _ in range(2)]
+    mixing = turns[0] * torch.logspace(0, -7.4, 6, dtype=torch.float64) @ turns[1]
+    x = torch.randn(4000, 6, generator=of, dtype=torch.float64) @ mixing.T + 3
+    z = whiten(x).apply(x)
+    assert (torch.cov(z.T, correction=0) - torch.eye(z.shape[1])).abs().max() < 0.02

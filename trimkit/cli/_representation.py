@@ -206,6 +206,8 @@ class Encoder:
             raise DataError(f"the run was trained on samples {method.shape}, got {data.shape} of {data.name!r}")
         if space.needs_aux and data.aux is None:
             raise DataError(f"space {space.name!r} needs auxiliary variables, which {data.name!r} does not have")
+        if space.needs_aux:
+            method.check_aux(data.aux)
         self.space = space
         self._method, self._data, self._device = method.to(device), data, device
 

@@ -72,7 +72,7 @@ def as_codes(codes: Any, name: str = "codes", fewest: int = FEWEST) -> Floats:
     if array.dtype.kind not in "fiub" or array.ndim < 2 or 0 in array.shape[1:]:
         raise ShapeError(f"{name}: expected real numbers (N, D), D ≥ 1, got {array.dtype} {array.shape}")
     if len(array) < fewest:
-        raise DataError(f"{name}: expected at least {fewest} samples, got {len(array)}; encode more")
+        raise DataError(f"{name}: expected at least {fewest} samples, got {len(array)}; give more")
     array = np.ascontiguousarray(array.reshape(len(array), -1), dtype=np.float64)
     bad = ~np.isfinite(array).all(1)
     if bad.any():

@@ -109,14 +109,15 @@ def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
 def _rounding(values: Tensor, largest: float, dtype: torch.dtype) -> float:
     """What eigenvalues of 0 come out as: from the eigendecomposition, and from the rounding of the data to their type.
 
-    An entry of size m was rounded by up to ε m / 2, with a variance of about ε² m² / 12, one twelfth of the bound.
+    An entry of size m was rounded by up to ε m / 2, with a variance of about ε² m² / 12, one twelfth of the bound. An
+    eigenvalue at the bound of the eigendecomposition is known to about a hundredth, so that data come out white.
 
     Args:
         values: (p,), falling.
         largest: mean square of the largest entry.
         dtype: of the data.
     """
-    of_sums = len(values) * torch.finfo(torch.float64).eps * float(values[0])
+    of_sums = 100 * len(values) * torch.finfo(torch.float64).eps * float(values[0])
     return max(of_sums, torch.finfo(dtype).eps ** 2 * largest)
 
 
@@ -135,7 +136,8 @@ def _usable(components: int | None, rank: int, shape: torch.Size, kind: Kind) ->
     if wanted > rank:
         raise DataError(
             f"whiten: the data have {rank} usable components, got {wanted} asked for: {entries} entries in {samples} "
-            f"samples depend on each other; use kind='pca' with components={rank}, or None for all usable ones"
+            f"samples depend on each other, or differ in scale by more than rounding leaves; ask for at most {rank} "
+            "principal components, or bring the entries to one scale"
         )
     return wanted
 

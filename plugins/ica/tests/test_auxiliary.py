@@ -49,11 +49,11 @@ def test_what_u_can_be(segments, dim, message):
     ("aux", "u", "message"),
     [
         (LABELS, torch.zeros(5), r"labels u as integers \(N,\), segments=4, got torch.float32 \(5,\)"),
-        (LABELS, torch.zeros(5, 3), "make it with aux_dim=3"),
+        (LABELS, torch.zeros(5, 3), "or make it for vectors"),
         (LABELS, torch.tensor([0, 4]), r"labels u in 0 … 3, got 0 … 4"),
         (LABELS, torch.tensor([-1, 2]), r"labels u in 0 … 3, got -1 … 2"),
         (VECTORS, torch.zeros(5, 2), r"vectors u as floats \(N, 3\), got torch.float32 \(5, 2\)"),
-        (VECTORS, torch.zeros(5, dtype=torch.long), "for labels make it with segments"),
+        (VECTORS, torch.zeros(5, dtype=torch.long), r"whole numbers are labels as u.long\(\)"),
     ],
 )
 def test_another_u_is_refused(aux, u, message):
@@ -72,6 +72,12 @@ def test_a_missing_u_is_named_with_what_it_is_for():
         LABELS.needed(None, "to encode")
     with pytest.raises(DataError, match="got 2 for 3 samples"):
         LABELS.needed(torch.zeros(2), "of each sample", 3)
+
+
+def test_a_u_that_nobody_has_checked_is():
+    assert LABELS.needed(torch.tensor([0, 3], dtype=torch.uint8), "to encode", 2).dtype == torch.int64
+    with pytest.raises(DataError, match=r"labels u as integers \(N,\)"):
+        LABELS.needed(torch.zeros(2, 1, dtype=torch.long), "to encode", 2)
 
 
 def test_functions_of_labels_start_from_a_table_and_those_of_vectors_from_a_linear_layer():

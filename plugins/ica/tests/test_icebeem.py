@@ -11,7 +11,7 @@ from trimkit_ica.icebeem import ICEBeeM
 
 import trimkit
 from trimkit.data import Dataset
-from trimkit.errors import OptionError, TransformError
+from trimkit.errors import OptionError, TransformError, TrimkitWarning
 from trimkit.methods import Batch, standard_normal
 
 
@@ -179,3 +179,13 @@ def test_no_data_belong_to_its_codes():
 def test_options_out_of_range(options, message):
     with pytest.raises(OptionError, match=message):
         make(**options)
+
+
+@pytest.mark.parametrize("offset", [3.0, 10.0, 30.0])
+def test_rounding_of_the_features_is_no_component(offset):
+    method = ICEBeeM((5,), latent_dim=8, segments=4, layers=1, estimation="score")  # 8 features of 5 directions
+    x = torch.distributions.Laplace(0.0, 1.0).sample((2000, 5)) + offset
+    with pytest.warns(TrimkitWarning, match="5 independent directions"):
+        method.finish(x)
+    assert method.unmixing[5:].eq(0).all()
+    assert method.unmixing.abs().max() < 1e3

@@ -153,6 +153,15 @@ def test_a_penalty_joins_in_the_space_of_q_of_x_alone():
     assert all(row["l1@z"] > 0 for row in run.history)
 
 
+@pytest.mark.parametrize("u", [torch.zeros(1).long(), torch.zeros(3, 1).long(), torch.tensor([0, 1, 9])])
+def test_codes_and_samples_of_a_u_that_does_not_fit_are_refused(u):
+    method = make()
+    with pytest.raises(DataError, match="u"):
+        method.encode(torch.zeros(3, *method.shape), u)
+    with pytest.raises(DataError, match="u"):
+        method.sample(3, generator(), u)
+
+
 def test_samples_are_of_their_u():
     """Scales e^−2 and e^2 of the prior show in the spread of what is decoded."""
     method = make(segments=2, prior_layers=1)

@@ -138,7 +138,7 @@ def test_all_components_are_those_that_the_data_have(mixture, kind):
     method = fitted(kind, x)
     assert method.space().shape == (4,)
     assert torch.allclose(method.decode(codes(method, x)), x, atol=1e-10)
-    with pytest.raises(DataError, match=r"4 usable components, got 5 asked for.*components=4"):
+    with pytest.raises(DataError, match=r"4 usable components, got 5 asked for.*at most 4 principal"):
         fitted(kind, x, components=5)
 
 

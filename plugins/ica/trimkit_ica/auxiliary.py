@@ -68,32 +68,35 @@ class Auxiliary:
         if self.segments and (u.is_floating_point() or u.ndim != 1):
             raise DataError(
                 f"{self.method} was made for labels u as integers (N,), segments={self.segments}, got {u.dtype} "
-                f"{tuple(u.shape)}; for vectors make it with aux_dim={u[0].numel()}"
+                f"{tuple(u.shape)}; give labels as u.long().flatten(), or make it for vectors"
             )
         if self.dim and not (u.is_floating_point() and tuple(u.shape[1:]) == (self.dim,)):
             raise DataError(
-                f"{self.method} was made for vectors u as floats (N, {self.dim}), got {u.dtype} {tuple(u.shape)}; for "
-                "labels make it with segments=…"
+                f"{self.method} was made for vectors u as floats (N, {self.dim}), got {u.dtype} {tuple(u.shape)}; "
+                "numbers (N,) are vectors u[:, None], and whole numbers are labels as u.long()"
             )
         if self.segments and not 0 <= int(u.min()) <= int(u.max()) < self.segments:
             raise DataError(
-                f"{self.method} was made for labels u in 0 … {self.segments - 1}, got {int(u.min())} … {int(u.max())}"
+                f"{self.method} was made for labels u in 0 … {self.segments - 1}, got {int(u.min())} … {int(u.max())}; "
+                "number the labels from 0"
             )
 
     def needed(self, u: Tensor | None, what: str, count: int | None = None) -> Tensor:
-        """The u that was given.
+        """The u that was given, labels as int64.
 
         Args:
             u: or None.
             what: it is needed for.
-            count: of samples, where it must be known.
+            count: of samples, for a u that nobody has checked yet.
         Raises:
-            DataError: none was, or not one for each sample.
+            DataError: none was, or not one for each sample, or one of another kind.
         """
         if u is None or count not in (None, len(u)):
             got = "none" if u is None else f"{len(u)} for {count} samples"
             raise DataError(f"{self.method} needs the auxiliary variable u {what}, got {got}; give aux=u")
-        return u
+        if count is not None:
+            self.check(u)
+        return u.long() if self.segments else u
 
     @property
     def size(self) -> int:

@@ -85,24 +85,27 @@ class FeatureMethod(Method):
             TrimkitWarning: features that depend on each other linearly, whose missing components are 0; or an ICA that
                 did not converge.
         """
-        h = torch.cat([self.features(part) for part in x.split(ROWS)]).double()
-        self.centre.copy_(h.mean(0))
+        h = torch.cat(
+            [self.features(part) for part in x.split(ROWS)]
+        )  # in its own type, whose rounding whiten allows for
+        self.centre.copy_(h.double().mean(0))
         self.unmixing.zero_()
         self.converged.fill_(False)
         try:
             whitening = whiten(h)
+            z = whitening.apply(h.double())
+            rotation = fastica(z)
         except DataError as error:
             self._warn(f"its components are all 0: {error}")
             return
-        rotation = fastica(whitening.apply(h))
         mixing = whitening.backward @ rotation.matrix.T
-        order, signs = canonical(mixing, whitening.apply(h) @ rotation.matrix.T)
+        order, signs = canonical(mixing, z @ rotation.matrix.T)
         found = (rotation.matrix @ whitening.forward)[order] * signs[:, None]
         self.unmixing[: len(found)].copy_(found)
         self.converged.fill_(bool(rotation.converged))
         if len(found) < self.latent_dim:
             self._warn(f"its {self.latent_dim} features have {len(found)} independent directions; the other are 0")
-        elif not rotation.converged:
+        if not rotation.converged:
             self._warn(
                 f"FastICA of its features did not converge in {rotation.iterations} iterations; the components may be "
                 "another rotation of them in each run"

@@ -145,7 +145,7 @@ class IVAE(Method):
 
     def gaussian(self, x: Tensor, aux: Tensor | None) -> DiagonalGaussian:
         """As `encode`, in float32 or better."""
-        u = self.auxiliary.needed(aux, "to encode") if self.encoder_aux else None
+        u = self.auxiliary.needed(aux, "to encode", len(x)) if self.encoder_aux else None
         return DiagonalGaussian(*at_least_float32(self.encoder(x.flatten(1), u)).chunk(2, 1))
 
     def decode(self, z: Tensor, space: str | None = None) -> Tensor:

@@ -91,9 +91,14 @@ def _best_rotation(z: torch.Tensor, seed: int) -> Rotation:
 
 
 def _whitening(x: torch.Tensor, components: int) -> Whitening:
-    """As many components as are asked for, or as there are."""
-    every = whiten(x)
-    return every if every.rank <= components else whiten(x, components)
+    """As many components as are asked for, or as there are.
+
+    Numbers that single precision holds exactly were rounded to it, which hides dependence of the entries.
+    """
+    narrow = x.float()
+    known = narrow if torch.equal(narrow.to(x), x) else x
+    every = whiten(known)
+    return every if every.rank <= components else whiten(known, components)
 
 
 def _rotations(sources: Floats, seed: int) -> list[Floats]:

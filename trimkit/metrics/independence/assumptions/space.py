@@ -35,7 +35,7 @@ def rank(of: Fitted) -> Verdict:
     else:
         sentence = (
             f"The {variables} variables{still} have {of.rank} independent directions; the others are linear "
-            "combinations of these."
+            "combinations of these, or too small beside them to be told from rounding."
         )
     return Verdict(
         "rank",
