@@ -133,6 +133,12 @@ def test_components_that_do_not_fit_are_refused(measure):
 
 def test_options_of_information_that_do_not_fit_are_refused():
     s = drawn("laplace", 50)
-    for options in ({"neighbours": 0}, {"samples": 3}, {"samples": 0}):
+    for options in ({"neighbours": 0}, {"samples": 3}):
         with pytest.raises(OptionError, match="neighbours: expected from 1 to"):
             mutual_information_matrix(s, **options)
+
+
+@pytest.mark.parametrize("samples", [-5, 0, 1])
+def test_information_needs_samples(samples):
+    with pytest.raises(OptionError, match="samples: expected at least 2"):
+        mutual_information_matrix(np.random.default_rng(0).normal(size=(50, 2)), samples=samples)

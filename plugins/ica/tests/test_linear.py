@@ -245,6 +245,7 @@ def test_use_before_fit_is_refused(kind):
         lambda: codes(method, torch.zeros(1, 1, 2, 2)),
         lambda: method.decode(torch.zeros(1, 4)),
         lambda: method.sample(1),
+        method.exhibits,
     ):
         with pytest.raises(TrainingError, match=r"is not fitted: call fit\(x\), trimkit.train"):
             use()

@@ -180,6 +180,7 @@ class LinearICA(Method):
 
     def exhibits(self) -> Mapping[str, Mapping[str, Tensor]]:
         """The components' patterns: columns of A, scaled so that grey is 0 in an image."""
+        self._require_fit()
         patterns = self.mixing.T.unflatten(1, self.shape)
         size = patterns.flatten(1).abs().amax(1).clamp_min(torch.finfo(torch.float64).tiny)
         shown = 0.5 + patterns / (2 * size.view(-1, *[1] * len(self.shape)))

@@ -88,6 +88,8 @@ def mutual_information_matrix(s: Any, *, neighbours: int = NEIGHBOURS, samples: 
         ShapeError, DataError, OptionError: components or options that do not fit.
     """
     codes, of = as_codes(s, "components"), generator(seed, "mutual_information_matrix")
+    if samples < 2:
+        raise OptionError(f"samples: expected at least 2 for mutual information, got {samples}")
     rows = of.permutation(len(codes))[:samples]
     if not 1 <= neighbours < len(rows):
         raise OptionError(f"neighbours: expected from 1 to {len(rows) - 1} of {len(rows)} samples, got {neighbours}")
