@@ -4,7 +4,8 @@ The step is the one that ``trimkit train stylegan2`` takes: batch 16, z and w of
 style mixing, Adam, finite check. It is amortised: path length counts a quarter, R1 a sixteenth.
 
 The floor is arithmetic alone: the floating-point operations of all convolutions, written out below, at the speed that a
-plain 3 × 3 convolution of the same size reaches in the same run, forward and backward. A forward pass counts once, a
+plain 3 × 3 convolution of the same size reaches in the same run, forward and backward, in torch's default layout and in
+the faster one, channels last, which the networks use. A forward pass counts once, a
 gradient with respect to inputs once, one with respect to weights once; a penalty on a gradient six times.
 
 No public implementation is timed beside it: stylegan2-pytorch 1.9.0, the one on PyPI, imports torchvision, which
@@ -28,6 +29,7 @@ from trimkit.training.runner import PhaseRunner, Position, make_runners
 from trimkit.training.settings import Settings
 
 BATCH = 16
+LAYOUTS = {"default layout": torch.contiguous_format, "channels last": torch.channels_last}
 SHARES = {"generator": 1.0, "generator_path": 1 / 4, "discriminator": 1.0, "discriminator_r1": 1 / 16}
 
 
@@ -81,11 +83,11 @@ def make_step(runner: PhaseRunner, engine: Engine, x: Tensor) -> Callable[[], ob
     return lambda: runner.step([Batch(x)], engine, Position(1, 0, 1), settings)
 
 
-def make_plain_conv(size: int, channels: int) -> Callable[[], object]:
+def make_plain_conv(size: int, channels: int, layout: torch.memory_format) -> Callable[[], object]:
     """Forward and backward of one 3 × 3 convolution: three times `conv_flops`."""
-    x = torch.randn(BATCH, channels, size, size, requires_grad=True)
-    layer = torch.nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-    upstream = torch.randn(BATCH, channels, size, size)
+    x, upstream = (torch.randn(BATCH, channels, size, size).contiguous(memory_format=layout) for _ in range(2))
+    x.requires_grad_()
+    layer = torch.nn.Conv2d(channels, channels, 3, padding=1, bias=False).to(memory_format=layout)
     return lambda: torch.autograd.grad(layer(x), [x, layer.weight], upstream)
 
 
@@ -97,24 +99,25 @@ def compare(size: int, rounds: int) -> None:
     runners = make_runners(method, method.phases(), None, {})
     candidates = {runner.phase.name: make_step(runner, engine, x) for runner in runners}
     channels = method.synthesis.blocks[-1].to_rgb.weight.shape[1]  # type: ignore[union-attr, index]
-    candidates["plain convolution"] = make_plain_conv(size, channels)
+    candidates |= {name: make_plain_conv(size, channels, layout) for name, layout in LAYOUTS.items()}
     seconds = {name: statistics.median(values) for name, values in interleaved(candidates, rounds, warmup=2).items()}
-    speed = 3 * BATCH * conv_flops(channels, channels, 3, size**2) / seconds["plain convolution"]
-    report(size, seconds, floor_flops(method), speed)
+    work = 3 * BATCH * conv_flops(channels, channels, 3, size**2)
+    report(size, seconds, floor_flops(method), [work / seconds[name] for name in LAYOUTS])
 
 
-def report(size: int, seconds: dict[str, float], flops: dict[str, float], speed: float) -> None:
+def report(size: int, seconds: dict[str, float], flops: dict[str, float], speeds: list[float]) -> None:
     """One line a phase, and the amortised step."""
-    print(f"\nStyleGAN2, {size} × {size}, batch {BATCH}; plain convolution {speed / 1e9:.0f} GFLOP/s")
-    print(f"{'':24}{'share':>8}{'GFLOP':>9}{'ms':>9}{'floor ms':>10}{'floor/ms':>10}")
+    reached = ", ".join(f"{name} {speed / 1e9:.0f}" for name, speed in zip(LAYOUTS, speeds, strict=True))
+    print(f"\nStyleGAN2, {size} × {size}, batch {BATCH}; plain convolution, GFLOP/s: {reached}")
+    print(f"{'':24}{'share':>8}{'GFLOP':>9}{'ms':>9}{'floor/ms, default layout':>26}{'channels last':>15}")
     rows = {name: (share, flops[name], seconds[name]) for name, share in SHARES.items()}
     work, spent = (
         sum(share * row[n] for share, row in zip(SHARES.values(), rows.values(), strict=True)) for n in (1, 2)
     )
     rows["amortised step"] = (1.0, work, spent)
     for name, (share, operations, time) in rows.items():
-        least = operations / speed
-        print(f"{name:24}{share:8.3f}{operations / 1e9:9.2f}{1000 * time:9.1f}{1000 * least:10.1f}{least / time:10.2f}")
+        default, last = (operations / speed / time for speed in speeds)
+        print(f"{name:24}{share:8.3f}{operations / 1e9:9.2f}{1000 * time:9.1f}{default:26.2f}{last:15.2f}")
 
 
 def main() -> None:

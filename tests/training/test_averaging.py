@@ -9,7 +9,7 @@ from torch import nn
 
 from trimkit.methods import Phase
 from trimkit.training import train
-from trimkit.training.averaging import Averages
+from trimkit.training.averaging import Averages, decay_at
 
 OPTIONS = {"batch_size": 8, "log_every": 1, "device": "cpu"}
 
@@ -30,12 +30,26 @@ def test_the_average_is_its_closed_form(module):
     for step in range(1, 6):
         with torch.no_grad():
             a.fill_(step**2)
-        averages.update("a")
-        averages.update("b")
+        averages.update("a", 1000 + step)
+        averages.update("b", 1000 + step)
         values.append(float(step**2))
     expected = 0.9**5 * values[0] + sum(0.1 * 0.9 ** (5 - i) * values[i] for i in range(1, 6))
     assert averages.state().keys() == {"a.weight"}
     assert float(averages.state()["a.weight"]) == pytest.approx(expected, rel=1e-14)
+
+
+def test_a_young_average_forgets_its_first_values(module):
+    assert [decay_at(0.9, step) for step in (0, 1, 8, 80, 81)] == [0.1, 2 / 11, 0.5, 0.9, 0.9]
+    a = module["a"].weight
+    averages = Averages(module, [phase("a", [a])], decay=0.999)
+    first = float(a.detach())
+    for step in range(20):
+        with torch.no_grad():
+            a.fill_(1.0)
+        averages.update("a", step)
+    share = torch.tensor([(1 + t) / (10 + t) for t in range(20)], dtype=torch.float64).prod().item()
+    assert share < 1e-6  # 0.98 of it would be left at a constant decay
+    assert float(averages.state()["a.weight"]) == pytest.approx(share * first + 1 - share, rel=1e-12)
 
 
 def test_averages_stand_in_for_a_while_and_also_after_an_exception(module):
@@ -59,9 +73,9 @@ def test_a_phase_that_shares_an_optimiser_does_not_average_twice(module):
     averages = Averages(module, [phase("a", parameters, ema=0.5), phase("r1", parameters, shares="a", ema=0.5)])
     with torch.no_grad():
         parameters[0].fill_(8.0)
-    averages.update("a")
+    averages.update("a", 99)
     once = float(averages.state()["a.weight"])
-    averages.update("r1")
+    averages.update("r1", 99)
     assert float(averages.state()["a.weight"]) == once
 
 

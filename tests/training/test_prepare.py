@@ -76,7 +76,7 @@ def test_averages_start_from_what_it_writes(data):
     method = Shrunken()
     train(method, data, steps=1, batch_size=8)
     moved = method.factors.detach() - _started(data)
-    assert float(moved.abs().max()) <= 0.051  # half of Adam's first step of 0.1, not half the way from 1
+    assert float(moved.abs().max()) <= 0.091  # nine tenths of Adam's first step of 0.1, not of the way from 1
 
 
 def _started(data) -> torch.Tensor:

@@ -118,8 +118,9 @@ class Phase:
             k-fold.
         shares: name of another phase over the same parameters whose optimiser it steps, as R1 does the discriminator's;
             its own ``optimiser`` is not used then. Make the shared one with ``adam(..., interval=k)``.
-        ema: decay of a running average of the parameters in [0, 1), 0 for none: average ← ema · average + (1 − ema) ·
-            parameter after each of its steps. The average is what is evaluated and saved, with the buffers as they are.
+        ema: decay of a running average of the parameters in [0, 1), 0 for none: average ← d · average + (1 − d) ·
+            parameter after each of its steps, d = min(ema, (1 + t) / (10 + t)) at step t. The average is what is
+            evaluated and saved, with the buffers as they are.
         generates: of a method without encoder: the phase draws its own samples and returns their `StepResult.codes`
             instead of a reconstruction, so TRIM terms join it and the prediction loss does not.
         rate: factor ≥ 0 of the optimiser's learning rate, a number or a function of the step; None leaves it alone. A

@@ -11,8 +11,18 @@ from torch import Tensor, nn
 from trimkit.methods import Phase
 
 
+def decay_at(decay: float, step: int) -> float:
+    """min(d, (1 + t) / (10 + t)) at step t, from 0: a young average forgets its first values sooner.
+
+    Without it the initial, random weights still count d^t after t steps: a tenth after 2,300 steps of d = 0.999.
+    """
+    return min(decay, (1 + step) / (10 + step))
+
+
 class Averages:
-    """average ← d · average + (1 − d) · parameter after each step of a parameter's phase, from its initial value.
+    """average ← d_t · average + (1 − d_t) · parameter after each step of a parameter's phase, from its initial value.
+
+    d_t is that of `decay_at`.
 
     Args:
         module: that has the parameters, on its device.
@@ -37,10 +47,10 @@ class Averages:
         return bool(self._averages)
 
     @torch.no_grad()
-    def update(self, phase: str) -> None:
-        """Count the parameters of a phase in, after its step."""
+    def update(self, phase: str, step: int) -> None:
+        """Count the parameters of a phase in, after its turn at a step, from 0."""
         for name in self._names.get(phase, ()):
-            self._averages[name].lerp_(self._parameters[name], 1 - self._decays[phase])
+            self._averages[name].lerp_(self._parameters[name], 1 - decay_at(self._decays[phase], step))
 
     @torch.no_grad()
     def apply(self) -> None:

@@ -92,7 +92,7 @@ class Loop:
     def _count(self, runner: PhaseRunner, report: PhaseReport) -> None:
         self.reports[runner.phase.name] = replace(report, carried=())
         if report.stepped:
-            self.averages.update(runner.phase.name)
+            self.averages.update(runner.phase.name, self.step)
 
     def state(self) -> dict[str, Any]:
         """Everything that the next steps depend on, as copies on the CPU in plain containers."""

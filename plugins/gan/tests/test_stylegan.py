@@ -149,13 +149,13 @@ def test_a_path_weight_of_zero_costs_nothing(images):
 
 
 def test_the_saved_generator_is_the_running_average(images):
-    """After one step: 0.9 of the initial weights and 0.1 of the new ones; the discriminator is as it is."""
+    """After one step: 0.1 of the initial weights and 0.9 of the new ones; the discriminator is as it is."""
     initial, raw, averaged = (make("stylegan", ema_decay=decay) for decay in (0.5, 0.0, 0.9))
     for method in (raw, averaged):
         trimkit.train(method, images, steps=1, batch_size=8)
     for name, start in initial.named_parameters():
         end, found = raw.get_parameter(name), averaged.get_parameter(name)
-        expected = end if name.startswith("discriminator") else 0.9 * start + 0.1 * end
+        expected = end if name.startswith("discriminator") else 0.1 * start + 0.9 * end
         torch.testing.assert_close(found, expected, msg=name)
     assert not torch.equal(initial.synthesis.constant, raw.synthesis.constant)
 

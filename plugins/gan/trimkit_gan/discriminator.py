@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from trimkit_gan.layers import ROOT_TWO, EqualisedConv, EqualisedLinear, levels_of, rectify, width_at
+from trimkit_gan.layers import ROOT_TWO, EqualisedConv, EqualisedLinear, levels_of, pixels_last, rectify, width_at
 from trimkit_gan.resampling import blur, halve
 from trimkit_gan.synthesis import Stage
 
@@ -102,7 +102,7 @@ class Discriminator(nn.Module):
             (N,).
         """
         stage = stage or self.top
-        h = rectify(self.from_rgb[str(stage.level)](x))
+        h = rectify(self.from_rgb[str(stage.level)](pixels_last(x)))
         for n in range(stage.level, 0, -1):
             h = self.blocks[n - 1](h)
             if n == stage.level and stage.fade < 1:

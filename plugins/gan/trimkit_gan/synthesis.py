@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from trimkit.errors import OptionError, ShapeError, nearest
 from trimkit.methods import standard_normal
-from trimkit_gan.layers import EqualisedConv, levels_of, width_at
+from trimkit_gan.layers import EqualisedConv, levels_of, pixels_last, width_at
 from trimkit_gan.modulation import AdaptiveLayer, DemodulatedLayer, StyledToRGB, unit_rms
 from trimkit_gan.resampling import double
 
@@ -190,7 +190,7 @@ class Synthesis(nn.Module):
         """
         stage = stage or self.top
         supply, given = iter(self.canonical(styles)), None if isinstance(noise, str) else iter(noise)
-        x = self.constant.expand(len(styles[0]), -1, -1, -1)
+        x = pixels_last(self.constant.expand(len(styles[0]), -1, -1, -1))
         image: Tensor | None = None
         for n in range(stage.level + 1):
             block = cast(Block, self.blocks[n])
