@@ -123,6 +123,7 @@ def test_the_predictor_alone_may_say_what_is_kept(work, capsys):
 
 def test_the_engines_settings_are_options(work, capsys):
     options = ["--accumulate", "2", "--ema", "0.5", "--nonfinite", "skip", "--pictures-every", "2", "--precision", "64"]
+    options += ["--evaluated", "9"]
     assert run(*options, "--out", "a", "--method.beta", "cyclical(0, 1, 4)") == 0
     config = yaml.safe_load((work / "a" / "config.yaml").read_text())
     assert {name: config[name] for name in ("accumulate", "ema", "nonfinite", "precision", "workers", "fast")} == {
@@ -133,6 +134,7 @@ def test_the_engines_settings_are_options(work, capsys):
         "workers": 0,
         "fast": False,
     }
+    assert json.loads((work / "a" / "results.json").read_text())["test"]["samples"] == 9
     assert len(list((work / "a" / "pictures").iterdir())) == 4
     assert (work / "a" / "training.gif").exists()
     assert load_file(work / "a" / "model.safetensors")["decoder.0.weight"].dtype == torch.float64

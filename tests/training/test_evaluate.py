@@ -10,7 +10,7 @@ from torch import nn
 
 import trimkit
 from trimkit.data import Dataset
-from trimkit.errors import ShapeError, TrimkitWarning
+from trimkit.errors import OptionError, ShapeError, TrimkitWarning
 from trimkit.methods import StepResult, Term
 from trimkit.training import Settings, train
 from trimkit.training.engine import Engine
@@ -42,6 +42,14 @@ def test_more_test_data_than_the_method_was_made_for(samples_of):
     run = train(method_of("beta-tcvae", dataset_size=20), data, test=noise(100), **{**QUICK, "batch_size": 64})
     assert run.results["test"]["samples"] == 100
     assert {"recon", "kl", "tc", "dwkl", "squared_error"} <= set(run.results["test"])
+
+
+def test_fewer_samples_are_evaluated_on_request(samples_of):
+    data = samples_of((6,))
+    run = train(method_of("vae"), data, test=data, evaluated=10, **QUICK)
+    assert run.results["train"]["samples"] == run.results["test"]["samples"] == 10
+    with pytest.raises(OptionError, match="expected evaluated ≥ 1, got 0"):
+        train(method_of("vae"), data, evaluated=0, **QUICK)
 
 
 @pytest.mark.parametrize(

@@ -132,6 +132,7 @@ def _add_settings(p: ArgumentParser) -> None:
     p.add_argument("--checkpoint-every", type=int, metavar="N", default=500, help="steps between checkpoints")
     p.add_argument("--log-every", type=int, metavar="N", default=50, help="steps between lines of metrics.jsonl")
     p.add_argument("--pictures-every", type=int, metavar="N", default=0, help="steps between pictures; 0 for none")
+    p.add_argument("--evaluated", type=int, metavar="N", default=4096, help="samples of the evaluation at the end")
     p.add_argument("--tensorboard", action="store_true", help="write the metrics for TensorBoard too")
     p.add_argument("--workers", type=int, metavar="N", default=0, help="processes that read data ahead")
     p.add_argument("--device", type=str, metavar="NAME", default="auto", help="auto, cpu, cuda, cuda:1, mps")
@@ -177,7 +178,8 @@ _FILLED = {"shape", "dataset_size", "segments", "aux_dim"}
 
 _SETTINGS = (
     *("steps", "epochs", "batch_size", "accumulate", "seed", "clip", "nonfinite", "ema", "checkpoint_every"),
-    *("log_every", "pictures_every", "tensorboard", "workers", "device", "devices", "precision", "fast"),
+    *("log_every", "pictures_every", "evaluated", "tensorboard", "workers", "device", "devices", "precision"),
+    "fast",
 )
 
 

@@ -19,9 +19,6 @@ from trimkit.training.feeding import make_batch
 from trimkit.training.randomness import epoch_order
 from trimkit.training.runner import PhaseRunner, Position, in_eval_mode
 
-MOST = 4096
-"""Samples that an evaluation looks at."""
-
 DECOMPOSED = 2048
 """Posteriors among which the parts of the KL are estimated: each is compared with each."""
 
@@ -56,6 +53,7 @@ class Evaluation:
         runner: of the phase whose terms are told: the one that trains the decoder, or the first; None without phases.
         predictor: the frozen f, or None.
         step: the run's last, from 0, for schedules inside a term.
+        most: samples that it looks at.
         told: warnings that were given, and are not given again.
     """
 
@@ -65,6 +63,7 @@ class Evaluation:
     runner: PhaseRunner | None = None
     predictor: FrozenPredictor | None = None
     step: int = 0
+    most: int = 4096
     told: set[str] = field(default_factory=set)
 
     def numbers(self, data: Dataset) -> dict[str, Any]:
@@ -74,7 +73,7 @@ class Evaluation:
             TrimkitWarning: terms that cannot be computed on the data, such as a comparison of samples on a single one;
                 they are left out, and no training is lost for them.
         """
-        size, data = len(data), data.some(MOST)
+        size, data = len(data), data.some(self.most)
         found: dict[str, Any] = {"samples": len(data)}
         with in_eval_mode(self.method), self.engine.global_randomness("evaluation"):
             if self.runner is not None:

@@ -273,7 +273,7 @@ class Session:
         predictor = None if self.guidance is None else self.guidance.predictor
         settings, step = self.plan.settings, max(self.loop.step - 1, 0)
         rows = settings.size(len(self.plan.data)) // settings.accumulate
-        return Evaluation(self.plan.method, self.engine, rows, shown, predictor, step, self._told)
+        return Evaluation(self.plan.method, self.engine, rows, shown, predictor, step, settings.evaluated, self._told)
 
     def _prepare_method(self) -> None:
         """See `trimkit.methods.Method.prepare`: before averages and rehearsal, which see what it writes."""
@@ -332,7 +332,7 @@ def fit(plan: Plan) -> Run:
     speed = {"seconds": seconds, "images_per_second": len(plan.data) / max(seconds, 1e-9)}
     if plan.folder is not None:
         plan.folder.begin(plan.recorded(plan.identity()))
-    evaluation = Evaluation(plan.method, engine, plan.settings.batch_size)
+    evaluation = Evaluation(plan.method, engine, plan.settings.batch_size, most=plan.settings.evaluated)
     return _conclude(plan, evaluation, 0, speed, [])
 
 

@@ -14,7 +14,8 @@ Nonfinite: TypeAlias = Literal["raise", "skip", "scrub"]
 
 _CHOICES = {"precision": ("32", "64", "bf16", "16"), "nonfinite": ("raise", "skip", "scrub")}
 _AT_LEAST = {
-    **dict.fromkeys(("steps", "epochs", "batch_size", "checkpoint_every", "log_every", "devices", "accumulate"), 1),
+    **dict.fromkeys(("steps", "epochs", "batch_size", "accumulate", "checkpoint_every"), 1),
+    **dict.fromkeys(("log_every", "evaluated", "devices"), 1),
     **dict.fromkeys(("workers", "pictures_every"), 0),
 }
 
@@ -44,6 +45,8 @@ class Settings:
         checkpoint_every: steps between checkpoints.
         log_every: steps between lines of metrics.jsonl.
         pictures_every: steps between pictures of the method in training; 0 for none.
+        evaluated: samples of the data, and of the test data, on which the trained method is evaluated at the end, at
+            most.
         tensorboard: write the metrics for TensorBoard too; needs the extra "tensorboard".
         progress: show progress on stderr.
 
@@ -67,6 +70,7 @@ class Settings:
     checkpoint_every: int = 500
     log_every: int = 50
     pictures_every: int = 0
+    evaluated: int = 4096
     tensorboard: bool = False
     progress: bool = False
 
