@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import quad
 
-from trimkit.errors import OptionError, ShapeError
+from trimkit.errors import DataError, OptionError, ShapeError
 from trimkit.unmixing import GAUSSIAN_LOG_COSH, canonical, contrast, log_cosh, match
 
 
@@ -110,6 +110,10 @@ def test_what_does_not_fit_is_refused():
         canonical(torch.ones(3, 2), torch.ones(5, 3))
     with pytest.raises(OptionError, match="'variance' or 'negentropy', got 'size'"):
         canonical(torch.ones(3, 2), uniform(5, 2), order="size")
+    still = uniform(5, 3)
+    still[:, 1] = 0.5
+    with pytest.raises(DataError, match=r"components that vary, got constant ones: \[1\], from 0"):
+        canonical(torch.ones(3, 3), still)
 
 
 @given(seed=st.integers(0, 2**31), k=st.integers(1, 5))

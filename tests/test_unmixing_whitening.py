@@ -135,6 +135,17 @@ def test_data_that_do_not_vary_are_refused():
         whiten(torch.full((5, 3), 0.1))
 
 
+@pytest.mark.parametrize("size", [1e160, 1e-170])
+def test_squares_outside_float64_are_refused(size):
+    x = normal(50, 3)
+    with pytest.raises(DataError, match=r"have squares outside float64; divide the data by \d"):
+        whiten(x.double() * size)
+    kept = whiten(x.double() * 1e-140)
+    torch.testing.assert_close(
+        kept.apply(x.double() * 1e-140), whiten(x.double()).apply(x.double()), rtol=1e-9, atol=1e-9
+    )
+
+
 @pytest.mark.parametrize(
     ("x", "error", "message"),
     [
@@ -154,8 +165,8 @@ def test_what_is_no_data_is_refused(x, error, message):
 
 
 def test_counts_and_kinds_that_do_not_exist_are_refused():
-    for count in (0, 4):
-        with pytest.raises(OptionError, match=f"from 1 to 3 components for data of 3 entries, got {count}"):
+    for count in (0, 4, 2.5):
+        with pytest.raises(OptionError, match=f"an integer from 1 to 3 components for data of 3 entries, got {count}"):
             whiten(normal(9, 3), count)
     with pytest.raises(OptionError, match="zca keeps all 3 components, got components=2; use kind='pca'"):
         whiten(normal(9, 3), 2, kind="zca")

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from trimkit.errors import OptionError, ShapeError
+from trimkit.errors import DataError, OptionError, ShapeError
 from trimkit.unmixing.negentropy import contrast
 
 Order = Literal["variance", "negentropy"]
@@ -44,6 +44,7 @@ def canonical(mixing: Tensor, s: Tensor, *, order: Order = "variance") -> Arrang
         order: see above.
     Raises:
         ShapeError: matrices that do not fit.
+        DataError: a component without variance.
         OptionError: an unknown order.
     """
     if mixing.ndim != 2 or s.ndim != 2 or mixing.shape[1] != s.shape[1]:
@@ -53,6 +54,9 @@ def canonical(mixing: Tensor, s: Tensor, *, order: Order = "variance") -> Arrang
     mixing = mixing.double()
     standard = s.double() - s.double().mean(0)
     deviations = standard.square().mean(0).sqrt()
+    constant = (deviations == 0).nonzero()[:, 0].tolist()
+    if constant:
+        raise DataError(f"canonical: expected components that vary, got constant ones: {constant}, from 0")
     standard /= deviations
     if order == "variance":
         weight = torch.linalg.vector_norm(mixing, dim=0) * deviations

@@ -73,8 +73,8 @@ def whiten(x: Tensor, components: int | None = None, *, kind: Kind = "pca") -> W
         In float64, on x's device.
     Raises:
         ShapeError: not (n, p), not floating, or fewer than two samples.
-        DataError: NaN or infinity, or fewer usable components than asked for.
-        OptionError: a count below 1 or above p, or an unknown kind.
+        DataError: NaN or infinity, squares that float64 does not hold, or fewer usable components than asked for.
+        OptionError: a count that is no integer from 1 to p, or an unknown kind.
     """
     _require_samples(x)
     if kind not in ("pca", "zca", "cholesky"):
@@ -103,7 +103,13 @@ def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
     for rows in x.split(CHUNK):
         centred = rows.double() - mean
         covariance += centred.T @ centred
-    return mean, covariance / len(x)
+    covariance /= len(x)
+    if not bool(torch.isfinite(covariance).all()) or (not bool(covariance.any()) and bool((x != x[0]).any())):
+        size = float(x.double().abs().max())
+        raise DataError(
+            f"whiten: values of size {size:.2g} have squares outside float64; divide the data by {size:.2g}"
+        )
+    return mean, covariance
 
 
 def _rounding(values: Tensor, largest: float, dtype: torch.dtype) -> float:
@@ -124,9 +130,10 @@ def _rounding(values: Tensor, largest: float, dtype: torch.dtype) -> float:
 def _usable(components: int | None, rank: int, shape: torch.Size, kind: Kind) -> int:
     """How many components there will be, where the data allow them."""
     samples, entries = shape
-    if components is not None and not 1 <= components <= entries:
+    if components is not None and not (isinstance(components, int) and 1 <= components <= entries):
         raise OptionError(
-            f"whiten: expected from 1 to {entries} components for data of {entries} entries, got {components}"
+            f"whiten: expected an integer from 1 to {entries} components for data of {entries} entries, got "
+            f"{components!r}"
         )
     if rank == 0:
         raise DataError("whiten: expected data that vary, got samples that are all alike")

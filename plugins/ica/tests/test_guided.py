@@ -15,7 +15,7 @@ from trimkit_ica.guided import TrimICA, unbiased_contrast
 
 import trimkit
 from trimkit.cli import main
-from trimkit.errors import DataError, OptionError, ShapeError
+from trimkit.errors import DataError, OptionError, ShapeError, TrainingError
 from trimkit.methods import Batch, load_method
 from trimkit.penalties import hoyer, l1
 from trimkit.training import TrimTerm
@@ -23,17 +23,6 @@ from trimkit.unmixing import GAUSSIAN_LOG_COSH, contrast, log_cosh, random_rotat
 
 P, K = 9, 6
 START = torch.Generator()
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Networks this small are several times faster on one thread; those that a test makes are the same each time."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(0)
-        yield
-    torch.set_num_threads(threads)
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -239,7 +228,17 @@ def test_one_sample_and_none():
 
 def test_data_of_another_shape():
     with pytest.raises(ShapeError, match=r"trim-ica: expected data \(N, 1, 3, 3\), got \(5, 9\)"):
-        TrimICA((1, 3, 3)).encode(torch.zeros(5, 9))
+        prepared(samples().unflatten(1, (1, 3, 3))).encode(torch.zeros(5, 9))
+
+
+def test_before_training_there_is_nothing_to_encode_with(tmp_path):
+    method = TrimICA((P,), K)
+    for use in (lambda: method.encode(samples()), lambda: method.decode(torch.zeros(2, K))):
+        with pytest.raises(TrainingError, match="trim-ica: expected a trained method"):
+            use()
+    trimkit.train(method, samples(), steps=1, batch_size=100, folder=tmp_path / "run")
+    x = samples()[:3]
+    assert torch.equal(load_method(tmp_path / "run").encode(x).mean, method.encode(x).mean)
 
 
 def test_data_of_too_few_directions():
@@ -318,6 +317,8 @@ def test_as_a_transform_it_is_linear_with_a_fixed_scale():
     ("options", "message"),
     [
         ({"components": 1}, "expected from 2 to 9 components of 9 values, got 1"),
+        ({"components": 2.5}, "expected from 2 to 9 components of 9 values, got 2.5"),
+        ({"kept": 1.5}, "expected kept from 1 to 8 of 9 components, got 1.5"),
         ({"components": 10}, "expected from 2 to 9 components of 9 values, got 10"),
         ({"kept": 0}, "expected kept from 1 to 8 of 9 components, got 0"),
         ({"kept": 9}, "does not depend on the rotation, and a prediction loss would train nothing"),

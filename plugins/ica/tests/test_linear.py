@@ -282,6 +282,7 @@ def test_data_of_another_shape_are_not_encoded(mixture):
     ("options", "message"),
     [
         ({"components": 0}, "picard: expected from 1 to 4 components, got 0"),
+        ({"components": 2.5}, "from 1 to 4 components, got 2.5"),
         ({"components": 5}, "from 1 to 4 components, got 5"),
         ({"order": "size"}, "order to be one of variance, negentropy, got 'size'"),
         ({"tol": 0.0}, "tol > 0, got 0.0"),

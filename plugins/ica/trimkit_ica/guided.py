@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import orthogonal
 
-from trimkit.errors import OptionError, ShapeError
+from trimkit.errors import OptionError, ShapeError, TrainingError
 from trimkit.groups import Groups
 from trimkit.methods import (
     Batch,
@@ -84,6 +84,7 @@ class TrimICA(Method):
     mean: Tensor
     whitener: Tensor
     unwhitener: Tensor
+    prepared: Tensor
 
     def __init__(
         self,
@@ -112,13 +113,23 @@ class TrimICA(Method):
         self.register_buffer("mean", torch.zeros(p, dtype=torch.float64))
         self.register_buffer("whitener", torch.eye(self.k, p, dtype=torch.float64))
         self.register_buffer("unwhitener", torch.eye(p, self.k, dtype=torch.float64))
+        self.register_buffer("prepared", torch.tensor(False))
         self.turning = orthogonal(
             nn.Linear(self.k, self.k, bias=False, dtype=torch.float64), orthogonal_map="matrix_exp"
         )
 
     def _check_options(self, values: int) -> None:
-        _require(2 <= self.k <= values, f"from 2 to {values} components of {values} values", self.k)
-        _require(1 <= self.t < self.k, f"kept from 1 to {self.k - 1} of {self.k} components", self.t, _ALL_KEPT)
+        _require(
+            isinstance(self.k, int) and 2 <= self.k <= values,
+            f"from 2 to {values} components of {values} values",
+            self.k,
+        )
+        _require(
+            isinstance(self.t, int) and 1 <= self.t < self.k,
+            f"kept from 1 to {self.k - 1} of {self.k} components",
+            self.t,
+            _ALL_KEPT,
+        )
         weight = as_schedule(self.negentropy_weight)
         _require(callable(weight) or weight >= 0, "negentropy_weight ≥ 0", self.negentropy_weight)
         for name, choice in (("start", Start), ("order", Order)):
@@ -164,13 +175,27 @@ class TrimICA(Method):
         return (x.flatten(1).double() - self.mean.double()) @ self.whitener.double().T
 
     def encode(self, x: Tensor, aux: Tensor | None = None, space: str | None = None) -> Delta:
-        """s = Q K (x − μ): (N, *shape) → (N, k) in x's type."""
+        """s = Q K (x − μ): (N, *shape) → (N, k) in x's type.
+
+        Raises:
+            TrainingError: before training, which whitens first.
+        """
+        self._require_whitening()
         return Delta((self.whitened(x) @ self.rotation.double().T).to(x.dtype))
 
     def decode(self, z: Tensor, space: str | None = None) -> Tensor:
-        """T⁻¹(s) = μ + K⁺ Qᵀ s: (N, k) → (N, *shape) in s's type."""
+        """T⁻¹(s) = μ + K⁺ Qᵀ s: (N, k) → (N, *shape) in s's type.
+
+        Raises:
+            TrainingError: before training.
+        """
+        self._require_whitening()
         flat = z.double() @ self.rotation.double() @ self.unwhitener.double().T + self.mean.double()
         return flat.to(z.dtype).unflatten(1, self.shape)
+
+    def _require_whitening(self) -> None:
+        if not self.prepared:
+            raise TrainingError("trim-ica: expected a trained method, this one knows no data yet; call trimkit.train")
 
     def as_transform(self, space: str | None = None) -> LatentTransform:
         """As every method's; its coefficients have variance 1 whatever Q is, so that gradients may be penalised too."""
@@ -189,6 +214,7 @@ class TrimICA(Method):
         self.mean.copy_(whitening.mean)
         self.whitener.copy_(whitening.forward)
         self.unwhitener.copy_(whitening.backward)
+        self.prepared.fill_(True)
         self.rotate(self._start(x, generator))
 
     def _start(self, x: Tensor, generator: torch.Generator) -> Tensor:

@@ -75,7 +75,10 @@ class LinearICA(Method):
         self.tol, self.max_iter, self.seed = tol, max_iter, seed
         self._entries = math.prod(self.shape)
         most = self._entries
-        self._require(components is None or 1 <= components <= most, f"from 1 to {most} components", components)
+        whole = components is None or isinstance(components, int)
+        self._require(
+            whole and 1 <= (1 if components is None else components) <= most, f"from 1 to {most} components", components
+        )
         self._require(order in get_args(Order), f"order to be one of {', '.join(get_args(Order))}", order)
         self._require(tol > 0, "tol > 0", tol)
         self._require(max_iter >= 1, "max_iter ≥ 1", max_iter)
