@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from trimkit.groups import Groups
 from trimkit_gan.convolutional import Output, PlainChoice, make_output, make_plain
-from trimkit_gan.layers import ROOT_TWO, EqualisedConv, EqualisedLinear, levels_of, rectify, width_at
+from trimkit_gan.layers import ROOT_TWO, EqualisedConv, EqualisedLinear, levels_of, pixels_last, rectify, width_at
 from trimkit_gan.modulation import EPSILON
 from trimkit_gan.resampling import halve
 from trimkit_gan.synthesis import NoiseMode, Synthesis
@@ -110,7 +110,7 @@ class StyleEncoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, S, S) → (N, w_dim)."""
-        x, w = rectify(self.from_image(x)), 0
+        x, w = rectify(self.from_image(pixels_last(x))), 0
         for number, (convolve, read) in enumerate(zip(self.convolutions, self.readings, strict=True)):
             x = rectify(convolve(halve(x) if number % 2 else x))
             mean = x.mean((2, 3), keepdim=True)
