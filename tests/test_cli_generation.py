@@ -106,6 +106,8 @@ def test_path_lengths_are_of_the_first_space_with_codes_and_images():
     assert found.parts["untrimmed"] == pytest.approx(2.0, rel=0.3)
     with pytest.raises(ModelError, match="--space: Line draws no codes of the space 'none'"):
         evaluated(Line(), lines(), space="none")
+    with pytest.raises(ModelError, match="--space z: its codes cannot be decoded"):
+        evaluated(Line(can_decode=False), lines(), space="z")
     without = evaluated(Line(can_decode=False), lines())
     assert "perceptual_path_length" not in without.metrics
     assert any("there is no path length" in note for note in without.notes)
@@ -118,6 +120,35 @@ def test_what_cannot_be_compared_is_refused():
         evaluated(Line(), Dataset("pairs", torch.zeros(30, 2)))
     with pytest.raises(ModelError, match=r"linear gives no features of samples \(4,\)"):
         evaluate_samples("run", Line(), lines(), Settings(), make_features(nn.Linear(3, 2), "linear"))
+
+
+class Answering(nn.Module):
+    def __init__(self, answer) -> None:
+        super().__init__()
+        self.answer = answer
+
+    def forward(self, x: Tensor):
+        return self.answer(x)
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (lambda x: (x, x), "f: expected features \\(100, ...\\), one row a sample, got tuple"),
+        (lambda x: x.mean(), "f: expected features \\(100, ...\\), one row a sample, got \\(\\)"),
+        (lambda x: x / 0, "f: expected finite features, got NaN or infinity"),
+    ],
+)
+def test_what_are_no_features_is_the_predictors_fault(answer, told):
+    with pytest.raises(ModelError, match=told):
+        make_features(Answering(answer), "f")(torch.zeros(100, 4))
+
+
+def test_features_of_any_shape_are_rows_and_maps_are_pooled():
+    x = torch.rand(30, 2, 3, 3)
+    assert make_features(Answering(lambda x: x[:, 0, 0, 0]), "f")(x).shape == (30, 1)
+    assert make_features(Answering(lambda x: x[:, 0]), "f")(x).shape == (30, 9)
+    torch.testing.assert_close(make_features(Answering(lambda x: x), "f")(x), x.mean((2, 3)))
 
 
 def test_a_run_without_encoder_end_to_end(work, capsys):

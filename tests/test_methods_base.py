@@ -161,7 +161,7 @@ def test_what_a_method_lacks_is_refused_by_name():
 
 def test_phases_are_checked_when_they_are_made():
     weight = torch.nn.Parameter(torch.zeros(1))
-    with pytest.raises(OptionError, match="phase 'a': expected an interval ≥ 1, got 0"):
+    with pytest.raises(OptionError, match="phase 'a': expected a whole interval ≥ 1, got 0"):
         Phase("a", [weight], lambda *_: None, {"loss": 1.0}, interval=0)  # type: ignore[arg-type,return-value]
     with pytest.raises(OptionError, match="phase 'a': expected parameters to train"):
         Phase("a", [], lambda *_: None, {"loss": 1.0})  # type: ignore[arg-type,return-value]

@@ -125,6 +125,23 @@ def test_results_depend_on_arguments_and_seed_alone(distance):
     assert distance(x, y).value == distance(x, y, seed=1).value
 
 
+def test_many_features_are_resampled_less_often(monkeypatch):
+    monkeypatch.setattr("trimkit.metrics.generation.distances.USUAL_FEATURES", 4)
+    x = np.random.default_rng(0).standard_normal((2, 30, 8))
+    assert frechet_distance(*x, draws=40).protocol["draws"] == 5
+    few = frechet_distance(*x, draws=7)
+    assert (few.protocol["draws"], few.interval) == (0, None)
+    assert frechet_distance(*x[..., :4], draws=40).protocol["draws"] == 40
+
+
+@pytest.mark.parametrize("distance", [frechet_distance, kernel_distance])
+@pytest.mark.parametrize("draws", [-1, 2.5])
+def test_draws_that_are_no_number_of_draws_are_refused(distance, draws):
+    x = np.random.default_rng(0).standard_normal((30, 3))
+    with pytest.raises(OptionError, match=f"draws: expected a whole number ≥ 0, got {draws}"):
+        distance(x, x, draws=draws)
+
+
 @pytest.mark.parametrize("distance", [frechet_distance, kernel_distance])
 def test_sets_that_do_not_fit_are_refused(distance):
     x = np.zeros((30, 3))

@@ -51,8 +51,16 @@ def test_probabilities_count_by_their_largest():
     assert code_accuracy(p, labels, p, labels) == code_accuracy(labels, labels, labels, labels)
 
 
+def test_columns_are_what_they_hold():
+    labels = np.arange(40) % 2
+    for codes, truth in ((labels[:, None], labels), (labels, labels[:, None])):
+        assert code_accuracy(codes, truth, codes, truth).value == 1
+
+
 def test_codes_and_labels_that_do_not_fit_are_refused():
     labels = np.arange(40) % 2
+    with pytest.raises(ShapeError, match=r"labels: expected integers ≥ 0 \(N,\), got int64 \(40, 2\)"):
+        code_accuracy(labels, np.stack([labels, labels], 1), labels, labels)
     with pytest.raises(ShapeError, match="one label for each test code, got 2 codes, 40 labels"):
         code_accuracy(labels, labels, labels[:2], labels)
     with pytest.raises(ShapeError, match="codes: expected integers ≥ 0"):

@@ -93,6 +93,7 @@ def test_a_constant_generator_does_not_move():
         ({"path": "curved"}, OptionError, "path: expected one of"),
         ({"where": "middle"}, OptionError, "where: expected one of"),
         ({"epsilon": 0.0}, OptionError, "epsilon: expected a step > 0, got 0.0"),
+        ({"batch_size": 0}, OptionError, "batch_size: expected at least 1, got 0"),
         ({"trim": 0.5}, OptionError, r"trim: expected a share in \[0, 0.5\), got 0.5"),
     ],
 )
@@ -104,6 +105,8 @@ def test_options_out_of_range_are_refused(change, error, message):
 def test_codes_that_do_not_fit_are_refused():
     with pytest.raises(ShapeError, match="of one shape"):
         perceptual_path_length(codes(0), codes(1, 4), same, same)
+    with pytest.raises(ShapeError, match=r"float32 or float64, in which a step of ε is seen, got torch\.bfloat16"):
+        perceptual_path_length(codes(0).bfloat16(), codes(1).bfloat16(), same, same)
     with pytest.raises(DataError, match="at least 20 pairs of codes, got 4"):
         perceptual_path_length(codes(0)[:4], codes(1)[:4], same, same)
     with pytest.raises(DataError, match="NaN or infinite; look at the generator's output"):

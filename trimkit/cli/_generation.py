@@ -25,7 +25,7 @@ PAIRS = 1000
 
 @dataclass(frozen=True)
 class Features:
-    """What a predictor makes of samples, as rows of numbers.
+    """What a predictor makes of samples, as rows of numbers; of maps of features (N, F, H, W), their means over pixels.
 
     Attributes:
         predictor: frozen, on its device.
@@ -42,11 +42,16 @@ class Features:
         """(N, *shape) → (N, F)."""
         try:
             found = self.predictor(x) if self.layer is None else self.predictor.features(x, [self.layer])[0]
-            return found.flatten(1)
         except (RuntimeError, TypeError, ValueError, IndexError) as error:
             raise ModelError(
                 f"{self.name} gives no features of samples {tuple(x.shape[1:])}: {' '.join(str(error).split())}"
             ) from error
+        if not isinstance(found, Tensor) or found.ndim < 1 or len(found) != len(x):
+            got = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+            raise ModelError(f"{self.name}: expected features ({len(x)}, ...), one row a sample, got {got}")
+        if not bool(found.isfinite().all()):
+            raise ModelError(f"{self.name}: expected finite features, got NaN or infinity; look at the samples first")
+        return found.mean((2, 3)) if found.ndim == 4 else found.reshape(len(x), -1)
 
 
 def make_features(model: nn.Module, name: str, layer: str | None = None) -> Features:
@@ -126,7 +131,13 @@ def _compared(real: Tensor, made: Tensor, seed: int) -> Metrics:
 
 
 def _path_length(method: Method, features: Features, pairs: int, of: torch.Generator, space: str | None) -> Metrics:
-    """Along straight lines of the space asked for, or of the first in which there are any; nothing without."""
+    """Along straight lines of the space asked for, or of the first in which there are any; nothing without.
+
+    Raises:
+        ModelError: a space that was asked for and cannot be decoded, or has no prior.
+    """
+    if space is not None and not method.space(space).can_decode:
+        raise ModelError(f"--space {space}: its codes cannot be decoded: {method.space(space).reason}")
     for found in [method.space(space)] if space is not None else method.latent_spaces():
         try:
             start, end = (method.sample_codes(pairs, of, found.name).detach() for _ in range(2))

@@ -163,6 +163,11 @@ class Method(nn.Module, ABC):
         """
         return None
 
+    @property
+    def drawn_classes(self) -> int:
+        """How many classes generated samples may be drawn to be, see `StepResult.labels`; 0 where there are none."""
+        return 0
+
     def phases(self) -> Sequence[Phase]:
         """How it is trained, in the order in which phases take their turns; empty for closed-form methods."""
         return ()
@@ -198,6 +203,10 @@ class Method(nn.Module, ABC):
             x: (N, *shape) training data; a fixed random choice of 65,536 where there are more.
             aux: (N, ...) auxiliary variables of those samples, or None.
         """
+
+    def unfinished(self) -> str:
+        """What a training that ended here has not come to, such as a resolution: a warning says so. Empty: nothing."""
+        return ""
 
     def exhibits(self) -> Mapping[str, Mapping[str, Tensor]]:
         """What a run draws of the trained method beside reconstructions and traversals, such as its components.

@@ -81,7 +81,8 @@ class GeneratedTransform(Transform):
         super().__init__()
         if not space.can_decode:
             raise TransformError(
-                f"the space {space.name!r} of {type(method).__name__} is no transform: its codes cannot be decoded"
+                f"the space {space.name!r} of {type(method).__name__} is no transform: its codes cannot be decoded: "
+                f"{space.reason}"
             )
         self.method = method
         self.space = space

@@ -119,7 +119,7 @@ class Phase:
         shares: name of another phase over the same parameters whose optimiser it steps, as R1 does the discriminator's;
             its own ``optimiser`` is not used then. Make the shared one with ``adam(..., interval=k)``.
         ema: decay of a running average of the parameters in [0, 1), 0 for none: average ← d · average + (1 − d) ·
-            parameter after each of its steps, d = min(ema, (1 + t) / (10 + t)) at step t. The average is what is
+            parameter after each step that moved it, d = min(ema, (1 + t) / (10 + t)) at step t. The average is what is
             evaluated and saved, with the buffers as they are.
         generates: of a method without encoder: the phase draws its own samples and returns their `StepResult.codes`
             instead of a reconstruction, so TRIM terms join it and the prediction loss does not.
@@ -142,8 +142,8 @@ class Phase:
     rate: Schedule | None = None
 
     def __post_init__(self) -> None:
-        if self.interval < 1:
-            raise OptionError(f"phase {self.name!r}: expected an interval ≥ 1, got {self.interval}")
+        if not isinstance(self.interval, int) or self.interval < 1:
+            raise OptionError(f"phase {self.name!r}: expected a whole interval ≥ 1, got {self.interval!r}")
         if not self.parameters:
             raise OptionError(f"phase {self.name!r}: expected parameters to train, got none")
         if self.draws not in (1, 2):

@@ -38,7 +38,13 @@ def torch_generator(of: np.random.Generator) -> torch.Generator:
 
 
 def row_weights(n: int, draws: int, of: np.random.Generator) -> NDArray[np.uint8]:
-    """How often each of n rows is in each resample of n rows with replacement: (draws, n)."""
+    """How often each of n rows is in each resample of n rows with replacement: (draws, n).
+
+    Raises:
+        OptionError: a negative or fractional number of draws.
+    """
+    if not isinstance(draws, int) or draws < 0:
+        raise OptionError(f"draws: expected a whole number ≥ 0, got {draws!r}")
     weights = np.empty((draws, n), dtype=np.uint8)
     for row in weights:
         row[:] = np.minimum(np.bincount(of.integers(n, size=n), minlength=n), 255)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -20,13 +20,14 @@ def decay_at(decay: float, step: int) -> float:
 
 
 class Averages:
-    """average ← d_t · average + (1 − d_t) · parameter after each step of a parameter's phase, from its initial value.
+    """average ← d_t · average + (1 − d_t) · parameter, once after each step that moved it, from its initial value.
 
-    d_t is that of `decay_at`.
+    d_t is that of `decay_at`. A parameter of several phases, such as one that a lazy penalty moves too, is averaged
+    when all of them have had their turn.
 
     Args:
         module: that has the parameters, on its device.
-        phases: whose parameters may be averaged; one that shares another's optimiser leaves that to it.
+        phases: whose parameters may be averaged, by the decay of the first that has one.
         decay: d for all phases; None for each phase's own.
     """
 
@@ -34,23 +35,23 @@ class Averages:
         self._parameters = dict(module.named_parameters())
         names = {id(parameter): name for name, parameter in self._parameters.items()}
         self._decays: dict[str, float] = {}
-        self._names: dict[str, list[str]] = {}
         for phase in phases:
             chosen = phase.ema if decay is None else decay
-            if chosen and phase.shares is None:
-                self._decays[phase.name] = chosen
-                self._names[phase.name] = [names[id(parameter)] for parameter in phase.parameters]
-        averaged = [name for phase in self._names.values() for name in phase]
-        self._averages = {name: self._parameters[name].detach().clone() for name in averaged}
+            if chosen:
+                self._decays = {names[id(parameter)]: chosen for parameter in phase.parameters} | self._decays
+        self._moved_by = {phase.name: {names[id(parameter)] for parameter in phase.parameters} for phase in phases}
+        self._averages = {name: self._parameters[name].detach().clone() for name in self._decays}
 
     def __bool__(self) -> bool:
         return bool(self._averages)
 
     @torch.no_grad()
-    def update(self, phase: str, step: int) -> None:
-        """Count the parameters of a phase in, after its turn at a step, from 0."""
-        for name in self._names.get(phase, ()):
-            self._averages[name].lerp_(self._parameters[name], 1 - decay_at(self._decays[phase], step))
+    def update(self, phases: Collection[str], step: int) -> None:
+        """Count in what some phases have moved, after their turns at a step, from 0."""
+        moved = set[str]().union(*(self._moved_by[phase] for phase in phases))
+        for name, average in self._averages.items():
+            if name in moved:
+                average.lerp_(self._parameters[name], 1 - decay_at(self._decays[name], step))
 
     @torch.no_grad()
     def apply(self) -> None:

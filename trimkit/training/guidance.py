@@ -220,6 +220,12 @@ class Guidance:
         """
         output = _output(self.predictor, batch)
         if self.generates:
+            drawn = self._method.drawn_classes if self.compares else 0
+            if output.ndim == 2 and 1 < output.shape[1] < drawn:
+                raise ModelError(
+                    f"the predictor has {output.shape[1]} classes, and {type(self._method).__name__} draws samples of "
+                    f"{drawn}; make it with as many categories"
+                )
             return
         if self.prediction.match == "label" or any(trim.target == "label" for trim in self.trims.values()):
             self._labels(batch, named)

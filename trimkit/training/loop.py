@@ -79,6 +79,7 @@ class Loop:
         at = self.position
         turns = split(placed(batch, self.engine.place), self.settings.accumulate)
         carried: list[dict[str, Tensor]] = [{} for _ in turns]
+        stepped: list[str] = []
         with self.engine.global_randomness("global", at.epoch, at.batch):
             for runner in self.runners:
                 if self.step % runner.phase.interval == 0:
@@ -86,13 +87,10 @@ class Loop:
                     report = runner.step(seen, self.engine, at, self.settings)
                     for handed, more in zip(carried, report.carried, strict=True):
                         handed.update(more)
-                    self._count(runner, report)
+                    self.reports[runner.phase.name] = replace(report, carried=())
+                    stepped += [runner.phase.name] * report.stepped
+            self.averages.update(stepped, self.step)
         self.engine.merge_buffers(self.method)
-
-    def _count(self, runner: PhaseRunner, report: PhaseReport) -> None:
-        self.reports[runner.phase.name] = replace(report, carried=())
-        if report.stepped:
-            self.averages.update(runner.phase.name, self.step)
 
     def state(self) -> dict[str, Any]:
         """Everything that the next steps depend on, as copies on the CPU in plain containers."""

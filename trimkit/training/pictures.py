@@ -11,6 +11,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from trimkit import tree
 from trimkit.methods import Method
 
 CELL = 64
@@ -125,7 +126,8 @@ def traverse(
     draws = posterior.rsample(generator)
     centre, spread = draws.mean(0), draws.std(0)
     order = sorted(range(len(centre)), key=lambda d: -kl[d]) if kl else list(range(len(centre)))
-    names = method.space().groups.names
+    groups = method.space().groups
+    names = [groups.names[label] for label in tree.leaves(groups.labels)[0].tolist()]
     distance = ((posterior.mean - centre) / spread.clamp_min(1e-12)).square().sum(1)
     typical = posterior.mean[distance.argmin()]
     found = Traversal([], [])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from trimkit.data import Dataset, few, in_memory
 from trimkit.data.samples import MOST_BYTES
-from trimkit.errors import CheckpointError, OptionError
+from trimkit.errors import CheckpointError, OptionError, TrimkitWarning
 from trimkit.guards import refuse_wrappers, unchanged
 from trimkit.methods import Method, Phase, Weight
 from trimkit.methods.stored import plain
@@ -303,6 +304,8 @@ class Session:
         """Evaluate in the first process, and tell the others: they must not leave before it has finished."""
         self.loop.averages.apply()
         self._finish_method()
+        if (left := self.plan.method.unfinished()) and self.engine.leads:
+            warnings.warn(f"{type(self.plan.method).__name__} {left}", TrimkitWarning, stacklevel=4)
         numbers = {**speed, "nonfinite": self.loop.nonfinite}
         plan = replace(self.plan, folder=self.folder)
         run = _conclude(plan, self._evaluation(), self.total, numbers, self.history) if self.engine.leads else None

@@ -161,6 +161,18 @@ def test_training_brings_the_reciprocity_error_down(images):
     assert error() < 0.3 * before
 
 
+def test_the_average_of_a_step_counts_all_its_phases_once(images):
+    """E, of the first and the last phase, and F, of the second: each 0.1 of what it was and 0.9 of where it came to."""
+    raw, averaged, asked = make(), make(ema=0.9), make()
+    start = copy.deepcopy(raw)
+    for method, more in ((raw, {}), (averaged, {}), (asked, {"ema": 0.9})):
+        trimkit.train(method, images, steps=1, batch_size=12, **more)
+    for name, first in start.named_parameters():
+        expected = 0.1 * first + 0.9 * raw.get_parameter(name)
+        torch.testing.assert_close(averaged.get_parameter(name), expected, msg=name)
+        torch.testing.assert_close(asked.get_parameter(name), expected, msg=name)
+
+
 @pytest.mark.parametrize(
     "options",
     [{}, {"r1_interval": 3, "ema": 0.5}, {"network": "style", "shape": (1, 8, 8), "style_mixing": 1.0}],

@@ -88,6 +88,13 @@ def test_unknown_names_are_refused():
         make_output("relu")
 
 
+def test_one_sample_has_no_batch_to_be_normalised_by():
+    generator = make_plain("conv", (1, 8, 8), 3).generator
+    assert generator.eval()(torch.zeros(1, 3)).shape == (1, 1, 8, 8)
+    with pytest.raises(ShapeError, match="at least 2 samples a turn in training, got 1; take larger batches, or"):
+        generator.train()(torch.zeros(1, 3))
+
+
 def test_outputs_stay_in_their_range_and_data_outside_it_are_refused():
     x = torch.linspace(-50, 50, 9)[:, None]
     torch.testing.assert_close(make_output("sigmoid")(x), 1 / (1 + (-x).exp()))

@@ -35,6 +35,13 @@ def test_equal_samples_have_a_slope_that_is_finite():
     assert torch.isfinite(second).all()
 
 
+def test_equal_samples_have_a_finite_slope_in_half_precision_too():
+    x = torch.ones(4, 2, 3, 3, dtype=torch.float16, requires_grad=True)
+    deviation = minibatch_deviation(x)
+    assert deviation.dtype == torch.float16
+    assert torch.autograd.grad(deviation.float().sum(), x)[0].isfinite().all()
+
+
 def test_a_residual_block_is_the_sum_of_both_paths_over_root_two():
     block = HalvingBlock(3, 5, residual=True).double()
     x = torch.randn(2, 3, 8, 8, dtype=torch.float64)

@@ -26,10 +26,25 @@ def test_a_network_of_one_resolution_does_not_grow():
     assert {Growth(1, 1, 2).stage(step) for step in range(9)} == {Stage(1, 1.0)}
 
 
-@pytest.mark.parametrize(("first", "last", "steps"), [(2, 1, 5), (-1, 1, 5), (1, 2, 0)])
-def test_schedules_that_make_no_sense_are_refused(first, last, steps):
-    with pytest.raises(OptionError, match="growing: expected steps ≥ 1"):
+@pytest.mark.parametrize(
+    ("first", "last", "steps", "message"),
+    [
+        (2, 1, 5, "growing: expected 0 ≤ first ≤ last level, got 2 and 1"),
+        (-1, 1, 5, "growing: expected 0 ≤ first ≤ last level, got -1 and 1"),
+        (1, 2, 0, "expected a whole number of grow_steps ≥ 1, or 0 for no growing, got 0"),
+        (1, 2, 2.5, "grow_steps ≥ 1, or 0 for no growing, got 2.5"),
+    ],
+)
+def test_schedules_that_make_no_sense_are_refused(first, last, steps, message):
+    with pytest.raises(OptionError, match=message):
         Growth(first, last, steps)
+
+
+@pytest.mark.parametrize("last", [1, 2, 6])
+def test_the_step_from_which_the_last_resolution_is_there(last):
+    growth = Growth(1, last, 3)
+    assert growth.stage(growth.total) == Stage(last)
+    assert growth.total == 0 or growth.stage(growth.total - 1) != Stage(last)
 
 
 def test_shrinking_averages_and_softens_while_a_resolution_fades_in():

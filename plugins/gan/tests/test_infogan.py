@@ -13,7 +13,7 @@ from trimkit_gan.infogan import InfoGAN
 from trimkit_gan.views import view
 
 import trimkit
-from trimkit.errors import DataError, OptionError, ShapeError, TransformError
+from trimkit.errors import DataError, ModelError, OptionError, ShapeError, TransformError
 from trimkit.methods import Batch
 
 ARRANGEMENTS = ("shared", "head", "own")
@@ -311,6 +311,11 @@ def test_codes_alone_are_a_transform_that_explains_a_predictor(images):
     assert space.groups((1, 3, 3)).names == ("category 0", "continuous 0", "continuous 1")
 
 
+def test_a_run_with_codes_alone_is_stored_with_its_traversals(images, tmp_path):
+    trimkit.train(make(codes_alone=True), images, steps=1, batch_size=20, folder=tmp_path / "run")
+    assert (tmp_path / "run" / "traversals.png").exists()
+
+
 @pytest.fixture
 def reader():
     """A predictor that tells dark from bright: logits ∓ 9 (mean − ½)."""
@@ -360,6 +365,14 @@ def test_a_penalty_joins_at_the_drawn_codes(images, reader):
 def test_a_prediction_loss_without_labels_is_refused(images, reader):
     with pytest.raises(OptionError, match="which have no original to compare predictions with"):
         trimkit.train(make(), images, steps=1, predictor=reader)
+    with pytest.raises(
+        ModelError, match="the predictor has 2 classes, and InfoGAN draws samples of 3; make it with as"
+    ):
+        trimkit.train(make(categories=(3,)), images, steps=1, predictor=reader, prediction="label")
+    with pytest.raises(
+        TransformError, match=r"'c' of InfoGAN is no transform: its codes cannot be decoded: .*codes_alone"
+    ):
+        trimkit.train(make(), images, steps=1, predictor=reader, trim=["l1@c:1"])
     with pytest.raises(OptionError, match="meant to be of no class"):
         trimkit.train(make(categories=()), images, steps=1, predictor=reader, prediction="label")
 

@@ -59,6 +59,10 @@ def test_a_gain_before_the_rectifier_is_one_after_it():
     torch.testing.assert_close(rectify(z * ROOT_TWO), functional.leaky_relu(z, 0.2) * 2**0.5)
 
 
+def test_pixel_norm_of_zeros_is_zero_in_half_precision_too():
+    assert torch.equal(pixel_norm(torch.zeros(2, 3, dtype=torch.float16)), torch.zeros(2, 3, dtype=torch.float16))
+
+
 def test_pixel_norm_has_unit_mean_square_and_no_scale():
     z = torch.randn(5, 7, dtype=torch.float64)
     torch.testing.assert_close(pixel_norm(z).square().mean(1), torch.ones(5, dtype=torch.float64))
@@ -75,5 +79,5 @@ def test_shapes_that_do_not_double_are_refused(shape):
 def test_widths_are_the_papers():
     assert [width_at(r, 32768, 512) for r in (4, 32, 64, 128, 1024)] == [512, 512, 512, 256, 32]
     assert width_at(256, 64, 64) == 1
-    with pytest.raises(OptionError, match="expected channel_base and channel_max ≥ 1, got 0 and 64"):
+    with pytest.raises(OptionError, match="expected channel_base and channel_max ≥ 1, whole numbers, got 0 and 64"):
         width_at(8, 0, 64)

@@ -66,5 +66,5 @@ def test_mixing_can_be_off_or_impossible():
 
 
 def test_sizes_below_one_are_refused():
-    with pytest.raises(OptionError, match="expected z_dim, w_dim and mapping_layers ≥ 1, got 4, 4, 0"):
+    with pytest.raises(OptionError, match="expected z_dim, w_dim and mapping_layers ≥ 1, whole numbers, got 4, 4, 0"):
         Mapping(4, 4, depth=0)

@@ -86,6 +86,12 @@ def test_two_derivatives_of_the_modulated_convolution(up):
     assert gradgradcheck(lambda *a: modulated_conv(*a, up=up), inputs)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_a_constant_image_has_no_statistics_to_divide_by(dtype):
+    x = torch.full((2, 3, 4, 4), 0.5, dtype=dtype)
+    assert torch.equal(instance_norm(x), torch.zeros_like(x))
+
+
 def test_instance_norm_has_mean_zero_and_variance_one():
     y = instance_norm(torch.randn(2, 3, 5, 5, dtype=torch.float64) * 4 + 2)
     torch.testing.assert_close(y.mean((2, 3)), torch.zeros(2, 3, dtype=torch.float64))

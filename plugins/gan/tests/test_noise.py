@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from trimkit_gan.alae import ALAE
 from trimkit_gan.noise import noise_share
 from trimkit_gan.stylegan import StyleGAN, StyleGAN2
 
-from trimkit.errors import OptionError
+from trimkit.errors import DataError, OptionError
 
 
 def make(kind=StyleGAN2, strength: float = 0.0):
@@ -52,6 +53,19 @@ def test_an_output_of_known_parts_has_the_known_share(monkeypatch):
 def test_a_predictors_output_can_be_asked_about():
     assert share(make(strength=1.0), lambda x: x.mean((1, 2, 3))[:, None]) > 0
     assert share(make(strength=1.0), lambda x: torch.zeros(len(x), 2)) == 0.0
+
+
+def test_a_style_based_autoencoder_has_noise_too_and_a_plain_one_none():
+    style = ALAE((1, 8, 8), 4, network="style").eval()
+    for tap in style.generator.synthesis.taps:
+        torch.nn.init.constant_(tap.module.noise_strength, 1.0)
+    assert 0.01 < share(style) < 1
+    assert share(ALAE((1, 8, 8), 4).eval()) == pytest.approx(0.0, abs=1e-12)
+
+
+def test_an_output_that_is_not_finite_is_no_good_share():
+    with pytest.raises(DataError, match="expected finite outputs, got NaN or infinity"):
+        share(make(strength=1.0), lambda x: x * float("nan"))
 
 
 def test_one_sample_or_draw_has_no_variance():

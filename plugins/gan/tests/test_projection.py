@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import copy
+import math
+
 import pytest
 import torch
+import trimkit_gan.projection as projecting
 from trimkit_gan.projection import Projection, project, projection, ramp
 from trimkit_gan.stylegan import StyleGAN2
 
 import trimkit
-from trimkit.errors import OptionError, ShapeError, TransformError
+from trimkit.errors import DataError, OptionError, ShapeError, TransformError
 
 SMALL = {"z_dim": 6, "w_dim": 6, "mapping_layers": 1, "channel_max": 6}
 
@@ -98,10 +102,23 @@ def test_the_learning_rate_rises_stays_and_falls_to_nothing():
 def test_what_cannot_be_projected_is_refused(method, images):
     with pytest.raises(OptionError, match="expected a projection to w, w\\+ or s, got 'z'"):
         project(method, images, "z")
-    with pytest.raises(OptionError, match="expected steps ≥ 1, got 0"):
+    with pytest.raises(OptionError, match="expected steps ≥ 1, a whole number, got 0"):
         project(method, images, steps=0)
-    with pytest.raises(ShapeError, match=r"expected data of shape \(1, 8, 8\) a sample, got \(1, 4, 4\)"):
+    with pytest.raises(ShapeError, match=r"floating data of shape \(1, 8, 8\) a sample"):
         project(method, images[:, :, :4, :4])
+    with pytest.raises(DataError, match="NaN"):
+        project(method, images * math.nan)
+    with pytest.raises(DataError, match=r"expected images about in \[0, 1\], as the method was trained on, got .* 50"):
+        project(method, images.clamp(0, 1) * 0 + 50)
+    for options, message in (
+        ({"learning_rate": -1.0}, "learning_rate > 0, got -1"),
+        ({"feature_weight": -1.0}, "feature_weight ≥ 0, got -1"),
+        ({"steps": 2.5}, "a whole number, got 2.5"),
+    ):
+        with pytest.raises(OptionError, match=message):
+            project(method, images, **options)
+    with pytest.raises(OptionError, match="a whole number, got 0"):
+        Projection(method, steps=0)
     with pytest.raises(TransformError, match="expected a style-based generator, got Linear"):
         Projection(torch.nn.Linear(2, 2))
 
@@ -124,9 +141,10 @@ def test_known_samples_cost_nothing_until_the_method_changes(method, images, mon
 
     def counted(method, x, *args, **options):
         calls.append(len(x))
-        return project(method, x, *args, **options)
+        return found(method, x, *args, **options)
 
-    monkeypatch.setattr("trimkit_gan.projection.project", counted)
+    found = projecting._projected
+    monkeypatch.setattr(projecting, "_projected", counted)
     transform = Projection(method, steps=3)
     first = transform(images[:2])
     assert torch.equal(transform(images[[1, 0, 1]]), first[[1, 0, 1]])
@@ -136,6 +154,20 @@ def test_known_samples_cost_nothing_until_the_method_changes(method, images, mon
         method.synthesis.constant += 1
     assert not torch.equal(transform(images[:2]), first)
     assert calls == [2, 1, 2]
+    transform.steps = 4
+    transform(images[:2])
+    other = copy.deepcopy(method)
+    transform.method = other
+    transform(images[:2])
+    transform(images[:2])
+    assert calls == [2, 1, 2, 2, 2]
+
+
+def test_codes_are_of_the_methods_type(method, images):
+    transform = Projection(method, steps=2)
+    codes = transform(images.double())
+    assert codes.dtype == torch.float32
+    assert transform.inverse(codes).shape == images.shape
 
 
 def test_a_projection_of_a_stored_run_by_name(images, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from trimkit_gan.stylegan import StyleGAN, StyleGAN2
 from trimkit_gan.synthesis import Stage
 
 import trimkit
-from trimkit.errors import DataError, OptionError, ShapeError, TrainingError, TransformError
+from trimkit.errors import DataError, OptionError, ShapeError, TrainingError, TransformError, TrimkitWarning
 from trimkit.methods import Batch
 
 SMALL = {"z_dim": 6, "w_dim": 6, "mapping_layers": 2, "channel_max": 6}
@@ -233,18 +234,63 @@ def test_data_and_options_are_checked(images):
         StyleGAN2((3, 12, 12))
     for option, message in (
         ({"mixing": 1.5}, r"expected mixing in \[0, 1\], got 1.5"),
-        ({"low": 1.0, "high": 1.0}, "expected low < high"),
-        ({"r1_gamma": 0.0}, "expected r1_gamma > 0 or none"),
+        ({"low": 1.0, "high": 1.0}, "expected finite low < high"),
+        ({"low": -math.inf}, "expected finite low < high, got -inf and 1"),
+        ({"r1_gamma": -1.0}, "expected r1_gamma ≥ 0, or null for the usual one, got -1"),
+        ({"r1_interval": 2.5}, "expected r1_interval ≥ 1, a whole number, got 2.5"),
+        ({"mapping_layers": 1.5}, "expected z_dim, w_dim and mapping_layers ≥ 1, whole numbers, got .*, 1.5"),
     ):
         with pytest.raises(OptionError, match=message):
             make(**option)
     for option, message in (
+        ({"path_interval": 0}, "expected path_interval ≥ 1, got 0"),
         ({"path_weight": -1.0}, "expected path_weight ≥ 0, got -1"),
         ({"ada_target": 2.0}, r"expected ada_target in \[−1, 1\] and ada_images > 0, got 2.0 and 50"),
         ({"ada_images": 0.0}, "ada_images > 0, got 0.6 and 0"),
     ):
         with pytest.raises(OptionError, match=message):
             make("stylegan2", **option)
+
+
+def test_without_r1_there_is_no_phase_for_it(images):
+    method = make(r1_gamma=0.0)
+    assert "discriminator_r1" not in [phase.name for phase in method.phases()]
+    (optimiser,) = [phase.optimiser for phase in method.phases() if phase.name == "discriminator"]
+    assert optimiser([torch.nn.Parameter(torch.zeros(1))]).defaults["lr"] == 2e-3
+    trimkit.train(method, images, steps=1, batch_size=8)
+
+
+def test_a_run_that_ends_before_it_has_grown_says_so(images):
+    large = images.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    options = {**SMALL, "grow_steps": 2}
+    with pytest.warns(TrimkitWarning, match=r"StyleGAN has grown to 8 of 16 pixels; it has all of them from step 4 on"):
+        trimkit.train(StyleGAN((3, 16, 16), **options), large, steps=1, batch_size=8)
+    grown = StyleGAN((3, 16, 16), **options)
+    trimkit.train(grown, large, steps=5, batch_size=8)
+    assert grown.unfinished() == ""
+
+
+def test_one_step_with_nan_leaves_the_running_means_as_they_are(images, monkeypatch):
+    method = make("stylegan2", path_interval=1).train()
+    before = method.path_mean.clone(), method.mapping.w_mean.clone()
+    with monkeypatch.context() as patched:
+        patched.setattr(method.mapping, "forward", lambda z: (z * math.nan)[:, : method.w_dim].requires_grad_())
+        method.penalise_paths(Batch(images), gen(), 0)
+        method.play_generator(Batch(images), gen(), 0)
+    assert torch.equal(method.path_mean, before[0])
+    assert torch.equal(method.mapping.w_mean, before[1])
+    assert method.penalise_paths(Batch(images), gen(), 0).terms["path_length"].mean.isfinite()
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_path_lengths_need_no_mapping_that_is_trained(images, frozen):
+    method = make("stylegan2")
+    method.mapping.requires_grad_(not frozen)
+    weights = method.mapping.layers[0].weight.detach().clone()
+    trimkit.train(method, images, steps=2, batch_size=8)
+    assert torch.equal(method.mapping.layers[0].weight, weights) is frozen
+    with torch.no_grad():
+        assert method.penalise_paths(Batch(images), gen(), 0).terms["path_length"].mean.isfinite()
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -27,8 +28,10 @@ from trimkit.methods import (
 )
 from trimkit_gan.autoencoding import AlaeChoice, LatentDiscriminator, StyleGenerator, make_alae
 from trimkit_gan.convolutional import Output, check_range
+from trimkit_gan.layers import require_counts
 from trimkit_gan.mapping import Mapping, draw_cutoff, mix, truncate
 from trimkit_gan.regularisers import r1
+from trimkit_gan.synthesis import NoiseMode
 
 BETAS = (0.0, 0.99)
 """Of every Adam (Pidhorskyi et al. 2020, section 5, after Karras et al. 2018)."""
@@ -111,9 +114,9 @@ class ALAE(Method):
         self.discriminator = LatentDiscriminator(w_dim, discriminator_layers, learning_rate_multiplier)
 
     def _check_options(self) -> None:
-        for name in ("w_dim", "mapping_layers", "discriminator_layers", "r1_interval"):
-            if getattr(self, name) < 1:
-                raise OptionError(f"expected {name} ≥ 1, got {getattr(self, name)}")
+        require_counts(self, "w_dim", "mapping_layers", "discriminator_layers", "r1_interval")
+        if not math.isfinite(self.truncation_psi):
+            raise OptionError(f"expected a finite truncation_psi, got {self.truncation_psi}")
         for name in ("learning_rate_multiplier", "learning_rate"):
             if not getattr(self, name) > 0:
                 raise OptionError(f"expected {name} > 0, got {getattr(self, name)}")
@@ -155,13 +158,32 @@ class ALAE(Method):
         Raises:
             ShapeError: codes of another shape.
         """
+        return self.render(z, space)
+
+    def render(
+        self,
+        code: Tensor,
+        space: str | None = None,
+        *,
+        noise: NoiseMode = "constant",
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """As `decode`, with a choice of the style-based networks' noise.
+
+        Args:
+            code: (N, D) codes of w or z, (N, L, D) of w+.
+            space: None for w.
+            noise: "constant", "none", or "random" from the generator.
+            generator: source of randomness.
+        Returns:
+            (N, *shape) in data units.
+        """
         found = self.space(space)
-        if z.shape[1:] != found.shape:
+        if code.shape[1:] != found.shape:
             sizes = ", ".join(map(str, found.shape))
-            raise ShapeError(f"ALAE: expected codes (N, {sizes}) of {found.name!r}, got {tuple(z.shape)}")
-        if found.name == "w+":
-            return self.generator(z)
-        return self.generator(self.generator.spread(self.mapping(z) if found.name == "z" else z))
+            raise ShapeError(f"ALAE: expected codes (N, {sizes}) of {found.name!r}, got {tuple(code.shape)}")
+        ws = code if found.name == "w+" else self.generator.spread(self.mapping(code) if found.name == "z" else code)
+        return self.generator(ws, noise, generator)
 
     def baseline(self, space: str | None = None) -> Tensor | None:
         """The mean of w that was tracked in training, for ``w`` and ``w+``; None, which means zeros, for ``z``."""

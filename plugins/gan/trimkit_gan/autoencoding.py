@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from trimkit.groups import Groups
+from trimkit.methods import at_least_float32
 from trimkit_gan.convolutional import Output, PlainChoice, make_output, make_plain
 from trimkit_gan.layers import ROOT_TWO, EqualisedConv, EqualisedLinear, levels_of, pixels_last, rectify, width_at
 from trimkit_gan.modulation import EPSILON
@@ -113,10 +114,11 @@ class StyleEncoder(nn.Module):
         x, w = rectify(self.from_image(pixels_last(x))), 0
         for number, (convolve, read) in enumerate(zip(self.convolutions, self.readings, strict=True)):
             x = rectify(convolve(halve(x) if number % 2 else x))
-            mean = x.mean((2, 3), keepdim=True)
-            deviation = ((x - mean).square().mean((2, 3), keepdim=True) + EPSILON).sqrt()
-            w = w + read(torch.cat([mean, deviation], dim=1).flatten(1))
-            x = (x - mean) / deviation
+            wide = at_least_float32(x)
+            mean = wide.mean((2, 3), keepdim=True)
+            deviation = ((wide - mean).square().mean((2, 3), keepdim=True) + EPSILON).sqrt()
+            w = w + read(torch.cat([mean, deviation], dim=1).flatten(1).to(x.dtype))
+            x = ((wide - mean) / deviation).to(x.dtype)
         return w + self.last(x.flatten(1))
 
 

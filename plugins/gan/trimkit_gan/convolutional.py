@@ -89,7 +89,7 @@ def conv(shape: Sequence[int], inputs: int) -> Plain:
     for before, after in itertools.pairwise((shape[0], *widths)):
         downs += [nn.Conv2d(before, after, 4, stride=2, padding=1), nn.LeakyReLU(SLOPE)]
         ups = [nn.BatchNorm2d(after), nn.ReLU(), nn.ConvTranspose2d(after, before, 4, stride=2, padding=1), *ups]
-    generator = nn.Sequential(
+    generator = Normalised(
         nn.Linear(inputs, WIDTH),
         nn.BatchNorm1d(WIDTH),
         nn.ReLU(),
@@ -120,6 +120,23 @@ def hidden(*widths: int, slope: float = 0.0) -> list[nn.Module]:
     for before, after in itertools.pairwise(widths):
         layers += [nn.Linear(before, after), nn.LeakyReLU(slope) if slope else nn.ReLU()]
     return layers
+
+
+class Normalised(nn.Sequential):
+    """Layers with batch normalisation, which a single sample has no statistics for."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(N, inputs) → (N, *shape).
+
+        Raises:
+            ShapeError: one sample, in training.
+        """
+        if self.training and len(input) < 2:
+            raise ShapeError(
+                "network 'conv' normalises over the batch: expected at least 2 samples a turn in training, got 1; take "
+                "larger batches, or network 'mlp'"
+            )
+        return super().forward(input)
 
 
 def make_output(choice: Output) -> nn.Module:

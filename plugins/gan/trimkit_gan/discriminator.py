@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from trimkit.methods import at_least_float32
 from trimkit_gan.layers import ROOT_TWO, EqualisedConv, EqualisedLinear, levels_of, pixels_last, rectify, width_at
 from trimkit_gan.resampling import blur, halve
 from trimkit_gan.synthesis import Stage
@@ -31,9 +32,9 @@ def minibatch_deviation(x: Tensor, group: int = GROUP, epsilon: float = 1e-8) ->
         (N, C + 1, H, W).
     """
     size = next(n for n in range(min(group, len(x)), 0, -1) if len(x) % n == 0)
-    grouped = x.unflatten(0, (-1, size))
+    grouped = at_least_float32(x).unflatten(0, (-1, size))
     deviation = (grouped.var(1, correction=0) + epsilon).sqrt().mean((1, 2, 3))
-    channel = deviation.repeat_interleave(size)[:, None, None, None]
+    channel = deviation.to(x.dtype).repeat_interleave(size)[:, None, None, None]
     return torch.cat([x, channel.expand(-1, 1, *x.shape[2:])], dim=1)
 
 

@@ -30,10 +30,15 @@ class Growth:
     steps: int
 
     def __post_init__(self) -> None:
-        if self.steps < 1 or not 0 <= self.first <= self.last:
-            raise OptionError(
-                f"growing: expected steps ≥ 1 and 0 ≤ first ≤ last level, got {self.steps}, {self.first}, {self.last}"
-            )
+        if not isinstance(self.steps, int) or self.steps < 1:
+            raise OptionError(f"expected a whole number of grow_steps ≥ 1, or 0 for no growing, got {self.steps!r}")
+        if not 0 <= self.first <= self.last:
+            raise OptionError(f"growing: expected 0 ≤ first ≤ last level, got {self.first} and {self.last}")
+
+    @property
+    def total(self) -> int:
+        """The step from which the last resolution is there."""
+        return 2 * (self.last - self.first) * self.steps
 
     def stage(self, step: int) -> Stage:
         """How far the networks have grown at a step, from 0."""

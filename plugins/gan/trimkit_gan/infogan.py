@@ -29,6 +29,7 @@ from trimkit.methods import (
 )
 from trimkit_gan.codes import CodeLayout, CodePosterior
 from trimkit_gan.convolutional import SLOPE, Output, PlainChoice, check_range, make_output, make_plain
+from trimkit_gan.layers import require_counts
 from trimkit_gan.views import view
 
 Recogniser: TypeAlias = Literal["shared", "head", "own"]
@@ -136,8 +137,7 @@ class InfoGAN(Method):
         self._make_networks()
 
     def _check_options(self) -> None:
-        if self.noise_dim < 1:
-            raise OptionError(f"expected noise_dim ≥ 1, got {self.noise_dim}")
+        require_counts(self, "noise_dim")
         if self.recogniser not in get_args(Recogniser):
             raise OptionError(f"expected recogniser as one of {get_args(Recogniser)}, got {self.recogniser!r}")
         for name in ("learning_rate", "discriminator_learning_rate"):
@@ -158,6 +158,11 @@ class InfoGAN(Method):
                 raise OptionError(f"{name} is for categorical codes: give categories such as (10,), or leave it at 0")
         if self.recogniser_distortion and len(self.shape) != 3:
             raise OptionError(f"recogniser_distortion is for images (C, H, W), not {self.shape}; leave it at 0")
+
+    @property
+    def drawn_classes(self) -> int:
+        """Values of the first categorical code."""
+        return self.categories[0] if self.categories else 0
 
     @property
     def uses_data(self) -> bool:

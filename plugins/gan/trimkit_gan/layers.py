@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trimkit.errors import OptionError, ShapeError
+from trimkit.methods import at_least_float32
 
 SLOPE = 0.2
 """Of the leaky rectifiers, below zero."""
@@ -95,7 +96,24 @@ def pixel_norm(z: Tensor, epsilon: float = 1e-8) -> Tensor:
     Returns:
         Like z; the same for c · z with any c > 0, up to ε.
     """
-    return z * (z.square().mean(1, keepdim=True) + epsilon).rsqrt()
+    wide = at_least_float32(z)
+    return (wide * (wide.square().mean(1, keepdim=True) + epsilon).rsqrt()).to(z.dtype)
+
+
+def require_counts(options: object, *names: str) -> None:
+    """Refuse options that are no whole numbers of at least 1.
+
+    Args:
+        options: whose attributes they are.
+        names: of the attributes.
+    Raises:
+        OptionError: the first that is none.
+    """
+    for name in names:
+        value = getattr(options, name)
+        if not isinstance(value, int) or value < 1:
+            whole = "" if isinstance(value, int) else ", a whole number"
+            raise OptionError(f"expected {name} ≥ 1{whole}, got {value!r}")
 
 
 def levels_of(shape: Sequence[int]) -> int:
@@ -123,6 +141,6 @@ def width_at(resolution: int, base: int, most: int) -> int:
     Raises:
         OptionError: a base or limit below 1.
     """
-    if base < 1 or most < 1:
-        raise OptionError(f"expected channel_base and channel_max ≥ 1, got {base} and {most}")
+    if not all(isinstance(count, int) and count >= 1 for count in (base, most)):
+        raise OptionError(f"expected channel_base and channel_max ≥ 1, whole numbers, got {base} and {most}")
     return max(1, min(base // resolution, most))

@@ -36,8 +36,10 @@ class Mapping(nn.Module):
 
     def __init__(self, z_dim: int, w_dim: int, depth: int = 8, multiplier: float = 0.01) -> None:
         super().__init__()
-        if min(z_dim, w_dim, depth) < 1:
-            raise OptionError(f"expected z_dim, w_dim and mapping_layers ≥ 1, got {z_dim}, {w_dim}, {depth}")
+        if not all(isinstance(size, int) and size >= 1 for size in (z_dim, w_dim, depth)):
+            raise OptionError(
+                f"expected z_dim, w_dim and mapping_layers ≥ 1, whole numbers, got {z_dim}, {w_dim}, {depth}"
+            )
         self.z_dim, self.w_dim = z_dim, w_dim
         sizes = [z_dim, *[w_dim] * depth]
         self.layers = nn.ModuleList(
@@ -54,8 +56,12 @@ class Mapping(nn.Module):
 
     @torch.no_grad()
     def track(self, w: Tensor) -> None:
-        """Move the running mean towards the mean of (N, w_dim), by 1 − 0.995; the same on every process."""
-        self.w_mean.lerp_(gather(w.detach()).mean(0).to(self.w_mean), 1 - W_DECAY)
+        """Move the running mean towards the mean of (N, w_dim), by 1 − 0.995; the same on every process.
+
+        Entries that are not finite leave it as it is, since the step that they are from may be skipped.
+        """
+        mean = gather(w.detach()).mean(0).to(self.w_mean)
+        self.w_mean.lerp_(torch.where(mean.isfinite(), mean, self.w_mean), 1 - W_DECAY)
 
 
 def truncate(ws: Tensor, mean: Tensor, psi: float, cutoff: int | None = None) -> Tensor:

@@ -73,8 +73,9 @@ def _doubling_conv(x: Tensor, weight: Tensor) -> Tensor:
 
 def instance_norm(x: Tensor) -> Tensor:
     """(x − μ) / √(σ² + ε) over the pixels of each sample and channel: (N, C, H, W) → the same."""
-    centred = x - x.mean((2, 3), keepdim=True)
-    return centred * (centred.square().mean((2, 3), keepdim=True) + EPSILON).rsqrt()
+    wide = at_least_float32(x)
+    centred = wide - wide.mean((2, 3), keepdim=True)
+    return (centred * (centred.square().mean((2, 3), keepdim=True) + EPSILON).rsqrt()).to(x.dtype)
 
 
 def unit_rms(style: Tensor) -> Tensor:

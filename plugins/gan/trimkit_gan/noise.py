@@ -7,14 +7,15 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from trimkit.errors import OptionError
+from trimkit.errors import DataError, OptionError
 from trimkit.methods import at_least_float32
+from trimkit_gan.alae import ALAE
 from trimkit_gan.styled import StyleBased
 
 
 @torch.no_grad()
 def noise_share(
-    method: StyleBased,
+    method: StyleBased | ALAE,
     output: Callable[[Tensor], Tensor] | None = None,
     *,
     samples: int = 64,
@@ -36,15 +37,18 @@ def noise_share(
         In [0, 1]: 0 where noise does nothing, 1 where nothing else does; 0 for an output that is constant.
     Raises:
         OptionError: fewer than two samples or draws.
+        DataError: an output with NaN or infinity.
     """
     if samples < 2 or draws < 2:
         raise OptionError(f"expected samples and draws ≥ 2, got {samples} and {draws}")
-    w = method.mapping(method.draw_z(samples, generator))
+    w = method.sample_codes(samples, generator, "w")
     seen = []
     for _ in range(draws):
         images = method.render(w, "w", noise="random", generator=generator)
         seen.append(at_least_float32(images if output is None else output(images)).flatten(1))
     outputs = torch.stack(seen)
+    if not bool(outputs.isfinite().all()):
+        raise DataError("expected finite outputs, got NaN or infinity: look at the samples and at the predictor first")
     within = outputs.var(0).mean(0).sum()
     between = (outputs.mean(0).var(0).sum() - within / draws).clamp_min(0)
     total = within + between

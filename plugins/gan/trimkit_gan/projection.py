@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from trimkit.errors import OptionError, ShapeError, TransformError
+from trimkit.errors import DataError, OptionError, ShapeError, TransformError
 from trimkit.groups import Groups
-from trimkit.methods import load_method
+from trimkit.methods import Method, load_method
 from trimkit.predictor import PredictionLoss
 from trimkit.training.progress import make_progress
 from trimkit.transforms.base import Size, Transform, single_leaf
@@ -22,6 +22,9 @@ from trimkit_gan.styled import StyleBased
 RISE, FALL = 0.05, 0.25
 """Shares of the steps in which the learning rate rises from 0 and falls to 0 (StyleGAN2, appendix D)."""
 
+LEARNING_RATE = 0.1
+"""At its height (StyleGAN2, appendix D)."""
+
 
 def project(
     method: StyleBased,
@@ -29,7 +32,7 @@ def project(
     space: str = "w",
     *,
     steps: int = 300,
-    learning_rate: float = 0.1,
+    learning_rate: float = LEARNING_RATE,
     predictor: nn.Module | None = None,
     feature_weight: float = 1.0,
     progress: bool = False,
@@ -52,16 +55,52 @@ def project(
     Returns:
         (N, *shape of the space), detached.
     Raises:
-        OptionError: z, or no steps.
-        ShapeError: data of another shape.
+        OptionError: z, or an option out of range.
+        ShapeError, DataError: data of another shape or range, or with NaN.
     """
+    _check_data(method, x)
+    _check_options(steps, learning_rate, feature_weight)
+    return _projected(method, x, space, steps, learning_rate, predictor, feature_weight, progress)
+
+
+def _check_data(method: StyleBased, x: Tensor) -> None:
+    """As `Method.check`, and no bytes for a method of [0, 1]; generated images, not clamped, may lie outside a bit."""
+    Method.check(method, x)
+    slack, least, most = 10 * (method.high - method.low), float(x.min()), float(x.max())
+    if least < method.low - slack or most > method.high + slack:
+        raise DataError(
+            f"expected images about in [{method.low:g}, {method.high:g}], as the method was trained on, got "
+            f"{least:.3g} … {most:.3g}; rescale them"
+        )
+
+
+def _check_options(steps: int, learning_rate: float = 1.0, feature_weight: float = 0.0) -> None:
+    if not isinstance(steps, int) or steps < 1:
+        raise OptionError(f"expected steps ≥ 1, a whole number, got {steps!r}")
+    if not learning_rate > 0:
+        raise OptionError(f"expected learning_rate > 0, got {learning_rate}")
+    if not feature_weight >= 0:
+        raise OptionError(f"expected feature_weight ≥ 0, got {feature_weight}")
+
+
+def _projected(
+    method: StyleBased,
+    x: Tensor,
+    space: str,
+    steps: int,
+    learning_rate: float,
+    predictor: nn.Module | None,
+    feature_weight: float,
+    progress: bool,
+) -> Tensor:
+    """As `project`, of data of any range."""
     if space not in ("w", "w+", "s"):
         method.space(space)
         raise OptionError(f"expected a projection to w, w+ or s, got {space!r}: nothing but its images leads back to z")
-    if steps < 1:
-        raise OptionError(f"expected steps ≥ 1, got {steps}")
     if tuple(x.shape[1:]) != method.shape:
         raise ShapeError(f"expected data of shape {method.shape} a sample, got {tuple(x.shape[1:])}")
+    if not bool(x.isfinite().all()):
+        raise DataError("expected finite data to project, got NaN or infinity")
     inner = "w+" if space == "s" else space
     start = method.baseline(inner)
     assert start is not None
@@ -141,30 +180,25 @@ class Projection(Transform):
                 f"projection: expected a style-based generator, got {type(method).__name__}; a method with an encoder "
                 "is a transform itself, method.as_transform(space)"
             )
+        _check_options(steps)
         self.method = method
         self.space = method.space(space)
         self.steps = steps
         self.predictor = predictor
         self.progress = progress
         self._known: dict[bytes, Tensor] = {}
-        self._versions: list[int] = []
+        self._found_with: tuple[Any, ...] = ()
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, *method.shape) → (N, *space.shape), detached; samples that were seen before cost nothing."""
-        self._forget_if_trained()
+        """(N, *method.shape) → (N, *space.shape) in the method's type, detached; samples seen before cost nothing."""
+        self._forget_if_changed()
         keys = [_key(sample) for sample in x]
         new = [n for n, key in enumerate(keys) if key not in self._known and key not in keys[:n]]
         if new:
-            found = project(
-                self.method,
-                x[new],
-                self.space.name,
-                steps=self.steps,
-                predictor=self.predictor,
-                progress=self.progress,
-            )
+            options = (self.steps, LEARNING_RATE, self.predictor, 1.0, self.progress)
+            found = _projected(self.method, x[new], self.space.name, *options)
             self._known |= {keys[n]: code.cpu() for n, code in zip(new, found, strict=True)}
-        return torch.stack([self._known[key] for key in keys]).to(x)
+        return torch.stack([self._known[key] for key in keys]).to(x.device)
 
     def inverse(self, s: Tree, size: Size | None = None) -> Tensor:
         """The images of codes: (N, *space.shape) → (N, *method.shape)."""
@@ -174,12 +208,13 @@ class Projection(Transform):
         """The units of the space; layers, for w+ and s."""
         return self.space.groups
 
-    def _forget_if_trained(self) -> None:
+    def _forget_if_changed(self) -> None:
         tensors = [*self.method.parameters(), *self.method.buffers()]
-        versions = [tensor._version for tensor in tensors]
-        if versions != self._versions:
+        states = [(tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version) for tensor in tensors]
+        found_with = (id(self.method), id(self.predictor), self.space.name, self.steps, *states)
+        if found_with != self._found_with:
             self._known.clear()
-            self._versions = versions
+            self._found_with = found_with
 
 
 def projection(run: str, space: str = "w", steps: int = 300) -> Projection:

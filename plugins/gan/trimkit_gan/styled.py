@@ -6,6 +6,7 @@ D:                                        L_D = E softplus(−D(x)) + E softplus
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -28,7 +29,7 @@ from trimkit.methods import (
 from trimkit_gan.augmentation import Augmentation
 from trimkit_gan.discriminator import Discriminator
 from trimkit_gan.growing import enlarge, shrink
-from trimkit_gan.layers import pixel_norm
+from trimkit_gan.layers import pixel_norm, require_counts
 from trimkit_gan.mapping import Mapping, draw_cutoff, mix, truncate
 from trimkit_gan.regularisers import auto_r1_weight, r1
 from trimkit_gan.spaces import join, split, style_spaces
@@ -70,7 +71,7 @@ class StyleBased(Method):
         discriminator: as given.
         augmentation: adaptive, or None.
         mixing: probability of style mixing in training.
-        r1_gamma: weight of R1, None for 2·10⁻⁴ · S² / 16.
+        r1_gamma: weight of R1, None for 2·10⁻⁴ · S² / 16, 0 for none.
         r1_interval: steps between two R1 phases.
         learning_rate: of Adam.
         ema_decay: of the generator's running average.
@@ -361,20 +362,19 @@ class StyleBased(Method):
         """The discriminator's turn, and its lazy R1."""
         gamma = auto_r1_weight(self.shape, USUAL_BATCH) if self.r1_gamma is None else self.r1_gamma
         parameters = list(self.discriminator.parameters())
-        optimiser = adam(self.learning_rate, BETAS, interval=self.r1_interval)
+        optimiser = adam(self.learning_rate, BETAS, interval=self.r1_interval if gamma else None)
         weights = {"real": 1.0, "fake": 1.0}
-        return [
-            Phase("discriminator", parameters, self.play_discriminator, weights, optimiser),
-            Phase(
-                "discriminator_r1",
-                parameters,
-                self.penalise_discriminator,
-                {"r1": gamma},
-                interval=self.r1_interval,
-                lazy=True,
-                shares="discriminator",
-            ),
-        ]
+        penalty = Phase(
+            "discriminator_r1",
+            parameters,
+            self.penalise_discriminator,
+            {"r1": gamma},
+            interval=self.r1_interval,
+            lazy=True,
+            shares="discriminator",
+        )
+        play = Phase("discriminator", parameters, self.play_discriminator, weights, optimiser)
+        return [play, penalty] if gamma else [play]
 
     def _augmented(self, images: Tensor, generator: torch.Generator) -> Tensor:
         return images if self.augmentation is None else self.augmentation(images, generator)
@@ -394,7 +394,8 @@ def check_options(method: StyleBased) -> None:
     """
     if not 0 <= method.mixing <= 1:
         raise OptionError(f"expected mixing in [0, 1], got {method.mixing}")
-    if not method.low < method.high:
-        raise OptionError(f"expected low < high, got {method.low} and {method.high}")
-    if method.r1_gamma is not None and not method.r1_gamma > 0:
-        raise OptionError(f"expected r1_gamma > 0 or none, got {method.r1_gamma}")
+    require_counts(method, "r1_interval")
+    if not -math.inf < method.low < method.high < math.inf:
+        raise OptionError(f"expected finite low < high, got {method.low} and {method.high}")
+    if method.r1_gamma is not None and not 0 <= method.r1_gamma < math.inf:
+        raise OptionError(f"expected r1_gamma ≥ 0, or null for the usual one, got {method.r1_gamma}")

@@ -12,6 +12,7 @@ from trimkit.methods import Batch, Phase, StepResult, Term, gather, standard_nor
 from trimkit_gan.augmentation import Augmentation
 from trimkit_gan.discriminator import Discriminator
 from trimkit_gan.growing import Growth
+from trimkit_gan.layers import require_counts
 from trimkit_gan.mapping import Mapping
 from trimkit_gan.regularisers import PATH_DECAY, path_lengths
 from trimkit_gan.styled import StyleBased, check_options
@@ -33,7 +34,7 @@ class StyleGAN2(StyleBased):
             are for GPUs.
         channel_max: see there.
         mixing: probability of style mixing.
-        r1_gamma: γ; 2·10⁻⁴ · S² / 16 by default.
+        r1_gamma: γ; 2·10⁻⁴ · S² / 16 by default, 0 for none.
         r1_interval: steps between two R1 phases.
         path_weight: w_pl; 0 for none.
         path_interval: steps between two path-length phases, each on half a batch.
@@ -99,6 +100,7 @@ class StyleGAN2(StyleBased):
         self.low, self.high = low, high
         self.register_buffer("path_mean", torch.zeros(()))
         check_options(self)
+        require_counts(self, "path_interval")
         if not path_weight >= 0:
             raise OptionError(f"expected path_weight ≥ 0, got {path_weight}")
         self.augmentation = None if ada_target is None else Augmentation(ada_target, ada_images)
@@ -117,6 +119,7 @@ class StyleGAN2(StyleBased):
         )
         return [self.generator_phase(interval), *([path] if self.path_weight else []), *self.discriminator_phases()]
 
+    @torch.enable_grad()
     def penalise_paths(self, batch: Batch, generator: torch.Generator, step: int) -> StepResult:
         """(‖J_wᵀ y‖ − a)² on every second one of as many samples as the batch has (StyleGAN2, eq. 4).
 
@@ -130,13 +133,14 @@ class StyleGAN2(StyleBased):
             The term "path_length", (⌈N/2⌉,); the mean length as a diagnostic.
         """
         ws = self.draw(len(batch), generator).ws[::2]
+        ws = ws if ws.requires_grad else ws.requires_grad_()  # the mapping may be frozen
         noise = [rows[::2] for rows in self.synthesis.draw_noise(len(batch), generator)]
         images = self.synthesis(self.synthesis.styles(ws), noise)
         directions = standard_normal(images.new_empty(len(batch), *self.shape), generator)[::2]
         lengths = path_lengths(images, ws, directions)
         mean = torch.lerp(self.path_mean, gather(lengths.detach()).mean().to(self.path_mean), PATH_DECAY)
         if self.training:
-            self.path_mean.copy_(mean)
+            self.path_mean.copy_(torch.where(mean.isfinite(), mean, self.path_mean))  # the step may be skipped
         return StepResult({"path_length": Term((lengths - mean).square())}, diagnostics={"path_mean": mean.detach()})
 
 
@@ -155,8 +159,9 @@ class StyleGAN(StyleBased):
             are for GPUs.
         channel_max: see there.
         mixing: probability of style mixing.
-        grow_steps: that a resolution is trained alone, and that the next one's fading in takes; 0 for no growing.
-        r1_gamma: γ; 2·10⁻⁴ · S² / 16 by default. The paper has 10 at 1024 pixels.
+        grow_steps: that a resolution is trained alone, and that the next one's fading in takes; 0 for no growing. All
+            32 pixels are there after 4 times as many, 256 pixels after 10 times.
+        r1_gamma: γ; 2·10⁻⁴ · S² / 16 by default, 0 for none. The paper has 10 at 1024 pixels.
         r1_interval: steps between two R1 phases; 1 as in the paper.
         learning_rate: of Adam, for both players.
         ema_decay: of the generator's running average, which is what is evaluated and saved: half of it is from the last
@@ -184,7 +189,7 @@ class StyleGAN(StyleBased):
         channel_base: int = 2048,
         channel_max: int = 64,
         mixing: float = 0.9,
-        grow_steps: int = 1000,
+        grow_steps: int = 250,
         r1_gamma: float | None = None,
         r1_interval: int = 16,
         learning_rate: float = 2e-3,
@@ -212,6 +217,15 @@ class StyleGAN(StyleBased):
         self.growth = Growth(1, self.synthesis.top.level, grow_steps) if grow_steps else None
         self.register_buffer("reached", torch.zeros((), dtype=torch.long))
         check_options(self)
+
+    def unfinished(self) -> str:
+        """Where the last resolution has not been reached: at which step it would be."""
+        if self.growth is None or self.stage == self.synthesis.top:
+            return ""
+        return (
+            f"has grown to {self.stage.resolution} of {self.shape[-1]} pixels; it has all of them from step "
+            f"{self.growth.total} on: train longer, or lower grow_steps"
+        )
 
     @property
     def stage(self) -> Stage:

@@ -43,7 +43,7 @@ def code_accuracy(
         ShapeError, DataError: arrays that do not fit.
     """
     train, test = (
-        (_classes(c, "codes"), _classes(y, "labels"))
+        (_classes(c, "codes", likeliest=True), _classes(y, "labels"))
         for c, y in ((train_codes, train_labels), (test_codes, test_labels))
     )
     for part, (codes, labels) in (("training", train), ("test", test)):
@@ -95,13 +95,15 @@ def reciprocity_error(codes: Any, again: Any, *, seed: int = 0, draws: int = DRA
     return MetricResult("reciprocity_error", value, ends, protocol, {"variance": float(spread.mean())})
 
 
-def _classes(values: Any, name: str) -> Integers:
-    """Integer classes (N,) of integers, or of rows of probabilities."""
+def _classes(values: Any, name: str, *, likeliest: bool = False) -> Integers:
+    """Integer classes (N,) of integers (N,) or (N, 1), or of the largest of (N, K) probabilities."""
     array = as_array(values)
-    if array.ndim == 2 and array.shape[1]:
+    array = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
+    if likeliest and array.ndim == 2 and array.shape[1]:
         if not np.isfinite(array).all():
             raise DataError(f"{name}: expected finite probabilities, got NaN or infinity")
         array = array.argmax(1)
     if array.ndim != 1 or array.dtype.kind not in "iu" or (array < 0).any():
-        raise ShapeError(f"{name}: expected integers ≥ 0 (N,), or (N, K), got {array.dtype} {array.shape}")
+        expected = "integers ≥ 0 (N,)" + (", or probabilities (N, K)" if likeliest else "")
+        raise ShapeError(f"{name}: expected {expected}, got {array.dtype} {array.shape}")
     return array.astype(np.int64)

@@ -62,6 +62,8 @@ def perceptual_path_length(
         DataError: too few codes, or distances that are not finite.
     """
     _check(start, end, path, where, epsilon, trim)
+    if batch_size < 1:
+        raise OptionError(f"batch_size: expected at least 1, got {batch_size}")
     of = generator(seed, "perceptual_path_length")
     t = torch.rand(len(start), generator=torch_generator(of), dtype=torch.float64).to(start) * (where == "full")
     between = spherical if path == "spherical" else linear_path
@@ -110,6 +112,8 @@ def spherical(start: Tensor, end: Tensor, t: Tensor) -> Tensor:
 def _check(start: Any, end: Any, path: str, where: str, epsilon: float, trim: float) -> None:
     if start.shape != end.shape or start.ndim < 2:
         raise ShapeError(f"expected codes (N, ...) of one shape, got {tuple(start.shape)} and {tuple(end.shape)}")
+    if start.dtype not in (torch.float32, torch.float64):
+        raise ShapeError(f"expected codes of float32 or float64, in which a step of ε is seen, got {start.dtype}")
     if len(start) < FEWEST:
         raise DataError(f"expected at least {FEWEST} pairs of codes, got {len(start)}; draw more")
     for name, value, known in (("path", path, ("linear", "spherical")), ("where", where, ("full", "end"))):
