@@ -34,8 +34,8 @@ class Sizes(NamedTuple):
     """
 
     samples: int = 2048
-    codes: int = 1500
-    pairs: int = 1000
+    codes: int = 1000
+    pairs: int = 500
     explained: int = 256
     points: int = 6
     sprites: int = 500_000
