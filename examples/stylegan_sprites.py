@@ -38,7 +38,19 @@ from typing import Any
 import torch
 from _seeds import Row, Task, rows_of, spread
 from _sprite_reader import FACTORS, accuracy, likeness, reader, sprites, train_reader
-from _stylegan import Sizes, baselines, disentangled, draw, draw_curves, explained, focus, path_lengths, table
+from _stylegan import (
+    VARIANTS,
+    Sizes,
+    baselines,
+    disentangled,
+    draw,
+    draw_curves,
+    explained,
+    focus,
+    make,
+    path_lengths,
+    table,
+)
 from trimkit_gan.pictures import edit_grid, mixing_grid, truncation_grid
 from trimkit_gan.styled import StyleBased
 
@@ -47,29 +59,9 @@ from trimkit.errors import TrimkitWarning
 from trimkit.methods import load_method
 from trimkit.training.pictures import sample_grid
 
-COMMON: dict[str, Any] = {"z_dim": 64, "w_dim": 64, "mapping_layers": 4, "channel_max": 32}
-"""Options of all: 32 channels at every resolution."""
-
-VARIANTS = {"stylegan2 + path": "stylegan2", "stylegan2": "stylegan2", "stylegan": "stylegan"}
-"""Name → method."""
-
-PATH_WEIGHT = 20.0
-"""Ten times the published one, whose gradient is a fiftieth of the adversarial loss's here, and moves nothing in so few
-steps: with it seed 0 had a path length in w of 85,820, and 80,377 without."""
-
 START = "stylegan2 + path"
 PENALTIES = ("none", "hoyer@s:10")
 READER_STEPS, SMALL = 1500, Sizes(32, 60, 20, 8, points=2, sprites=64)
-
-
-def options(variant: str, steps: int, small: bool) -> dict[str, Any]:
-    """What a variant's method is made with."""
-    own = {
-        "stylegan2 + path": {"path_weight": PATH_WEIGHT, "r1_gamma": 1.0},
-        "stylegan2": {"path_weight": 0.0, "r1_gamma": 1.0},
-        "stylegan": {"grow_steps": max(1, steps // 10), "r1_gamma": 3.0},  # all 32 pixels after 0.4 of the steps
-    }
-    return COMMON | own[variant] | ({"channel_max": 4, "mapping_layers": 1} if small else {})
 
 
 def run(task: Task) -> dict[str, Any]:
@@ -84,9 +76,7 @@ def run(task: Task) -> dict[str, Any]:
     started, sizes, f = time.process_time(), SMALL if small else Sizes(), reader(Path(out) / "reader.pt")
     folder = Path(out) / f"{variant.replace(' + ', '-')}-{seed}"
     data = sprites("train", sizes.sprites)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        method: Any = trimkit.create("method", VARIANTS[variant], shape=data.shape, **options(variant, steps, small))
+    method = make(variant, data.shape, steps, seed, small)
     kept = folder.with_suffix(".curve.json")
     curve = json.loads(kept.read_text()) if kept.exists() else [[0, _distance(method, f, sizes, seed)]]
     for point in range(len(curve), sizes.points + 1):
