@@ -60,7 +60,7 @@ from trimkit.methods import load_method
 from trimkit.training.pictures import sample_grid
 
 START = "stylegan2 + path"
-PENALTIES = ("none", "hoyer@s:10")
+PENALTIES = ("none", "hoyer@s:2", "hoyer@s:10")
 READER_STEPS, SMALL = 1500, Sizes(32, 60, 20, 8, points=2, sprites=64)
 
 
