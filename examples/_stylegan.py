@@ -26,8 +26,8 @@ VARIANTS = {"stylegan2 + path": "stylegan2", "stylegan2": "stylegan2", "stylegan
 """Name → method."""
 
 PATH_WEIGHT = 20.0
-"""Ten times the published one, whose gradient is a fiftieth of the adversarial loss's here, and moves nothing in so few
-steps: with it seed 0 had a path length in w of 85,820, and 80,377 without."""
+"""Ten times the published one, whose gradient is a tenth to a fiftieth of the adversarial loss's here, and moves nothing
+in so few steps: with it seed 0 had a path length in w of 85,820, and 80,377 without."""
 
 
 def make(variant: str, shape: Sequence[int], steps: int, seed: int, small: bool) -> StyleBased:

@@ -20,7 +20,7 @@ per-pixel noise, which no style accounts for.
 Settings were chosen by the Fréchet distance of StyleGAN2 and StyleGAN without path lengths, seed 0, after 6 minutes:
 32 channels learn several times faster than 64; γ = 1 (StyleGAN 3) gave 368, γ = .1 788, γ = 5 341 with blurred edges.
 
-    python examples/stylegan_sprites.py --log stylegan.jsonl --out stylegan              # 15 minutes of two cores
+    python examples/stylegan_sprites.py --log stylegan.jsonl --out stylegan              # 18 minutes of two cores
     python examples/stylegan_sprites.py --log stylegan.jsonl --out stylegan --seeds 5    # five times as long
 """
 
