@@ -26,7 +26,7 @@ VARIANTS = {"stylegan2 + path": "stylegan2", "stylegan2": "stylegan2", "stylegan
 """Name → method."""
 
 PATH_WEIGHT = 20.0
-"""Ten times the published one, whose gradient is a tenth to a fiftieth of the adversarial loss's here, and moves nothing
+"""Ten times the published one, whose gradient is a tenth to a fiftieth of the adversarial loss's here, and moves little
 in so few steps: with it seed 0 had a path length in w of 85,820, and 80,377 without."""
 
 
