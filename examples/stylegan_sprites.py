@@ -17,8 +17,8 @@ from the mean image) and by integrated gradients; the Fréchet distance; the sha
 since a generator without shapes has nothing to explain; and which share of the CNN's word on the shape is due to
 per-pixel noise, which no style accounts for.
 
-Settings were chosen by the Fréchet distance of StyleGAN2 and StyleGAN without path lengths, seed 0, after 6 minutes:
-32 channels learn several times faster than 64; γ = 1 (StyleGAN 3) gave 368, γ = .1 788, γ = 5 341 with blurred edges.
+Settings were chosen by single 6-minute trials of another loop, which is not kept, seed 0, without path lengths: 32
+channels were ahead of 64, and γ = 1 had a Fréchet distance of 368, γ = .1 of 788, γ = 5 of 341 with blurred edges.
 
     python examples/stylegan_sprites.py --log stylegan.jsonl --out stylegan              # 18 minutes of two cores
     python examples/stylegan_sprites.py --log stylegan.jsonl --out stylegan --seeds 5    # five times as long
