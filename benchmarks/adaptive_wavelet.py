@@ -18,8 +18,8 @@ import torch
 from _timing import interleaved, print_table, ratio
 from torch import Tensor, nn
 
-from trimkit.distill import AwdWeights, awd_terms, input_gradients
 from trimkit.transforms import AdaptiveWavelet
+from trimkit.trim.distill import AwdWeights, awd_terms, input_gradients
 
 ENTRIES, BATCH, SAMPLES = 64, 100, 2000
 WEIGHTS = AwdWeights(coefficients=1e-5, scores=0.1)

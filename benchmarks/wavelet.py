@@ -16,7 +16,7 @@ import torch
 from _timing import interleaved, print_table
 from torch import Tensor
 
-from trimkit import tree
+from trimkit.coefficients import tree
 from trimkit.transforms import FFT, Wavelet
 
 LEVELS = 3

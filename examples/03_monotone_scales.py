@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 import trimkit
-from trimkit import tree
+from trimkit.coefficients import tree
 
 SCALES = {"transform": ("wavelet", {"wavelet": "db4", "levels": 4}), "attribution": "input_x_gradient"}
 

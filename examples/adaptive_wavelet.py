@@ -20,8 +20,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trimkit.distill import AwdWeights, distill, input_gradients
 from trimkit.transforms import AdaptiveWavelet
+from trimkit.trim.distill import AwdWeights, distill, input_gradients
 
 GAMMAS = (0.0, 0.01, 0.1, 1.0, 10.0, 50.0)
 ENTRIES, LEVELS = 64, 4

@@ -31,9 +31,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 import trimkit
-from trimkit.groups import Groups
+from trimkit.coefficients.groups import Groups
+from trimkit.coefficients.tree import leaves
 from trimkit.transforms import FFT, Transform
-from trimkit.tree import leaves
 
 LENGTH, BIN, TEST, CD = 100, 12, 5_000, "contextual_decomposition"
 PUBLISHED = {

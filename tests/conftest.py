@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from trimkit import _loader
 from trimkit.registry import Registry
+from trimkit.registry import loader as _loader
 
 _SERIAL = itertools.count()
 

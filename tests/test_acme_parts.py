@@ -10,9 +10,9 @@ import pytest
 import torch
 
 import trimkit
-from trimkit import _loader
 from trimkit.errors import DataError, OptionError, ShapeError
 from trimkit.registry import Registry
+from trimkit.registry import loader as _loader
 
 FIXTURE = Path(__file__).parent / "fixtures" / "acme-trim"
 

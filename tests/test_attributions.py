@@ -7,12 +7,13 @@ import pytest
 import torch
 from torch import nn
 
-from trimkit import tree
 from trimkit.attributions import InputXGradient, IntegratedGradients, Saliency
-from trimkit.attributions.base import Attribution, expand_baseline
+from trimkit.attributions.base import Attribution
 from trimkit.attributions.gradient import gauss_legendre
+from trimkit.coefficients import tree
+from trimkit.coefficients.baseline import expand_baseline
+from trimkit.coefficients.groups import Groups
 from trimkit.errors import AttributionError, ShapeError
-from trimkit.groups import Groups
 from trimkit.registry import available, create
 from trimkit.transforms import DCT, FFT, FrequencyBands
 

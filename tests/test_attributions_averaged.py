@@ -17,8 +17,8 @@ from trimkit.attributions import (
     Saliency,
     SmoothGrad,
 )
+from trimkit.coefficients.groups import Groups
 from trimkit.errors import AttributionError, ShapeError
-from trimkit.groups import Groups
 
 torch.manual_seed(0)
 MODEL = nn.Sequential(nn.Conv2d(1, 3, 3), nn.Tanh(), nn.Flatten(), nn.Linear(48, 3)).double()

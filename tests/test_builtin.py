@@ -7,9 +7,8 @@ import re
 
 import pytest
 
-from trimkit import builtin
 from trimkit.hooks import KINDS, TRIMKIT_API
-from trimkit.registry import load_target, plugins
+from trimkit.registry import builtin, load_target, plugins
 
 SPECS = [spec for kind in KINDS for spec in getattr(builtin, f"trimkit_{kind}", list)()]
 

@@ -7,8 +7,8 @@ from typing import Literal
 
 import pytest
 
-from trimkit._calling import bind, call
 from trimkit.errors import OptionError
+from trimkit.registry.calling import bind, call
 
 
 def takes_any(first, /, *, scale=1.0, **more):

@@ -12,8 +12,8 @@ from torch.nn import functional as F
 
 from trimkit import Trim, check_attribution
 from trimkit.attributions import captum as adapters
+from trimkit.coefficients.groups import Groups
 from trimkit.errors import AttributionError, OptionError, ShapeError, TrimkitWarning
-from trimkit.groups import Groups
 from trimkit.registry import available, create
 from trimkit.transforms import FFT
 from trimkit.transforms.base import Identity, Transform

@@ -9,8 +9,8 @@ from torch.nn import functional as F
 from trimkit import Trim
 from trimkit.attributions import captum as adapters
 from trimkit.cli.audit import parse_choice
+from trimkit.coefficients.groups import Groups
 from trimkit.errors import OptionError, ShapeError, TrimkitWarning
-from trimkit.groups import Groups
 from trimkit.registry import available, create, resolve
 from trimkit.transforms.base import Transform
 

@@ -15,9 +15,9 @@ from safetensors.torch import load_file, save_file
 
 import trimkit
 from trimkit.cli import _representation, main
-from trimkit.cli._representation import Encoder, load_for_evaluation
 from trimkit.data import load
 from trimkit.errors import DataError, ModelError
+from trimkit.evaluation.representation import Encoder, load_for_evaluation
 from trimkit.methods import DiagonalGaussian, LatentSpace, load_method
 
 CPU = torch.device("cpu")

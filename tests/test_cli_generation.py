@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from trimkit.cli import main
-from trimkit.cli._generation import evaluate_samples, make_features
-from trimkit.cli._representation import Settings
 from trimkit.data import Dataset
 from trimkit.errors import DataError, ModelError
+from trimkit.evaluation.generation import evaluate_samples, make_features
+from trimkit.evaluation.representation import Settings
 from trimkit.methods import LatentSpace, Method, load_method, standard_normal
 
 SMALL = ("--steps", "1", "--batch-size", "8")

@@ -12,10 +12,10 @@ from torch import Tensor
 
 import trimkit
 from trimkit.cli import main
-from trimkit.cli._independence import BASELINES, COMPARISONS, add_independence, training_data
-from trimkit.cli._representation import Settings, evaluate_run, load_for_evaluation
 from trimkit.data import Dataset, load
 from trimkit.errors import DataError
+from trimkit.evaluation.independence import BASELINES, COMPARISONS, add_independence, training_data
+from trimkit.evaluation.representation import Settings, evaluate_run, load_for_evaluation
 from trimkit.hooks import MethodSpec
 from trimkit.methods import Delta, LatentSpace, Method
 from trimkit.metrics import independence
@@ -48,8 +48,8 @@ class Unscaling(Method):
 def as_ica(monkeypatch):
     """The method as a plugin of the family "ica" would bring it."""
     spec = MethodSpec("unscaling", f"{__name__}:Unscaling", "It divides by the scale of a segment.", family="ica")
-    monkeypatch.setattr("trimkit.cli._independence.available", lambda kind: {"unscaling": spec})
-    monkeypatch.setattr("trimkit.cli._representation.record", lambda method: {"method": "unscaling"})
+    monkeypatch.setattr("trimkit.evaluation.independence.available", lambda kind: {"unscaling": spec})
+    monkeypatch.setattr("trimkit.evaluation.representation.record", lambda method: {"method": "unscaling"})
 
 
 def evaluated(method: Method, data: Dataset, train: Dataset, settings: Settings):
@@ -100,7 +100,7 @@ def test_other_runs_on_other_data_stay_as_they_are(as_ica, monkeypatch):
     before, found = evaluated(method, unknown, train, Settings())
     assert set(found.metrics) - set(before.metrics) == MEASURES  # ICA, without known sources
     assert (found.sources, found.notes) == ({}, before.notes)
-    monkeypatch.setattr("trimkit.cli._independence.available", lambda kind: {})
+    monkeypatch.setattr("trimkit.evaluation.independence.available", lambda kind: {})
     before, found = evaluated(method, unknown, train, Settings())
     assert found is before
     before, found = evaluated(method, test, train, Settings())

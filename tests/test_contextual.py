@@ -5,11 +5,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from trimkit import Trim, TrimPenalty, check_attribution, tree
+from trimkit import Trim, TrimPenalty, check_attribution
 from trimkit.attributions import InputXGradient
 from trimkit.attributions.contextual import ContextualDecomposition, decompose
+from trimkit.coefficients import tree
+from trimkit.coefficients.groups import Groups
 from trimkit.errors import AttributionError
-from trimkit.groups import Groups
 from trimkit.transforms import DCT, FFT, FrequencyBands
 from trimkit.transforms.base import Identity, Transform
 

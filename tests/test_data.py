@@ -5,12 +5,12 @@ from safetensors.torch import save_file
 from sklearn.datasets import load_digits
 
 import trimkit
-from trimkit._spelling import parse_spec
 from trimkit.data import Dataset, Samples, dataset_of, few, files, load
 from trimkit.data.base import part_of
 from trimkit.data.shortcut import SHORTCUT_BIN, digits_shortcut, planted_mask
 from trimkit.errors import DataError, OptionError, TrimkitWarning, UnknownNameError
 from trimkit.registry import available
+from trimkit.registry.spelling import parse_spec
 
 X = torch.rand(6, 1, 4, 4)
 Y = torch.tensor([0, 1, 2, 0, 1, 2])

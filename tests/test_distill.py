@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from trimkit import tree
-from trimkit.distill import AwdWeights, awd_terms, distill, input_gradients
+from trimkit.coefficients import tree
 from trimkit.errors import ShapeError, TrainingError
 from trimkit.transforms import AdaptiveWavelet, Wavelet
+from trimkit.trim.distill import AwdWeights, awd_terms, distill, input_gradients
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "adaptive_wavelet.py"
 

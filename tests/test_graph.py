@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from trimkit.errors import PenaltyError
-from trimkit.graph import graph_leaves, graph_nodes, missing_second_derivative, require_reach
+from trimkit.predictor.graph import graph_leaves, graph_nodes, missing_second_derivative, require_reach
 
 MODEL = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1))
 X = torch.randn(5, 3)

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
+from trimkit.coefficients.groups import Groups, equal_parts
 from trimkit.errors import ShapeError, UnknownNameError
-from trimkit.groups import Groups, equal_parts
 from trimkit.transforms import DCT, FFT, FrequencyBands, Identity
 
 GROUPS = Groups(("low", "high"), torch.tensor([0, 1, 1]), "frequency", torch.tensor([1.0, 2.0, 2.0]))

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from trimkit.errors import ModelError, OptionError
-from trimkit.intake import load_model, read_weights
+from trimkit.predictor.loading import load_model, read_weights
 
 SOURCE = """
 from torch import nn

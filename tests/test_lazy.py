@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import trimkit
-from trimkit._lazy import import_target, lazy_names, make_callable
+from trimkit.registry.lazy import import_target, lazy_names, make_callable
 
 HEAVY = ("torch", "numpy", "captum", "kornia", "jsonargparse", "rich", "matplotlib", "sklearn")
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from trimkit import _loader
 from trimkit.errors import TrimkitWarning
 from trimkit.registry import Registry
+from trimkit.registry import loader as _loader
 
 HEAD = "from trimkit.hooks import PenaltySpec, TransformSpec, hookimpl\nTRIMKIT_API = 1\n"
 GOOD = HEAD + "@hookimpl\ndef trimkit_transforms():\n    yield TransformSpec('good', 'math:sqrt', 'A good one.')\n"

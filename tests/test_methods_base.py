@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import trimkit
+from trimkit.coefficients.groups import Groups
 from trimkit.errors import DataError, OptionError, ShapeError, TrainingError, TransformError, UnknownNameError
-from trimkit.groups import Groups
 from trimkit.methods import Delta, LatentSpace, Method, Phase
 
 

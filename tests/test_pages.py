@@ -5,9 +5,9 @@ from __future__ import annotations
 import html5lib
 import pytest
 
-from trimkit.pages import Chart, Figure, Series, Text, render, write_text
-from trimkit.pages.sections import Gallery, Matrices, Matrix, Panels
-from trimkit.verdicts import Estimate, Status, Verdict, number
+from trimkit.report import Chart, Figure, Series, Text, render, write_text
+from trimkit.report.sections import Gallery, Matrices, Matrix, Panels
+from trimkit.report.verdicts import Estimate, Status, Verdict, number
 
 
 def parsed(*sections, **options):

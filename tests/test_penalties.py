@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.autograd import gradcheck, gradgradcheck
 
+from trimkit.coefficients.groups import Groups
 from trimkit.errors import OptionError, PenaltyError, ShapeError, UnknownNameError
-from trimkit.groups import Groups
 from trimkit.penalties import (
     agreement,
     contrast,

@@ -6,8 +6,8 @@ import torch
 from sklearn.isotonic import IsotonicRegression
 from torch.autograd import gradcheck, gradgradcheck
 
+from trimkit.coefficients.groups import Groups
 from trimkit.errors import OptionError, PenaltyError, ShapeError, UnknownNameError
-from trimkit.groups import Groups
 from trimkit.penalties import isotonic, isotonic_regression, monotone_gradient, monotone_order
 
 BANDS = Groups(("dc", "low", "mid", "high"), torch.tensor([0, 1, 2, 3]), "frequency")

@@ -114,7 +114,7 @@ def test_a_conversion_does_not_hide_a_change(convert):
 def test_a_conversion_that_converts_nothing_hashes_nothing(monkeypatch):
     frozen = FrozenPredictor(classifier())
     hashes = []
-    monkeypatch.setattr("trimkit.predictor._hash", lambda tensors: hashes.append(1) or frozen.sha256)
+    monkeypatch.setattr("trimkit.predictor.frozen._hash", lambda tensors: hashes.append(1) or frozen.sha256)
     frozen.to("cpu").float()(X)
     assert not hashes
     frozen.double()

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 import trimkit
+from trimkit.coefficients.groups import Groups
 from trimkit.errors import PenaltyError
-from trimkit.groups import Groups
 from trimkit.registry import available, create
 from trimkit.transforms import Transform
 

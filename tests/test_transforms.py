@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.autograd import gradcheck, gradgradcheck
 
-from trimkit import tree
+from trimkit.coefficients import tree
 from trimkit.errors import ShapeError, TransformError
 from trimkit.registry import available, create, default
 from trimkit.transforms import DCT, FFT, FrequencyBands, Identity, Transform

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 import trimkit
-from trimkit import tree
+from trimkit.coefficients import tree
 from trimkit.errors import ShapeError, TransformError, UnknownNameError
 from trimkit.transforms import DCT, FFT, PCA, ZCA, Color, Compose, Dictionary, FrequencyBands, Wavelet
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.autograd import gradcheck, gradgradcheck
 
-from trimkit import tree
+from trimkit.coefficients import tree
 from trimkit.errors import ShapeError, TransformError
 from trimkit.transforms import AdaptiveWavelet, Wavelet
 from trimkit.transforms.filterbank import FilterBank

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trimkit import tree
+from trimkit.coefficients import tree
 from trimkit.errors import ShapeError
 
 Pair = namedtuple("Pair", "low high")

@@ -5,12 +5,12 @@ import torch
 from torch import nn
 
 import trimkit
-from trimkit import tree
+from trimkit.coefficients import tree
+from trimkit.coefficients.groups import Groups
 from trimkit.errors import DataError, ModelError, ShapeError, TrimkitWarning
-from trimkit.groups import Groups
+from trimkit.predictor.composed import Composed
 from trimkit.registry import available
 from trimkit.transforms import Transform
-from trimkit.trim import Composed
 
 ELSEWHERE = ("color", "compose", "stft")  # take other data than these pictures; see test_transforms.py
 READY = [name for name, spec in available("transforms").items() if spec.exact and not spec.needs_fit]

@@ -6,9 +6,9 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 import trimkit
-from trimkit import tree
+from trimkit.coefficients import tree
+from trimkit.coefficients.groups import Groups
 from trimkit.errors import AttributionError, ModelError, PenaltyError, TrimkitWarning
-from trimkit.groups import Groups
 from trimkit.penalties import hoyer
 from trimkit.registry import available
 from trimkit.targets import log_probabilities

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from trimkit._lazy import lazy_names
 from trimkit.errors import TrimkitError, TrimkitWarning
+from trimkit.registry.lazy import lazy_names
 
 if TYPE_CHECKING:
     from trimkit import attributions, data, methods, metrics, penalties, targets, transforms
@@ -54,19 +54,19 @@ __all__ = [
 
 _NAMES = {
     "Attribution": "trimkit.attributions.base:Attribution",
-    "FrozenPredictor": "trimkit.predictor:FrozenPredictor",
+    "FrozenPredictor": "trimkit.predictor.frozen:FrozenPredictor",
     "Objective": "trimkit.objective:Objective",
-    "PredictionLoss": "trimkit.predictor:PredictionLoss",
+    "PredictionLoss": "trimkit.predictor.frozen:PredictionLoss",
     "Transform": "trimkit.transforms.base:Transform",
-    "Trim": "trimkit.trim:Trim",
-    "TrimPenalty": "trimkit.trim:TrimPenalty",
+    "Trim": "trimkit.trim.trim:Trim",
+    "TrimPenalty": "trimkit.trim.penalty:TrimPenalty",
     "attributions": "trimkit.attributions",
     "audit": "trimkit.audit",  # a package that can be called: a function would be hidden by its own folder
-    "available": "trimkit.registry:available",
+    "available": "trimkit.registry.parts:available",
     "check_attribution": "trimkit.attributions.check:check_attribution",
     "constant": "trimkit.objective:constant",
     "cosine": "trimkit.objective:cosine",
-    "create": "trimkit.registry:create",
+    "create": "trimkit.registry.parts:create",
     "data": "trimkit.data",
     "linear": "trimkit.objective:linear",
     "methods": "trimkit.methods",

@@ -10,15 +10,15 @@ import torch
 from torch import nn
 
 import trimkit
-from trimkit.attributions.base import difference, product
 from trimkit.audit.checks.completeness import Completeness
 from trimkit.audit.checks.controls import Controls
 from trimkit.audit.checks.randomisation import Randomisation
 from trimkit.audit.checks.reconstruction import Reconstruction
 from trimkit.audit.checks.reproducibility import Reproducibility
-from trimkit.audit.verdict import Status
+from trimkit.coefficients.baseline import difference, product
+from trimkit.coefficients.groups import Groups
 from trimkit.errors import OptionError
-from trimkit.groups import Groups
+from trimkit.report.verdicts import Status
 
 
 def one_verdict(report, check):

@@ -11,10 +11,10 @@ from safetensors.torch import save_file
 from torch import nn
 
 from trimkit import cli
-from trimkit._spelling import parse_values
 from trimkit.cli._tables import verdict_line
 from trimkit.cli.audit import _progress, parse_choice
 from trimkit.errors import OptionError
+from trimkit.registry.spelling import parse_values
 
 SOURCE = """
 import torch

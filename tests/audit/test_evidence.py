@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from trimkit.audit.evidence import KEPT, choose_examples, examples, measure_bands, shares
-from trimkit.groups import Groups
+from trimkit.coefficients.groups import Groups
 
 HALVES = Groups(("left", "right"), torch.tensor([0, 0, 1, 1]), "side")
 

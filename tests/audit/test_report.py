@@ -41,9 +41,9 @@ from trimkit.audit.report import (
     signed_figure,
 )
 from trimkit.audit.report.coefficients import full_spectrum, log_radius, warp
-from trimkit.audit.verdict import Estimate, Status, Verdict
-from trimkit.pages.charts import round_numbers
-from trimkit.pages.pictures import mosaic, palette
+from trimkit.report.charts import round_numbers
+from trimkit.report.pictures import mosaic, palette
+from trimkit.report.verdicts import Estimate, Status, Verdict
 
 EVIL = "<script>alert('x')</script>"
 

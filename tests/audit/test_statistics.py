@@ -21,7 +21,7 @@ from trimkit.audit.statistics import (
     quantile_estimate,
     spearman,
 )
-from trimkit.audit.verdict import holm
+from trimkit.report.verdicts import holm
 
 
 def test_keys_are_63_bits_and_tell_all_their_parts_apart():

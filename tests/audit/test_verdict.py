@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from trimkit.audit.verdict import Estimate, Status, Verdict, exit_code, judge, number, overall, samples_needed
+from trimkit.report.verdicts import Estimate, Status, Verdict, exit_code, judge, number, overall, samples_needed
 
 
 def verdict(status, mandatory=True):

@@ -24,7 +24,7 @@ from trimkit.metrics.independence.assumptions.dependence import Dependence, comp
 from trimkit.metrics.independence.assumptions.fitted import Limits, _require_spread, as_rows, unmix
 from trimkit.metrics.independence.assumptions.gaussianity import anderson_darling, anderson_darling_p
 from trimkit.metrics.independence.assumptions.stability import gaussian_null, refit, similarities
-from trimkit.verdicts import Estimate, Status
+from trimkit.report.verdicts import Estimate, Status
 
 MIXING = np.array([[1.0, 0.4, -0.3], [0.5, 1.2, 0.2], [-0.2, 0.3, 0.9], [0.7, -0.6, 0.1]])
 

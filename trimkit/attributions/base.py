@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
-import numbers
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias
@@ -14,18 +12,16 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from trimkit import tree
+from trimkit.coefficients import tree
+from trimkit.coefficients.baseline import Baseline, expand_baseline
+from trimkit.coefficients.tree import Tree
 from trimkit.errors import AttributionError, ShapeError
-from trimkit.graph import graph_leaves
-from trimkit.guards import mixes_samples
+from trimkit.predictor.graph import graph_leaves
+from trimkit.predictor.guards import mixes_samples
 from trimkit.targets import Target, select
-from trimkit.tree import Tree
 
 Function: TypeAlias = Callable[[Tree], Any]
 """Coefficients with k · N rows, k whole copies of the batch in order → the model's raw output for those rows."""
-
-Baseline: TypeAlias = float | Tree | None
-"""Where coefficients are "absent": None for zeros, a number, or a tree that broadcasts to the coefficients."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +45,8 @@ class Probe:
     scores cost one forward together.
 
     Attributes:
-        function: coefficients → output; under `trimkit.Trim` a `trimkit.trim.Composed`, with model and transform.
+        function: coefficients → output; under `trimkit.Trim` a
+            `trimkit.predictor.composed.Composed`, with model and transform.
         point: the explained coefficients, tracked by autograd.
         samples: N.
         target: which number of the output is explained.
@@ -261,52 +258,6 @@ def track(points: Tree, *, keep_graph: bool) -> Tree:
         return (tensor.clone() if tensor.is_inference() else tensor).requires_grad_()
 
     return tree.map_leaves(leaf, points)
-
-
-def product(gradient: Tree, difference: Tree) -> Tree:
-    """Real product of gradient and difference: g·Δ, for complex leaves Re(conj(g)·Δ), which is what sums to a change
-    of f.
-    """
-
-    def leaf(g: Tensor, d: Tensor) -> Tensor:
-        return (g.conj() * d).real if g.is_complex() else g * d
-
-    return tree.map_leaves(leaf, gradient, difference)
-
-
-def difference(s: Tree, baseline: Tree) -> Tree:
-    """s − s₀, leaf by leaf."""
-    return tree.map_leaves(torch.sub, s, baseline)
-
-
-def expand_baseline(baseline: Baseline, s: Tree) -> Tree:
-    """A baseline with the structure and shape of s, constant: no gradient flows to it.
-
-    Raises:
-        ShapeError: a baseline that does not broadcast to s.
-    """
-    if baseline is None or isinstance(baseline, numbers.Real):
-        value = 0.0 if baseline is None else float(baseline)
-        if not math.isfinite(value):
-            raise ShapeError(f"expected a finite baseline, got {value}")
-        return tree.map_leaves(lambda leaf: leaf.detach().new_full((), value).expand_as(leaf), s)
-    if not isinstance(baseline, Tensor | Mapping | Sequence) or isinstance(baseline, str):
-        raise ShapeError(
-            f"expected None, a number or a tree of tensors as baseline, got {type(baseline).__name__}; "
-            "convert it, e.g. with torch.as_tensor"
-        )
-
-    def leaf(base: Tensor, like: Tensor) -> Tensor:
-        try:
-            return base.detach().to(like).expand_as(like)
-        except RuntimeError as error:
-            raise ShapeError(
-                f"expected a baseline that broadcasts to coefficients {tuple(like.shape)}, got {tuple(base.shape)}"
-            ) from error
-
-    if isinstance(baseline, Tensor) and isinstance(s, Tensor):
-        return leaf(baseline, s)
-    return tree.map_leaves(lambda like, base: leaf(base, like), s, baseline)
 
 
 def detach(value: Any) -> Any:

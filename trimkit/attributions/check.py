@@ -19,13 +19,14 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from trimkit import tree
-from trimkit.attributions.base import Attribution, Baseline
+from trimkit.attributions.base import Attribution
+from trimkit.coefficients import tree
+from trimkit.coefficients.baseline import Baseline
+from trimkit.coefficients.tree import Tree
 from trimkit.errors import AttributionError, TrimkitError
-from trimkit.graph import missing_second_derivative
+from trimkit.predictor.graph import missing_second_derivative
 from trimkit.registry import resolve
 from trimkit.targets import Target
-from trimkit.tree import Tree
 
 Verdict = Literal["ok", "no graph", "wrong gradient"]
 

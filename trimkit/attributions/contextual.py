@@ -12,21 +12,21 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from trimkit import tree
 from trimkit.attributions.base import Attribution, Probe
-from trimkit.attributions.composition import (
+from trimkit.attributions.pair import Pair
+from trimkit.coefficients import tree
+from trimkit.coefficients.groups import Groups
+from trimkit.coefficients.tree import Tree
+from trimkit.errors import AttributionError
+from trimkit.predictor.composed import (
+    Composed,
     each_coefficient,
     eager,
     fitted_labels,
     groups_of,
-    is_composition,
     model_of,
 )
-from trimkit.attributions.pair import Pair
-from trimkit.errors import AttributionError
-from trimkit.groups import Groups
 from trimkit.targets import select
-from trimkit.tree import Tree
 
 
 def decompose(function: Callable[[Any], Any], total: Tree, relevant: Tree) -> Any:
@@ -66,7 +66,7 @@ class ContextualDecomposition(Attribution):
 
     Args:
         groups: "transform" for the transform's named groups (of a bare function: each coefficient), "coefficients" for
-            each coefficient on its own, or `trimkit.groups.Groups`.
+            each coefficient on its own, or `trimkit.coefficients.groups.Groups`.
         chunk: groups in one forward, at least 1.
     """
 
@@ -111,7 +111,7 @@ class ContextualDecomposition(Attribution):
 
 def _data(function: Any, s: Tree) -> Tree:
     """What the model sees."""
-    return function.transform.inverse(s, function.size) + function.residual if is_composition(function) else s
+    return function.data(s) if isinstance(function, Composed) else s
 
 
 def _contributions(function: Any, s: Tree, baseline: Tree, labels: Tree, part: Tensor) -> Tree:
@@ -122,7 +122,7 @@ def _contributions(function: Any, s: Tree, baseline: Tree, labels: Tree, part: T
         return torch.where(mask[:, None], leaf, base)
 
     parts = tree.map_leaves(only, s, baseline, labels)
-    if not is_composition(function):
+    if not isinstance(function, Composed):
         return tree.map_leaves(torch.sub, parts, baseline)
     rows = tree.map_leaves(lambda leaf: leaf.flatten(0, 1), parts)
     data = function.transform.inverse(rows, function.size).unflatten(0, (len(part), -1))

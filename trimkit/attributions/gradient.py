@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import log_softmax
 
-from trimkit import tree
-from trimkit.attributions.base import Attribution, Probe, difference, product, track
+from trimkit.attributions.base import Attribution, Probe, track
 from trimkit.attributions.recompute import sum_of_pieces
+from trimkit.coefficients import tree
+from trimkit.coefficients.baseline import difference, product
+from trimkit.coefficients.tree import Tree
 from trimkit.errors import AttributionError
-from trimkit.guards import why_not_again
+from trimkit.predictor.guards import why_not_again
 from trimkit.targets import log_probabilities, select
-from trimkit.tree import Tree
 
 ROWS = 64
 """Rows of one forward that suit caches and memory; more is no faster, and keeps more of the graph."""
@@ -29,7 +30,7 @@ class Saliency(Attribution):
     """|∂f/∂s|, Simonyan et al. 2013; for complex coefficients the modulus of ∂f/∂Re + i ∂f/∂Im.
 
     In a half spectrum, a stored bin that stands for two has twice the gradient of one that stands for itself: compare
-    band means (`trimkit.groups.Groups.means`), which divide by the multiplicity, not single bins at zero or Nyquist.
+    band means (`Groups.means`), which divide by the multiplicity, not single bins at zero or Nyquist.
 
     Args:
         absolute: False keeps the sign of real gradients, as adaptive wavelet distillation does (Ha et al. 2021).

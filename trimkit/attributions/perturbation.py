@@ -8,13 +8,13 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from trimkit import tree
 from trimkit.attributions.base import Attribution, Probe
-from trimkit.attributions.composition import fitted_labels, groups_of
+from trimkit.coefficients import tree
+from trimkit.coefficients.groups import Groups
+from trimkit.coefficients.tree import Tree
 from trimkit.errors import AttributionError, ShapeError
-from trimkit.groups import Groups
+from trimkit.predictor.composed import fitted_labels, groups_of
 from trimkit.targets import select
-from trimkit.tree import Tree
 
 Masks = Iterator[Tree]
 """Trees of booleans with the shape of one sample's coefficients: True where they are removed together."""

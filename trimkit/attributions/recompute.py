@@ -17,11 +17,11 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from trimkit import tree
 from trimkit.attributions.base import Probe
+from trimkit.coefficients import tree
+from trimkit.coefficients.tree import Tree
 from trimkit.errors import AttributionError
-from trimkit.graph import missing_second_derivative
-from trimkit.tree import Tree
+from trimkit.predictor.graph import missing_second_derivative
 
 Piece: TypeAlias = Callable[[Probe, Tree], Tree]
 """(probe, explained point) → a summand of its scores; called twice, it must give the same."""

@@ -7,11 +7,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from trimkit import tree
-from trimkit.attributions.base import Attribution, Baseline, Probe, difference, product, track
+from trimkit.attributions.base import Attribution, Probe, track
+from trimkit.coefficients import tree
+from trimkit.coefficients.baseline import Baseline, difference, product
+from trimkit.coefficients.tree import Tree
 from trimkit.errors import AttributionError, ShapeError
 from trimkit.processes import draw, gather
-from trimkit.tree import Tree
 
 
 class _FromReferences(Attribution):

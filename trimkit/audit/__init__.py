@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trimkit._lazy import lazy_names, make_callable
+from trimkit.registry.lazy import lazy_names, make_callable
 
 if TYPE_CHECKING:
     from trimkit.audit.checks.base import Check, Findings
     from trimkit.audit.result import Report
     from trimkit.audit.runner import audit
-    from trimkit.audit.verdict import Estimate, Status, Verdict
+    from trimkit.report.verdicts import Estimate, Status, Verdict
 
 __all__ = ["Check", "Estimate", "Findings", "Report", "Status", "Verdict", "audit"]
 
 _NAMES = {
     "Check": "trimkit.audit.checks.base:Check",
-    "Estimate": "trimkit.audit.verdict:Estimate",
+    "Estimate": "trimkit.report.verdicts:Estimate",
     "Findings": "trimkit.audit.checks.base:Findings",
     "Report": "trimkit.audit.result:Report",
-    "Status": "trimkit.audit.verdict:Status",
-    "Verdict": "trimkit.audit.verdict:Verdict",
+    "Status": "trimkit.report.verdicts:Status",
+    "Verdict": "trimkit.report.verdicts:Verdict",
     "audit": "trimkit.audit.runner:audit",
 }
 

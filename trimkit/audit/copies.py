@@ -15,7 +15,7 @@ import torch
 from scipy.stats import norm, t
 
 from trimkit.audit.statistics import FEWEST, TAILS, Array, Bootstrap, generator
-from trimkit.audit.verdict import Estimate
+from trimkit.report.verdicts import Estimate
 
 
 @dataclass(frozen=True)

@@ -9,15 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trimkit import tree
 from trimkit.audit.checks.base import Findings
 from trimkit.audit.checks.controls import magnitude
 from trimkit.audit.removal import without
 from trimkit.audit.statistics import Array, in_key_order
 from trimkit.audit.subject import Batch, Subject
-from trimkit.groups import Groups
+from trimkit.coefficients import tree
+from trimkit.coefficients.groups import Groups
+from trimkit.coefficients.tree import Tree
 from trimkit.transforms.base import Identity
-from trimkit.tree import Tree
 from trimkit.trim import Trim
 
 KEPT = 0.1

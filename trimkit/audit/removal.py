@@ -7,12 +7,12 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from trimkit import tree
 from trimkit.audit.examine import explained_values, logits
 from trimkit.audit.statistics import generator
 from trimkit.audit.subject import Batch, Subject, take_target
+from trimkit.coefficients import tree
+from trimkit.coefficients.tree import Tree
 from trimkit.targets import Target
-from trimkit.tree import Tree
 
 MOST_STEPS = 16
 """Points of a curve after the first: many groups are removed several at a time."""

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from trimkit.audit.evidence import Example
-from trimkit.audit.verdict import Status, Verdict, exit_code, overall
 from trimkit.methods.stored import finite
-from trimkit.pages.page import write_text
+from trimkit.report.page import write_text
+from trimkit.report.verdicts import Status, Verdict, exit_code, overall
 from trimkit.transforms.base import Transform
 
 FORMAT = 1

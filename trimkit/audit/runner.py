@@ -11,8 +11,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from trimkit import tree
-from trimkit.attributions.base import Attribution, Baseline
+from trimkit.attributions.base import Attribution
 from trimkit.audit.checks.base import Check, Findings
 from trimkit.audit.checks.controls import magnitude
 from trimkit.audit.evidence import Example, choose_examples, conclude_bands, examples, measure_bands
@@ -22,10 +21,12 @@ from trimkit.audit.result import Report
 from trimkit.audit.statistics import Bootstrap
 from trimkit.audit.subject import Batch, Counted, Subject
 from trimkit.audit.values import SampleValues
-from trimkit.audit.verdict import Verdict
+from trimkit.coefficients import tree
+from trimkit.coefficients.baseline import Baseline
 from trimkit.data import Dataset, few
 from trimkit.errors import DataError, OptionError, TransformError, TrimkitWarning, nearest
 from trimkit.registry import available, create, resolve, specification
+from trimkit.report.verdicts import Verdict
 from trimkit.transforms.base import Transform
 from trimkit.trim import Choice
 
@@ -69,7 +70,7 @@ def audit(
         samples: at most so many samples of the data, chosen by the seed.
         batch_size: samples in one forward. Draws do not depend on it, values only by rounding.
         seed: of every draw.
-        baseline: s₀ of the attributions, see `trimkit.attributions.base.Baseline`.
+        baseline: s₀ of the attributions, see `trimkit.coefficients.baseline.Baseline`.
         reference: data from which removed coefficients take their values, and to which a named transform that must
             see data (PCA) is fitted (all of a tensor, else `MOST_FITTED`); the audited data by default.
         progress: called after every batch.

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.stats import binom, rankdata
 from torch import Tensor
 
-from trimkit.audit.verdict import Estimate
+from trimkit.report.verdicts import Estimate
 
 Array = NDArray[np.float64]
 

@@ -10,17 +10,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trimkit import tree
-from trimkit.attributions.base import Attribution, Baseline, expand_baseline
+from trimkit.attributions.base import Attribution
 from trimkit.audit.examine import Wanted, explained_values, logits, place, resolve_target
 from trimkit.audit.statistics import choose, generator
+from trimkit.coefficients import tree
+from trimkit.coefficients.baseline import Baseline, expand_baseline
+from trimkit.coefficients.groups import Groups
+from trimkit.coefficients.tree import Tree
 from trimkit.data import Dataset
 from trimkit.errors import AttributionError, ModelError
-from trimkit.groups import Groups
+from trimkit.predictor.composed import Composed
 from trimkit.targets import Target
 from trimkit.transforms.base import Transform
-from trimkit.tree import Tree
-from trimkit.trim import Composed, Trim
+from trimkit.trim import Trim
 
 MOST_REFERENCE = 1024
 """Reference samples whose coefficients are averaged for the mean."""

@@ -8,9 +8,9 @@ import re
 from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from trimkit._loader import summary
 from trimkit.errors import OptionError, PluginError, nearest
 from trimkit.registry import default
+from trimkit.registry.loader import summary
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser

@@ -10,12 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trimkit._spelling import parse_spec, parse_values
 from trimkit.cli._arguments import plain_parser
 from trimkit.cli._folders import free_folder, written_aside
 from trimkit.cli._tables import verdict_line
 from trimkit.cli._warnings import one_line_warnings
 from trimkit.errors import OptionError
+from trimkit.registry.spelling import parse_spec, parse_values
 
 if TYPE_CHECKING:
     from trimkit.audit.result import Report
@@ -161,7 +161,7 @@ def _audit(arguments: argparse.Namespace, options: dict[str, Any], folder: Path)
     from trimkit.audit.examine import examine
     from trimkit.cli._device import device_of
     from trimkit.data import load
-    from trimkit.intake import load_model
+    from trimkit.predictor.loading import load_model
 
     model_arguments = parse_values(arguments.model_arguments, "--model.arg")
     model = load_model(
@@ -211,6 +211,6 @@ def _name(verdict: Any, several: bool) -> str:
 
 
 def _exit_code(report: Report, fail_on: str) -> int:
-    from trimkit.audit.verdict import exit_code
+    from trimkit.report.verdicts import exit_code
 
     return exit_code(report.overall, fail_on_warn=fail_on == "warn")

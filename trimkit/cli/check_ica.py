@@ -129,7 +129,7 @@ def _write(report: IcaReport, page: Path, as_json: bool) -> None:
 
 def _rows(report: IcaReport) -> list[tuple[str, ...]]:
     from trimkit.metrics.independence.assumptions.gaussianity import p_text
-    from trimkit.verdicts import number
+    from trimkit.report.verdicts import number
 
     return [
         (

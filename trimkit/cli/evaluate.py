@@ -17,7 +17,7 @@ from trimkit.errors import DataError, OptionError
 from trimkit.registry import available
 
 if TYPE_CHECKING:
-    from trimkit.cli._representation import Evaluation
+    from trimkit.evaluation.representation import Evaluation
     from trimkit.metrics import MetricResult
 
 FILE = "evaluation.json"
@@ -65,7 +65,7 @@ def run(argv: list[str]) -> int:
 def _evaluate(folder: Path, arguments: argparse.Namespace) -> Evaluation:
     data = _recorded_data(folder) if arguments.data is None else arguments.data
     from trimkit.cli._device import device_of
-    from trimkit.cli._representation import Settings, evaluate_run, load_for_evaluation
+    from trimkit.evaluation.representation import Settings, evaluate_run, load_for_evaluation
     from trimkit.methods import load_method
 
     settings = Settings(arguments.samples, arguments.protocol, arguments.seed, arguments.baselines)
@@ -73,12 +73,12 @@ def _evaluate(folder: Path, arguments: argparse.Namespace) -> Evaluation:
     samples = load_for_evaluation(data, arguments.split)
     where = {"space": arguments.space, "device": device_of(arguments.device)}
     if arguments.predictor is None:
-        from trimkit.cli._independence import add_independence, training_data
+        from trimkit.evaluation.independence import add_independence, training_data
 
         found = evaluate_run(folder, method, samples, settings, **where)
         return add_independence(found, method, samples, settings, training_data(data, samples), **where)
-    from trimkit.cli._generation import evaluate_samples, make_features
-    from trimkit.intake import load_model
+    from trimkit.evaluation.generation import evaluate_samples, make_features
+    from trimkit.predictor.loading import load_model
 
     model = load_model(arguments.predictor, arguments.predictor_weights)
     features = make_features(model, arguments.predictor, arguments.predictor_layer)

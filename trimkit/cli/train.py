@@ -228,7 +228,7 @@ def _predictor(config: Any) -> Any:
         if config.predictor_weights is not None:
             raise OptionError("--predictor-weights needs --predictor, the function that makes the model")
         return None
-    from trimkit.intake import load_model
+    from trimkit.predictor.loading import load_model
 
     with _initial_weights(config):
         return load_model(config.predictor, config.predictor_weights)

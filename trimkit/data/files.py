@@ -14,13 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trimkit._spelling import parse_spec
 from trimkit.data.base import Dataset
 from trimkit.data.dsprites import CLASSES, IMAGES, dsprites
 from trimkit.data.factors import MOST_VALUES
 from trimkit.data.samples import Bytes, Samples
 from trimkit.errors import DataError, OptionError, TrimkitError, TrimkitWarning
 from trimkit.registry import available, create
+from trimkit.registry.spelling import parse_spec
 
 SUFFIXES = (".npz", ".safetensors", ".pt", ".pth")
 

@@ -16,8 +16,8 @@ from trimkit.audit.report import (
     render,
 )
 from trimkit.audit.report.compose import deletion_curves, headline, limitations, provenance, randomisation_panel
-from trimkit.audit.verdict import Estimate, Status
 from trimkit.demo.story import MODELS, TESTS, Story
+from trimkit.report.verdicts import Estimate, Status
 
 LABEL = "integrated_gradients"
 

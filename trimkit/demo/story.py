@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from trimkit import tree
 from trimkit.audit.result import Report
 from trimkit.audit.runner import audit
 from trimkit.audit.statistics import Bootstrap
-from trimkit.audit.verdict import Estimate
+from trimkit.coefficients import tree
 from trimkit.data import Dataset, in_memory
 from trimkit.data.shortcut import digits_shortcut, planted_mask
 from trimkit.demo.networks import accuracy, train_classifier
+from trimkit.report.verdicts import Estimate
 from trimkit.transforms import FFT
 from trimkit.trim import Trim, TrimPenalty
 

@@ -12,7 +12,6 @@ from trimkit.methods.decomposition import (
     summarise_kl,
 )
 from trimkit.methods.divergences import KernelName, check_kernel, maximum_mean_discrepancy
-from trimkit.methods.gathering import gather
 from trimkit.methods.latent import GeneratedTransform, LatentTransform
 from trimkit.methods.likelihoods import (
     MSSSIM,
@@ -32,6 +31,7 @@ from trimkit.methods.posteriors import Delta, DiagonalGaussian, Posterior, gauss
 from trimkit.methods.precision import at_least_float32, no_autocast
 from trimkit.methods.stored import latent, load_method
 from trimkit.objective import Schedule, Term, Weight, as_schedule, constant, cosine, cyclical, linear, one_cycle
+from trimkit.processes import gather
 
 __all__ = [
     "MSSSIM",

@@ -33,8 +33,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from trimkit.coefficients.groups import Groups
 from trimkit.errors import DataError, OptionError, ShapeError, TrainingError, UnknownNameError, nearest
-from trimkit.groups import Groups
 from trimkit.methods.phases import Phase
 from trimkit.methods.posteriors import Posterior
 

@@ -23,9 +23,9 @@ import torch
 from torch import Tensor
 
 from trimkit.errors import OptionError, ShapeError, nearest
-from trimkit.methods.gathering import gather
 from trimkit.methods.posteriors import DiagonalGaussian, Posterior
 from trimkit.methods.precision import at_least_float32, no_autocast
+from trimkit.processes import gather
 
 Estimator: TypeAlias = Literal["symmetric", "mss", "mws", "batch", "leave-one-out"]
 """See `decompose_kl`."""

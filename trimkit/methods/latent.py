@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor
 
+from trimkit.coefficients.groups import Groups
+from trimkit.coefficients.tree import Tree
 from trimkit.errors import ShapeError, TransformError
-from trimkit.groups import Groups
 from trimkit.transforms.base import Size, Transform, single_leaf
-from trimkit.tree import Tree
 
 if TYPE_CHECKING:
     from trimkit.methods.base import LatentSpace, Method

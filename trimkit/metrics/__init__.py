@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trimkit._lazy import lazy_names
+from trimkit.registry.lazy import lazy_names
 
 if TYPE_CHECKING:
     from trimkit.metrics import disentanglement, generation, independence

@@ -7,10 +7,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from trimkit import tree
+from trimkit.coefficients import tree
+from trimkit.coefficients.tree import Tree
 from trimkit.errors import OptionError, PenaltyError
 from trimkit.penalties.base import alive, expand
-from trimkit.tree import Tree
 
 
 def agreement(scores: Tree, *, reference: Tree, distance: Literal["cosine", "mse"] = "cosine") -> Tensor:

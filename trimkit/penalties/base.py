@@ -8,10 +8,10 @@ from typing import Any, TypeAlias, TypeVar
 
 from torch import Tensor
 
-from trimkit import tree
+from trimkit.coefficients import tree
+from trimkit.coefficients.groups import Groups
+from trimkit.coefficients.tree import Tree
 from trimkit.errors import PenaltyError, ShapeError
-from trimkit.groups import Groups
-from trimkit.tree import Tree
 
 Penalty: TypeAlias = Callable[[Tree], Tensor]
 """Scores, leaves (N, ...) → (N,)."""
@@ -79,7 +79,7 @@ def expand(name: str, given: Tree, like: Tree) -> Tree:
 
 
 def row(name: str, given: Tree, scores: Tree) -> Tensor:
-    """Weights for one sample's scores, broadcast to them and laid out like `trimkit.tree.rows`: (1, n).
+    """Weights for one sample's scores, broadcast to them and laid out like `trimkit.coefficients.tree.rows`: (1, n).
 
     Raises:
         ShapeError: they do not fit.

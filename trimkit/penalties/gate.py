@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trimkit import tree
+from trimkit.coefficients import tree
+from trimkit.coefficients.tree import Tree
 from trimkit.errors import OptionError, ShapeError
 from trimkit.penalties.base import alive, expand
 from trimkit.penalties.sampling import uniform
-from trimkit.tree import Tree
 
 TEMPERATURE = 2 / 3  # β of Louizos et al. 2018, section 4
 STRETCH = (-0.1, 1.1)  # (γ, ζ), the same

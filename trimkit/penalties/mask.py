@@ -9,11 +9,11 @@ from weakref import finalize
 import torch
 from torch import Tensor
 
-from trimkit import tree
+from trimkit.coefficients import tree
+from trimkit.coefficients.groups import Groups
+from trimkit.coefficients.tree import Tree
 from trimkit.errors import PenaltyError, ShapeError
-from trimkit.groups import Groups
 from trimkit.penalties.base import alive, row
-from trimkit.tree import Tree
 
 Mask: TypeAlias = Tree | str | Sequence[str] | Sequence[Any]
 """A tree of tensors, arrays or nested lists of numbers; or names of groups."""

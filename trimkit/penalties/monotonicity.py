@@ -8,11 +8,11 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor
 
-from trimkit import tree
+from trimkit.coefficients import tree
+from trimkit.coefficients.groups import Groups
+from trimkit.coefficients.tree import Tree
 from trimkit.errors import OptionError, PenaltyError, UnknownNameError, nearest
-from trimkit.groups import Groups
 from trimkit.penalties.base import require_groups, row, signed
-from trimkit.tree import Tree
 
 Order: TypeAlias = Literal["decreasing", "increasing"]
 Pairs: TypeAlias = Literal["adjacent", "all"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from trimkit import tree
+from trimkit.coefficients import tree
+from trimkit.coefficients.tree import Tree
 from trimkit.errors import OptionError, ShapeError
-from trimkit.tree import Tree
 
 
 def total_variation(scores: Tree, *, dims: int | None = None) -> Tensor:

@@ -7,11 +7,11 @@ import math
 import torch
 from torch import Tensor
 
-from trimkit import tree
+from trimkit.coefficients import tree
+from trimkit.coefficients.groups import Groups
+from trimkit.coefficients.tree import Tree
 from trimkit.errors import ShapeError
-from trimkit.groups import Groups
 from trimkit.penalties.base import alive, measure, require_groups
-from trimkit.tree import Tree
 
 
 def l1(scores: Tree) -> Tensor:
@@ -98,7 +98,7 @@ def entropy(scores: Tree, *, normalised: bool = True) -> Tensor:
 def group_l1(scores: Tree, *, groups: Groups | None = None) -> Tensor:
     """Σ_g √|g| ‖a_g‖₂ over named groups: few groups should matter, whatever happens inside them (Yuan, Lin 2006).
 
-    |g| counts coefficients of the full basis, as `trimkit.groups.Groups.sizes` does. Proportional to the scale of the
+    |g| counts coefficients of the full basis, as `Groups.sizes` does. Proportional to the scale of the
     scores. A group, or a row, whose scores are all exactly 0 has value 0 and no gradient.
 
     Args:

@@ -11,7 +11,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from trimkit import tree
+from trimkit.coefficients import tree
 from trimkit.methods import Method
 
 CELL = 64

@@ -8,11 +8,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from trimkit._calling import call
 from trimkit.data import Dataset, dataset_of, load
 from trimkit.errors import OptionError
 from trimkit.methods import Method, Weight
 from trimkit.predictor import Match, PredictionLoss
+from trimkit.registry.calling import call
 from trimkit.training.guidance import TrimTarget, TrimTerm, make_guidance
 from trimkit.training.run_folder import RunFolder
 from trimkit.training.session import Plan, Run, Session, fit

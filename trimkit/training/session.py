@@ -16,9 +16,9 @@ from torch import Tensor
 from trimkit.data import Dataset, few, in_memory
 from trimkit.data.samples import MOST_BYTES
 from trimkit.errors import CheckpointError, OptionError, TrimkitWarning
-from trimkit.guards import refuse_wrappers, unchanged
 from trimkit.methods import Method, Phase, Weight
 from trimkit.methods.stored import plain
+from trimkit.predictor.guards import refuse_wrappers, unchanged
 from trimkit.training.board import make_board
 from trimkit.training.checkpoint import Checkpoints
 from trimkit.training.engine import Engine, processes_of

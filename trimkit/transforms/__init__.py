@@ -1,6 +1,6 @@
 """Transforms x ⇄ s: the spaces in which models are explained."""
 
-from trimkit.groups import Groups
+from trimkit.coefficients.groups import Groups
 from trimkit.transforms.adaptive_wavelet import AdaptiveWavelet
 from trimkit.transforms.bands import FrequencyBands
 from trimkit.transforms.base import Identity, Size, Transform

@@ -7,11 +7,11 @@ import math
 import torch
 from torch import Tensor, nn
 
+from trimkit.coefficients.tree import Tree
 from trimkit.errors import TransformError
 from trimkit.transforms.filterbank import FilterBank
 from trimkit.transforms.fourier import Dims
 from trimkit.transforms.wavelet import Multilevel, pywt_filters
-from trimkit.tree import Tree
 
 
 class AdaptiveWavelet(Multilevel):

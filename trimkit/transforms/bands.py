@@ -7,11 +7,11 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from trimkit.coefficients.groups import Groups
+from trimkit.coefficients.tree import Tree
 from trimkit.errors import ShapeError, TransformError
-from trimkit.groups import Groups
 from trimkit.transforms.base import Size, Transform, single_leaf
 from trimkit.transforms.fourier import FFT, Dims, band_names, radial_bands
-from trimkit.tree import Tree
 
 
 class FrequencyBands(Transform):

@@ -9,10 +9,10 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from trimkit import tree
+from trimkit.coefficients import tree
+from trimkit.coefficients.groups import Groups, equal_parts
+from trimkit.coefficients.tree import Tree
 from trimkit.errors import ShapeError, TransformError
-from trimkit.groups import Groups, equal_parts
-from trimkit.tree import Tree
 
 Size = Sequence[int]
 """Shape of one sample of data, without the batch: (C, H, W), (C, L) or (F,)."""

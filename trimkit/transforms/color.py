@@ -10,10 +10,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from trimkit.coefficients.groups import Groups
+from trimkit.coefficients.tree import Tree
 from trimkit.errors import ShapeError, TransformError, nearest
-from trimkit.groups import Groups
 from trimkit.transforms.base import Size, Transform, single_leaf
-from trimkit.tree import Tree
 
 Space = Literal["ycbcr", "lab", "hsv"]
 

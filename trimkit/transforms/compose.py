@@ -7,11 +7,11 @@ from typing import Any, Self
 
 from torch import Tensor, nn
 
+from trimkit.coefficients.groups import Groups
+from trimkit.coefficients.tree import Tree
 from trimkit.errors import ShapeError, TransformError
-from trimkit.groups import Groups
 from trimkit.registry import resolve
 from trimkit.transforms.base import Size, Transform
-from trimkit.tree import Tree
 
 
 class Compose(Transform):

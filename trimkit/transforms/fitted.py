@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trimkit.coefficients.groups import Groups
+from trimkit.coefficients.tree import Tree
 from trimkit.errors import DataError, TransformError, TrimkitWarning
-from trimkit.groups import Groups
 from trimkit.transforms.base import Identity, Size, single_leaf
 from trimkit.transforms.linear import Components, Fitted
-from trimkit.tree import Tree
 
 
 class PCA(Fitted, Components):

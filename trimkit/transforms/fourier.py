@@ -11,10 +11,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from trimkit.coefficients.groups import Groups
+from trimkit.coefficients.tree import Tree
 from trimkit.errors import ShapeError, TransformError
-from trimkit.groups import Groups
 from trimkit.transforms.base import Size, Transform, single_leaf, spatial_axes
-from trimkit.tree import Tree
 
 Dims = Literal[1, 2] | None
 

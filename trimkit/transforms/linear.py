@@ -10,10 +10,10 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from trimkit.coefficients.groups import Groups
+from trimkit.coefficients.tree import Tree
 from trimkit.errors import DataError, ShapeError, TransformError
-from trimkit.groups import Groups
 from trimkit.transforms.base import Size, Transform, single_leaf
-from trimkit.tree import Tree
 
 
 class Components(Transform):

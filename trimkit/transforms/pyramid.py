@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from trimkit import tree
+from trimkit.coefficients import tree
+from trimkit.coefficients.groups import Groups
+from trimkit.coefficients.tree import Tree
 from trimkit.errors import ShapeError, TransformError
-from trimkit.groups import Groups
 from trimkit.transforms.base import Size, Transform, spatial_axes
 from trimkit.transforms.fourier import Dims
-from trimkit.tree import Tree
 
 
 class LaplacianPyramid(Transform):

@@ -7,11 +7,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from trimkit.coefficients.groups import Groups
+from trimkit.coefficients.tree import Tree
 from trimkit.errors import ShapeError, TransformError, nearest
-from trimkit.groups import Groups
 from trimkit.transforms.base import Size, Transform, single_leaf
 from trimkit.transforms.fourier import band_names, radial_bands
-from trimkit.tree import Tree
 
 WINDOWS = {"hann": torch.hann_window, "hamming": torch.hamming_window, "blackman": torch.blackman_window}
 

@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trimkit import tree
+from trimkit.coefficients import tree
+from trimkit.coefficients.groups import Groups
+from trimkit.coefficients.tree import Tree
 from trimkit.errors import ShapeError, TransformError, nearest
-from trimkit.groups import Groups
 from trimkit.transforms.base import Size, Transform, spatial_axes
 from trimkit.transforms.filterbank import FilterBank
 from trimkit.transforms.fourier import Dims
-from trimkit.tree import Tree
 
 SUBBANDS = ("horizontal", "vertical", "diagonal")
 """Details of one level of an image: edges of that direction (high-pass across it), in PyWavelets' order."""

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from trimkit.groups import Groups
+from trimkit.coefficients.groups import Groups
 from trimkit.methods import at_least_float32
 from trimkit_gan.convolutional import Output, PlainChoice, make_output, make_plain
 from trimkit_gan.layers import ROOT_TWO, EqualisedConv, EqualisedLinear, levels_of, pixels_last, rectify, width_at

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import log_softmax, one_hot, softplus
 
+from trimkit.coefficients.groups import Groups
 from trimkit.errors import OptionError
-from trimkit.groups import Groups
 from trimkit.methods import at_least_float32, standard_normal
 
 LEAST_LOG_VARIANCE = -6.0

@@ -10,13 +10,13 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from trimkit.coefficients.groups import Groups
+from trimkit.coefficients.tree import Tree
 from trimkit.errors import DataError, OptionError, ShapeError, TransformError
-from trimkit.groups import Groups
 from trimkit.methods import Method, load_method
 from trimkit.predictor import PredictionLoss
 from trimkit.training.progress import make_progress
 from trimkit.transforms.base import Size, Transform, single_leaf
-from trimkit.tree import Tree
 from trimkit_gan.styled import StyleBased
 
 RISE, FALL = 0.05, 0.25

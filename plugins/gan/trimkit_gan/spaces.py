@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from trimkit.groups import Groups
+from trimkit.coefficients.groups import Groups
 from trimkit.methods import LatentSpace
 from trimkit_gan.synthesis import Synthesis
 

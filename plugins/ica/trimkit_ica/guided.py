@@ -24,8 +24,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import orthogonal
 
+from trimkit.coefficients.groups import Groups
 from trimkit.errors import OptionError, ShapeError, TrainingError
-from trimkit.groups import Groups
 from trimkit.methods import (
     Batch,
     Delta,

@@ -11,8 +11,8 @@ from typing import Any, Literal, Self, get_args
 import torch
 from torch import Tensor
 
+from trimkit.coefficients.groups import Groups
 from trimkit.errors import OptionError, ShapeError, TrainingError, TrimkitWarning
-from trimkit.groups import Groups
 from trimkit.methods import Delta, LatentSpace, Method, Posterior
 from trimkit.unmixing import canonical, fastica, random_rotation, whiten
 from trimkit_ica.infomax import infomax

@@ -4,8 +4,8 @@ For audits and comparison. Only `Saliency`, `InputXGradient` and `IntegratedGrad
 gradient function of ours that keeps the graph; trimkit's own three are cheaper. The others have no graph inside Captum,
 or one with wrong gradients. Scores of a complex coefficient are the sum over its real and imaginary part.
 
-Captum's layer classes are not here: they score a layer's units, not coefficients, and `trimkit._captum` says what to do
-instead.
+Captum's layer classes are not here: they score a layer's units, not coefficients, and `trimkit.registry.captum` says
+what to do instead.
 """
 
 from trimkit.attributions.captum.adapter import CaptumAttribution

@@ -10,12 +10,13 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from trimkit import tree
-from trimkit.attributions.base import Attribution, Baseline, Probe
+from trimkit.attributions.base import Attribution, Probe
 from trimkit.attributions.captum.forward import Inputs, Rows, isolated, scores_like, to_real
-from trimkit.attributions.composition import eager, model_of
+from trimkit.coefficients import tree
+from trimkit.coefficients.baseline import Baseline
+from trimkit.coefficients.tree import Tree
 from trimkit.errors import AttributionError, OptionError, ShapeError, TrimkitError, nearest
-from trimkit.tree import Tree
+from trimkit.predictor.composed import eager, model_of
 
 _OURS = {
     *("self", "forward_func", "model", "attribution_method", "inputs", "target", "baselines", "feature_mask", "kwargs"),

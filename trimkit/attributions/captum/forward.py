@@ -16,11 +16,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trimkit import tree
 from trimkit.attributions.base import Probe
-from trimkit.attributions.composition import Inverse, is_composition, model_of
+from trimkit.coefficients import tree
+from trimkit.coefficients.tree import Tree
+from trimkit.predictor.composed import Composed, model_of
 from trimkit.targets import select
-from trimkit.tree import Tree
+from trimkit.transforms.base import Transform
 
 Inputs = tuple[Tensor, ...]
 """The leaves of a tree, real: a complex one (N, ...) as (N, ..., 2)."""
@@ -105,12 +106,12 @@ class Rows(nn.Module):
 
     def _raw(self, s: Tree, numbers: Tensor) -> Any:
         function = self._probe.function
-        if not is_composition(function):
+        if not isinstance(function, Composed):
             return self.model(s)
-        return self.model(function.transform.inverse(s, function.size) + function.residual[numbers])
+        return self.model(function.data(s, numbers))
 
 
-def is_affine(transform: Inverse, s: Tree, size: Sequence[int]) -> bool:
+def is_affine(transform: Transform, s: Tree, size: Sequence[int]) -> bool:
     """Whether an inverse takes the middle of two points to the middle of their data."""
     keys = torch.Generator().manual_seed(0)
 

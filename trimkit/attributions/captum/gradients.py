@@ -13,8 +13,8 @@ from trimkit.attributions.base import Probe
 from trimkit.attributions.captum.adapter import CaptumAttribution, FromSamples, parameters
 from trimkit.attributions.captum.forward import Inputs, Rows, from_real, to_real
 from trimkit.attributions.captum.layers import Deconvolution, DeepLift, GuidedBackprop
+from trimkit.coefficients.tree import Tree
 from trimkit.errors import AttributionError, OptionError
-from trimkit.tree import Tree
 
 
 class _Differentiable(CaptumAttribution):

@@ -9,13 +9,13 @@ from typing import Any, ClassVar, TypeAlias
 
 from torch import Tensor, nn
 
-from trimkit import tree
 from trimkit.attributions.base import Probe
 from trimkit.attributions.captum.adapter import CaptumAttribution, FromSamples
 from trimkit.attributions.captum.forward import Inputs, Rows, is_affine, scores_like
-from trimkit.attributions.composition import is_composition, model_of
+from trimkit.coefficients import tree
+from trimkit.coefficients.tree import Tree
 from trimkit.errors import AttributionError, OptionError, TrimkitWarning, nearest
-from trimkit.tree import Tree
+from trimkit.predictor.composed import Composed, model_of
 
 Layer: TypeAlias = str | int | float | nn.Module
 """The dotted name of a layer of the predictor, such as ``"features.3"``, or the layer itself. A number is taken for the
@@ -39,7 +39,11 @@ class Hooked(CaptumAttribution):
                 f"captum:{self.name} works by hooks on layers: expected a torch.nn.Module, got "
                 f"{type(model_of(function)).__name__}; wrap the model in a module, or use integrated_gradients"
             )
-        if self.affine_inverse and is_composition(function) and not is_affine(function.transform, s, function.size):
+        if (
+            self.affine_inverse
+            and isinstance(function, Composed)
+            and not is_affine(function.transform, s, function.size)
+        ):
             raise AttributionError(
                 f"captum:{self.name} would be silently wrong behind {type(function.transform).__name__}, whose inverse "
                 "is not affine (a learned decoder): its rules reach the model's layers only; use integrated_gradients"

@@ -9,13 +9,14 @@ from typing import Any, ClassVar, TypeGuard
 import torch
 from torch import Tensor
 
-from trimkit import tree
 from trimkit.attributions.base import Probe
 from trimkit.attributions.captum.forward import Inputs, Rows
 from trimkit.attributions.captum.layers import GuidedBackprop, Layer, find_layer
-from trimkit.attributions.composition import Inverse, is_composition
+from trimkit.coefficients import tree
+from trimkit.coefficients.tree import Tree
 from trimkit.errors import AttributionError
-from trimkit.tree import Tree
+from trimkit.predictor.composed import Composed
+from trimkit.transforms.base import Transform
 
 
 class GuidedGradCam(GuidedBackprop):
@@ -48,12 +49,12 @@ class GuidedGradCam(GuidedBackprop):
         super().require(probe, s)
         function = probe.function
         if not _is_picture(s):
-            space = type(function.transform).__name__ if is_composition(function) else "the input"
+            space = type(function.transform).__name__ if isinstance(function, Composed) else "the input"
             raise AttributionError(
                 f"captum:{self.name} enlarges a layer's map to the size of the coefficients: expected one real tensor "
                 f"(N, C, H, W), got {_shapes(s)} of {space}; use captum:GuidedBackprop"
             )
-        if is_composition(function) and not keeps_places(function.transform, s, function.size):
+        if isinstance(function, Composed) and not keeps_places(function.transform, s, function.size):
             raise AttributionError(
                 f"captum:{self.name} enlarges a layer's map to the size of the coefficients, but those of "
                 f"{type(function.transform).__name__} do not lie where their data lie, so a place in the map means "
@@ -81,7 +82,7 @@ class GuidedGradCam(GuidedBackprop):
         return super().scores(explainer, inputs, arguments, s)
 
 
-def keeps_places(transform: Inverse, s: Tensor, size: Sequence[int]) -> bool:
+def keeps_places(transform: Transform, s: Tensor, size: Sequence[int]) -> bool:
     """Whether each coefficient (N, C, H, W) acts most at its own place of the data (N, C', H, W).
 
     Eight coefficients are changed, one at a time, on a diagonal of the grid.

@@ -17,9 +17,9 @@ from trimkit.attributions.captum.adapter import FromSamples
 from trimkit.attributions.captum.forward import Inputs, Rows
 from trimkit.attributions.captum.layers import Deconvolution, GuidedBackprop, Hooked, Layer, Rescaled, find_layer
 from trimkit.attributions.captum.values import FeatureAblation
+from trimkit.coefficients.tree import Tree
 from trimkit.errors import OptionError, ShapeError
 from trimkit.targets import select
-from trimkit.tree import Tree
 
 Neuron: TypeAlias = int | Sequence[int] | Callable[[Any], Tensor]
 """An int k: activation[:, k]. Several: an index behind the batch, such as (channel, row, column). A callable: what the

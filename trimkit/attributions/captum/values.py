@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
-from trimkit import tree
 from trimkit.attributions.base import Probe
 from trimkit.attributions.captum.adapter import CaptumAttribution
 from trimkit.attributions.captum.forward import Inputs, feature_masks, scores_like, shared, to_real, window
-from trimkit.attributions.composition import each_coefficient, fitted_labels, groups_of
+from trimkit.coefficients import tree
+from trimkit.coefficients.groups import Groups
+from trimkit.coefficients.tree import Tree
 from trimkit.errors import AttributionError, OptionError, ShapeError
-from trimkit.groups import Groups
-from trimkit.tree import Tree
+from trimkit.predictor.composed import each_coefficient, fitted_labels, groups_of
 
 
 class _Perturbing(CaptumAttribution):
@@ -60,7 +60,7 @@ class _Grouped(_Perturbing):
 
     Args:
         groups: "transform" for the transform's named groups (of a bare function: each coefficient), "coefficients" for
-            each coefficient on its own, or `trimkit.groups.Groups`.
+            each coefficient on its own, or `trimkit.coefficients.groups.Groups`.
         **options: of the Captum class.
     """
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from trimkit.audit.statistics import FEWEST, Array, Bootstrap, in_key_order
 from trimkit.audit.subject import Batch, Subject
-from trimkit.audit.verdict import Direction, Estimate, Status, Verdict, judge, number, samples_needed
+from trimkit.report.verdicts import Direction, Estimate, Status, Verdict, judge, number, samples_needed
 
 
 @dataclass

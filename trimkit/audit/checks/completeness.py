@@ -11,12 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trimkit import tree
 from trimkit.audit.checks.base import Check, Findings, too_few, undecided
 from trimkit.audit.statistics import fewest_samples, quantile_estimate
 from trimkit.audit.subject import Batch, Explained, Subject
-from trimkit.audit.verdict import Estimate, Status, Verdict, judge, number
+from trimkit.coefficients import tree
 from trimkit.errors import OptionError
+from trimkit.report.verdicts import Estimate, Status, Verdict, judge, number
 from trimkit.trim import Trim
 
 QUANTILE = 0.95

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trimkit import tree
 from trimkit.audit.checks.base import Array, Check, Findings, missing, undecided
 from trimkit.audit.removal import OPERATORS, curves, cuts, order_by, random_order, replacements
 from trimkit.audit.subject import Batch, Subject
-from trimkit.audit.verdict import Estimate, Status, Verdict, holm, number, samples_needed
+from trimkit.coefficients import tree
+from trimkit.coefficients.tree import Tree
 from trimkit.errors import OptionError
-from trimkit.tree import Tree
+from trimkit.report.verdicts import Estimate, Status, Verdict, holm, number, samples_needed
 
 CONTROLS = ("random", "input-only")
 

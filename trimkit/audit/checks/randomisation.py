@@ -10,15 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trimkit import tree
 from trimkit.audit.checks.base import Check, Findings, missing, more_samples, too_few
 from trimkit.audit.checks.controls import magnitude
 from trimkit.audit.copies import CopyBootstrap, Likeness
 from trimkit.audit.randomise import randomised_copies
 from trimkit.audit.statistics import Array, centred_ranks, rank_correlation
 from trimkit.audit.subject import Batch, Counted, Subject
-from trimkit.audit.verdict import Estimate, Status, Verdict, judge, number
+from trimkit.coefficients import tree
 from trimkit.errors import ModelError, OptionError
+from trimkit.report.verdicts import Estimate, Status, Verdict, judge, number
 
 EDGES = np.linspace(-1, 1, 41)
 """Bins of the histograms of rank correlations."""

@@ -8,7 +8,7 @@ from torch import Tensor
 from trimkit.audit.checks.base import Check, Findings, undecided
 from trimkit.audit.examine import explained_values
 from trimkit.audit.subject import Batch, Subject
-from trimkit.audit.verdict import Estimate, Status, Verdict, judge, number
+from trimkit.report.verdicts import Estimate, Status, Verdict, judge, number
 
 
 class Reconstruction(Check):

@@ -8,12 +8,12 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
-from trimkit import tree
 from trimkit.audit.checks.base import Check, Findings, missing, undecided
 from trimkit.audit.statistics import spearman
 from trimkit.audit.subject import Batch, Explained, Subject, join
-from trimkit.audit.verdict import Estimate, Status, Verdict, judge, number
+from trimkit.coefficients import tree
 from trimkit.errors import OptionError
+from trimkit.report.verdicts import Estimate, Status, Verdict, judge, number
 
 
 class Reproducibility(Check):

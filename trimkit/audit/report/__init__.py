@@ -18,10 +18,10 @@ from trimkit.audit.report.compose import (
     sample_rows,
     sections_of,
 )
-from trimkit.pages.charts import Chart, Series
-from trimkit.pages.page import render
-from trimkit.pages.pictures import Figure, bar_figure, input_figure, signed_figure
-from trimkit.pages.sections import (
+from trimkit.report.charts import Chart, Series
+from trimkit.report.page import render
+from trimkit.report.pictures import Figure, bar_figure, input_figure, signed_figure
+from trimkit.report.sections import (
     Curve,
     DeletionCurves,
     Headline,

@@ -8,12 +8,12 @@ from functools import singledispatch
 import torch
 from torch import Tensor
 
-from trimkit import tree
-from trimkit.pages.pictures import Figure, bar_figure, mosaic, robust_limit, signed_figure
+from trimkit.coefficients import tree
+from trimkit.coefficients.tree import Tree
+from trimkit.report.pictures import Figure, bar_figure, mosaic, robust_limit, signed_figure
 from trimkit.transforms import DCT, FFT, FrequencyBands, Identity, Transform
 from trimkit.transforms.base import Size
 from trimkit.transforms.wavelet import Multilevel
-from trimkit.tree import Tree
 
 CENTRE = 0.09
 """Half the width that zero frequency gets in a log-radius map, as a share of the picture's half."""

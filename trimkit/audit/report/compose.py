@@ -10,10 +10,9 @@ from trimkit.audit.evidence import KEPT, Example
 from trimkit.audit.removal import OPERATORS
 from trimkit.audit.report.coefficients import coefficient_figure, pixel_figure
 from trimkit.audit.result import Report
-from trimkit.audit.verdict import Status
-from trimkit.pages.charts import Chart, Series, Style
-from trimkit.pages.pictures import Figure, input_figure
-from trimkit.pages.sections import (
+from trimkit.report.charts import Chart, Series, Style
+from trimkit.report.pictures import Figure, input_figure
+from trimkit.report.sections import (
     Curve,
     DeletionCurves,
     Headline,
@@ -26,6 +25,7 @@ from trimkit.pages.sections import (
     Text,
     VerdictTable,
 )
+from trimkit.report.verdicts import Status
 from trimkit.transforms import Identity, Transform
 
 _SENTENCES = {

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trimkit._lazy import lazy_names
 from trimkit.metrics.independence.baselines import mcc_baselines
 from trimkit.metrics.independence.components import (
     excess_kurtosis,
@@ -22,6 +21,7 @@ from trimkit.metrics.independence.components import (
 )
 from trimkit.metrics.independence.correlation import mean_correlation
 from trimkit.metrics.independence.unmixing import amari_distance
+from trimkit.registry.lazy import lazy_names
 
 if TYPE_CHECKING:
     from trimkit.metrics.independence.check import check_ica

@@ -18,7 +18,7 @@ from trimkit.metrics.bootstrap import DRAWS, generator, row_weights, weighted_me
 from trimkit.metrics.independence.assumptions.fitted import Fitted, decides, standardised
 from trimkit.metrics.independence.assumptions.space import TAILS, Z95
 from trimkit.metrics.independence.components import mutual_information_matrix, squared_correlations
-from trimkit.verdicts import Estimate, Status, Verdict, judge, number, samples_needed
+from trimkit.report.verdicts import Estimate, Status, Verdict, judge, number, samples_needed
 
 PERMUTATIONS = 199
 """Of the columns, for correlations of squares: its 95 % quantile is the 190th value."""

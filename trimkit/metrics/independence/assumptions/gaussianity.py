@@ -14,8 +14,8 @@ from trimkit.metrics.arrays import Floats
 from trimkit.metrics.bootstrap import DRAWS, generator
 from trimkit.metrics.independence.assumptions.fitted import Fitted, decides, standardised
 from trimkit.metrics.independence.assumptions.space import TAILS
+from trimkit.report.verdicts import Estimate, Status, Verdict, holm, judge, number, samples_needed
 from trimkit.unmixing import GAUSSIAN_LOG_COSH, log_cosh
-from trimkit.verdicts import Estimate, Status, Verdict, holm, judge, number, samples_needed
 
 LEVEL = 0.05
 """Of the tests, after Holm over all components and both tests."""

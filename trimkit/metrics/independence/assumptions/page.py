@@ -10,10 +10,10 @@ import torch
 
 from trimkit.metrics.independence.assumptions.gaussianity import p_text
 from trimkit.metrics.independence.assumptions.report import Component, IcaReport
-from trimkit.pages.charts import Chart, Series
-from trimkit.pages.page import render
-from trimkit.pages.pictures import Figure, bar_figure, signed_figure
-from trimkit.pages.sections import (
+from trimkit.report.charts import Chart, Series
+from trimkit.report.page import render
+from trimkit.report.pictures import Figure, bar_figure, signed_figure
+from trimkit.report.sections import (
     Gallery,
     Headline,
     Matrices,
@@ -25,7 +25,7 @@ from trimkit.pages.sections import (
     Text,
     VerdictTable,
 )
-from trimkit.verdicts import Estimate, Status, number
+from trimkit.report.verdicts import Estimate, Status, number
 
 _SENTENCES = {
     Status.PASS: "Nothing speaks against reading these components as independent sources.",

@@ -10,7 +10,7 @@ from typing import Any
 
 from trimkit.metrics.arrays import Floats
 from trimkit.metrics.independence.assumptions.gaussianity import Shape
-from trimkit.verdicts import Status, Verdict, exit_code, overall
+from trimkit.report.verdicts import Status, Verdict, exit_code, overall
 
 FORMAT = 1
 """Of results.json."""
@@ -118,7 +118,7 @@ class IcaReport:
         Returns:
             The page's path.
         """
-        from trimkit.pages.page import write_text
+        from trimkit.report.page import write_text
 
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -14,8 +14,8 @@ from trimkit.metrics.arrays import Floats
 from trimkit.metrics.bootstrap import generator, torch_generator
 from trimkit.metrics.independence.assumptions.fitted import TOLERANCE, Fitted
 from trimkit.metrics.independence.assumptions.space import Z95
+from trimkit.report.verdicts import Estimate, Status, Verdict, judge, number
 from trimkit.unmixing import fastica, match
-from trimkit.verdicts import Estimate, Status, Verdict, judge, number
 
 ROWS = 10_000
 """Rows at most in the fits to resampled rows."""

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trimkit.cli._representation import BATCH, Evaluation, Metrics, Settings
 from trimkit.data import Dataset
 from trimkit.errors import DataError, ModelError, TrainingError
+from trimkit.evaluation.representation import BATCH, Evaluation, Metrics, Settings
 from trimkit.methods import Method
 from trimkit.methods.stored import record
 from trimkit.metrics import generation

@@ -12,7 +12,7 @@ from typing import Any
 def lazy_names(module: str, names: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """The ``__getattr__`` and ``__dir__`` of a module whose public names are imported when they are first asked for.
 
-        __getattr__, __dir__ = lazy_names(__name__, {"Trim": "trimkit.trim:Trim", "metrics": "trimkit.metrics"})
+        __getattr__, __dir__ = lazy_names(__name__, {"Trim": "trimkit.trim.trim:Trim", "metrics": "trimkit.metrics"})
 
     Args:
         module: the module's own ``__name__``.

@@ -17,13 +17,13 @@ from importlib.metadata import EntryPoint
 from types import MappingProxyType
 from typing import Any
 
-from trimkit import _loader
-from trimkit._calling import bind, call
-from trimkit._captum import captum_refusal
-from trimkit._lazy import import_target
-from trimkit._loader import PluginRecord, canonical
 from trimkit.errors import NameConflictError, OptionError, PluginError, UnknownNameError, nearest
 from trimkit.hooks import KINDS, Spec
+from trimkit.registry import loader as _loader
+from trimkit.registry.calling import bind, call
+from trimkit.registry.captum import captum_refusal
+from trimkit.registry.lazy import import_target
+from trimkit.registry.loader import PluginRecord, canonical
 
 __all__ = [
     "Part",

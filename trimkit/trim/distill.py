@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trimkit import tree
+from trimkit.coefficients import tree
 from trimkit.errors import ShapeError, TrainingError
 from trimkit.targets import Target, select
 from trimkit.transforms.adaptive_wavelet import AdaptiveWavelet

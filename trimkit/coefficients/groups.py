@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from trimkit import tree
+from trimkit.coefficients import tree
+from trimkit.coefficients.tree import Tree
 from trimkit.errors import ShapeError, UnknownNameError, nearest
-from trimkit.tree import Tree
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from trimkit.pages.sections import Section
+from trimkit.report.sections import Section
 
 
 def render(title: str, lead: str, sections: Sequence[Section], *, brand: str = "trimkit audit") -> str:
@@ -25,13 +25,13 @@ def render(title: str, lead: str, sections: Sequence[Section], *, brand: str = "
     Args:
         title: of the page.
         lead: a paragraph below the title.
-        sections: in order; see `trimkit.pages.sections`.
+        sections: in order; see `trimkit.report.sections`.
         brand: the command that makes such pages, above the title.
     Returns:
         HTML, UTF-8.
 
     Example:
-        >>> from trimkit.pages import Text
+        >>> from trimkit.report import Text
         >>> "&lt;script&gt;" in render("<script>", "", [Text("Notes", paragraphs=("Calm.",))])
         True
     """
@@ -53,7 +53,7 @@ def write_text(path: Path, text: str) -> None:
 @cache
 def _environment() -> Environment:
     environment = Environment(
-        loader=PackageLoader("trimkit.pages", "templates"),
+        loader=PackageLoader("trimkit.report", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -76,7 +76,7 @@ def _glue(text: str) -> str:
 
 @cache
 def _style() -> Markup:
-    return Markup(files("trimkit.pages").joinpath("templates", "page.css").read_text(encoding="utf-8"))
+    return Markup(files("trimkit.report").joinpath("templates", "page.css").read_text(encoding="utf-8"))
 
 
 def _version() -> str:

@@ -11,9 +11,9 @@ from weakref import WeakSet
 import torch
 from torch import Tensor, nn
 
-from trimkit import tree
+from trimkit.coefficients import tree
 from trimkit.errors import ModelError, ShapeError, TrimkitWarning
-from trimkit.graph import custom_functions
+from trimkit.predictor.graph import custom_functions
 
 
 def check_input(x: Any) -> None:

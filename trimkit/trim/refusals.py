@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trimkit import tree
 from trimkit.attributions.base import Attribution
+from trimkit.coefficients import tree
+from trimkit.coefficients.tree import Tree
 from trimkit.errors import PenaltyError
 from trimkit.penalties.base import Penalty, needs_signs
-from trimkit.tree import Tree
 
 
 def refuse_scale_degeneracy(penalty: Penalty, attribution: Attribution, transform: nn.Module, scores: Tree) -> None:

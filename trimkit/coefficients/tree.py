@@ -59,7 +59,7 @@ def map_leaves(function: Callable[..., Tensor], tree: Tree, *others: Tree) -> Tr
     if len({len(column) for column in columns}) > 1:
         raise ShapeError(
             f"expected trees of one structure, got {[len(c) for c in columns]} leaves; "
-            "build the second tree from the first, e.g. with trimkit.tree.map_leaves"
+            "build the second tree from the first, e.g. with trimkit.coefficients.tree.map_leaves"
         )
     return rebuild(tree, [function(*row) for row in zip(*columns, strict=True)])
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from trimkit._captum import captum_attributions
 from trimkit.hooks import AttributionSpec, CheckSpec, DatasetSpec, PenaltySpec, TransformSpec, hookimpl
+from trimkit.registry.captum import captum_attributions
 
 TRIMKIT_API = 1
 

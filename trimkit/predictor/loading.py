@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trimkit._calling import call
 from trimkit.errors import ModelError, PluginError, nearest
+from trimkit.registry.calling import call
 
 _SHOWN = 3
 """Names of weights that an error lists."""

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trimkit.cli._representation import Encoder, Evaluation, Metrics, Numbers, Settings, row_order
 from trimkit.data import Dataset, in_memory, load
 from trimkit.errors import DataError
+from trimkit.evaluation.representation import Encoder, Evaluation, Metrics, Numbers, Settings, row_order
 from trimkit.methods import Method
 from trimkit.metrics import independence
 from trimkit.registry import available

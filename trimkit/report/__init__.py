@@ -1,14 +1,14 @@
 """Pages: sections in, one self-contained HTML file out.
 
-from trimkit.pages import Curve, Table, Text, VerdictTable, render
+from trimkit.report import Curve, Table, Text, VerdictTable, render
 
 html = render("Title", "What this is.", [Text("Result", paragraphs=("…",)), VerdictTable("Verdicts", "", verdicts)])
 """
 
-from trimkit.pages.charts import Chart, Series
-from trimkit.pages.page import render, write_text
-from trimkit.pages.pictures import Figure, bar_figure, input_figure, signed_figure
-from trimkit.pages.sections import (
+from trimkit.report.charts import Chart, Series
+from trimkit.report.page import render, write_text
+from trimkit.report.pictures import Figure, bar_figure, input_figure, signed_figure
+from trimkit.report.sections import (
     Curve,
     DeletionCurves,
     Headline,

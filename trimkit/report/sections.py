@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from trimkit.pages.charts import Chart, Tick, round_numbers
-from trimkit.pages.pictures import Figure
-from trimkit.verdicts import Status, Verdict
+from trimkit.report.charts import Chart, Tick, round_numbers
+from trimkit.report.pictures import Figure
+from trimkit.report.verdicts import Status, Verdict
 
 
 @dataclass(frozen=True)

@@ -1,196 +1,36 @@
-"""TRIM: attribute a predictor's output to coefficients in a transformed space, and penalise what is found there.
-
-Singh et al. 2020 ("Transformation importance with applications to cosmology", 2003.01926): with a transform T, its
-(pseudo-)inverse T⁻¹ and the residual r = x − T⁻¹(T(x)), held fixed, f'(s) = f(T⁻¹(s) + r) takes coefficients to the
-predictor's output, f'(T(x)) = f(x) exactly, and any attribution of f' at s = T(x) explains f in that space.
-"""
+"""A penalty on attributions, for a training loop that exists already."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from inspect import signature
-from typing import Any, TypeAlias
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
-from trimkit import tree
-from trimkit.attributions.base import Attribution, Baseline, Explanation, expand_baseline
-from trimkit.errors import DataError, ModelError, PenaltyError
-from trimkit.graph import missing_second_derivative, require_reach
-from trimkit.groups import Groups
-from trimkit.guards import (
+from trimkit.attributions.base import Attribution, Baseline, Explanation
+from trimkit.coefficients import tree
+from trimkit.coefficients.groups import Groups
+from trimkit.coefficients.tree import Tree
+from trimkit.errors import PenaltyError
+from trimkit.penalties.base import Penalty, dead_rows, is_measure
+from trimkit.penalties.sampling import Points
+from trimkit.predictor.composed import Composed, Model
+from trimkit.predictor.graph import missing_second_derivative, require_reach
+from trimkit.predictor.guards import (
     check_input,
-    is_compiled,
-    refuse_wrappers,
-    unchanged,
     warn_of_custom_functions,
     warn_of_train_mode,
 )
-from trimkit.penalties.base import Penalty, dead_rows, is_measure
-from trimkit.penalties.sampling import Points
-from trimkit.refusals import refuse_magnitudes, refuse_scale_degeneracy
 from trimkit.registry import resolve
-from trimkit.targets import Target, select
+from trimkit.targets import Target
 from trimkit.transforms.base import Transform
-from trimkit.tree import Tree
-
-Choice: TypeAlias = str | tuple[str, dict[str, Any]]
-"""A part by its name, or by its name and options."""
-
-Model: TypeAlias = Callable[[Tensor], Any]
-
-
-@dataclass(frozen=True)
-class TrimResult:
-    """What `Trim` found.
-
-    Attributes:
-        output: what the model returned for x, (N, ...).
-        coefficients: s = T(x).
-        scores: real leaves like s.
-        residual: r = x − T⁻¹(s), like x; zero up to rounding for exact transforms.
-        gap: (N,) Σ scores − (f(x) − f(T⁻¹(s₀) + r)) for attributions that claim completeness, else None.
-        change: (N,) f(x) − f(T⁻¹(s₀) + r), against which the gap is judged; None where gap is.
-    """
-
-    output: Any
-    coefficients: Tree
-    scores: Tree
-    residual: Tensor
-    gap: Tensor | None = None
-    change: Tensor | None = None
-
-
-class Trim:
-    """Explain a model in a space: ``result = Trim(model, transform="fft")(x, target=y)``.
-
-    Args:
-        model: any callable on tensors; a module is called as the user wrapped it, in the mode that it is in.
-        transform: name, (name, options) or `trimkit.Transform`.
-        attribution: name, (name, options) or `trimkit.Attribution`.
-
-    Example:
-        >>> import torch
-        >>> model = torch.nn.Sequential(torch.nn.Linear(8, 4), torch.nn.Tanh(), torch.nn.Linear(4, 3))
-        >>> result = Trim(model, transform="dct")(torch.randn(5, 8), target=2)
-        >>> result.scores.shape, bool(result.gap.abs().max() < 1e-5)
-        (torch.Size([5, 8]), True)
-    """
-
-    def __init__(
-        self,
-        model: Model,
-        transform: Choice | Transform = "identity",
-        attribution: Choice | Attribution = "integrated_gradients",
-    ) -> None:
-        if not callable(model):
-            raise ModelError(f"Trim: expected a callable model, got {type(model).__name__}")
-        self.model = model
-        self.transform: Transform = resolve("transform", transform)
-        self.attribution: Attribution = resolve("attribution", attribution)
-
-    def __call__(
-        self,
-        x: Tensor,
-        target: Target = None,
-        *,
-        baseline: Baseline = None,
-        create_graph: bool = False,
-        generator: torch.Generator | None = None,
-    ) -> TrimResult:
-        """Attribute the model's output for x to the coefficients of x.
-
-        Args:
-            x: (N, ...) real, floating, finite.
-            target: which number of the output is explained, see `trimkit.targets.Target`.
-            baseline: s₀, see `trimkit.attributions.base.Baseline`; zeros by default.
-            create_graph: keep the graph, to train through the scores.
-            generator: source of randomness for stochastic attributions.
-        Returns:
-            Output, coefficients, scores, residual and completeness gap. Without create_graph everything is detached.
-        Raises:
-            ShapeError, DataError: x that is empty, not floating or not finite; a target or baseline that does not fit.
-            AttributionError: create_graph for an attribution that cannot be trained through.
-            ModelError: a model whose wrapper makes second derivatives silently wrong.
-        """
-        check_input(x)
-        if not bool(torch.isfinite(x).all()):
-            raise DataError("expected finite values in x, got NaN or infinity; clean the data before explaining it")
-        self.attribution.require_differentiable(create_graph)
-        warn_of_train_mode(self.model, dropout=True)
-        with unchanged(self.model):
-            composed = Composed(self.model, self.transform, x, keep_graph=create_graph)
-            found = self.attribution.explain(
-                composed,
-                composed.s,
-                target=target,
-                baseline=baseline,
-                create_graph=create_graph,
-                generator=generator,
-            )
-            gap = change = None
-            if self.attribution.complete:
-                change = composed.change(found.output, target, baseline)
-                gap = tree.sample_sums(found.scores).detach() - change
-        return TrimResult(found.output, composed.s, found.scores, composed.residual, gap, change)
-
-
-class Composed:
-    """f'(s) = f(T⁻¹(s) + r), with r fixed at the explained x.
-
-    Takes any whole number of copies of the batch, as attributions with paths give it; each copy gets the same residual.
-
-    Attributes:
-        s: coefficients of x, in the graph where the transform or x requires grad.
-        residual: r, like x.
-
-    Raises:
-        ModelError: a model whose wrapper makes second derivatives silently wrong.
-    """
-
-    def __init__(self, model: Model, transform: Transform, x: Tensor, *, keep_graph: bool) -> None:
-        refuse_wrappers(model)
-        self.model = model
-        self.transform = transform
-        self.size = x.shape[1:]
-        self._compiled = is_compiled(model)
-        with torch.set_grad_enabled(keep_graph), _full_precision(x.device):
-            self.s: Tree = transform(x)
-            self.residual = transform.residual(x, tree.map_leaves(Tensor.detach, self.s))
-
-    def __call__(self, s: Tree) -> Any:
-        """The model's raw output for k · N rows of coefficients."""
-        with _full_precision(self.residual.device):
-            x = self.transform.inverse(s, self.size)
-        copies = len(x) // len(self.residual)
-        x = x + self.residual.repeat(copies, *[1] * len(self.size))
-        with torch.compiler.set_stance("force_eager") if self._compiled else nullcontext():
-            return self.model(x)  # compiled code has no second derivative
-
-    def parameters(self) -> Iterator[nn.Parameter]:
-        """Those of the model, where it is a module, and of the transform."""
-        yield from self.model.parameters() if isinstance(self.model, nn.Module) else ()
-        yield from self.transform.parameters()
-
-    def groups(self) -> Groups:
-        """The transform's named groups for this size of data."""
-        return self.transform.groups(tuple(self.size))
-
-    @torch.no_grad()
-    def change(self, output: Any, target: Target, baseline: Baseline) -> Tensor:
-        """f(x) − f(T⁻¹(s₀) + r), (N,), detached."""
-        at_baseline = self(expand_baseline(baseline, self.s))
-        return select(output, target).detach() - select(at_baseline, target)
-
-
-def _full_precision(device: torch.device) -> AbstractContextManager[Any]:
-    """No autocast: a transform in half precision would not give the data back."""
-    return torch.autocast(device.type, enabled=False) if torch.is_autocast_enabled(device.type) else nullcontext()
+from trimkit.trim.refusals import refuse_magnitudes, refuse_scale_degeneracy
+from trimkit.trim.trim import Choice
 
 
 @dataclass

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from inspect import Parameter, Signature
 from typing import Any
 
-from trimkit._loader import summary
 from trimkit.errors import OptionError, PluginError, TrimkitError, nearest
+from trimkit.registry.loader import summary
 
 
 def call(label: str, target: Callable[..., Any], args: Sequence[Any], options: Mapping[str, Any]) -> Any:

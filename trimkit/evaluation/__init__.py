@@ -1,0 +1,1 @@
+"""What a run or an encoder is worth: codes, samples and components beside their baselines."""

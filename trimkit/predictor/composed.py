@@ -1,0 +1,121 @@
+"""f(T⁻¹(s) + r): a model seen from the coefficients of a transformed space."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from trimkit.coefficients import tree
+from trimkit.coefficients.baseline import Baseline, expand_baseline
+from trimkit.coefficients.groups import Groups
+from trimkit.coefficients.tree import Tree
+from trimkit.predictor.guards import is_compiled, refuse_wrappers
+from trimkit.targets import Target, select
+from trimkit.transforms.base import Transform
+
+Model: TypeAlias = Callable[[Tensor], Any]
+
+
+class Composed:
+    """f'(s) = f(T⁻¹(s) + r), with r fixed at the explained x.
+
+    Takes any whole number of copies of the batch, as attributions with paths give it; each copy gets the same residual.
+
+    Attributes:
+        s: coefficients of x, in the graph where the transform or x requires grad.
+        residual: r, like x.
+
+    Raises:
+        ModelError: a model whose wrapper makes second derivatives silently wrong.
+    """
+
+    def __init__(self, model: Model, transform: Transform, x: Tensor, *, keep_graph: bool) -> None:
+        refuse_wrappers(model)
+        self.model = model
+        self.transform = transform
+        self.size = x.shape[1:]
+        self._compiled = is_compiled(model)
+        with torch.set_grad_enabled(keep_graph), _full_precision(x.device):
+            self.s: Tree = transform(x)
+            self.residual = transform.residual(x, tree.map_leaves(Tensor.detach, self.s))
+
+    def __call__(self, s: Tree) -> Any:
+        """The model's raw output for k · N rows of coefficients."""
+        x = self.data(s)
+        with torch.compiler.set_stance("force_eager") if self._compiled else nullcontext():
+            return self.model(x)  # compiled code has no second derivative
+
+    def data(self, s: Tree, samples: Tensor | None = None) -> Tensor:
+        """T⁻¹(s) + r, (rows, *size).
+
+        Args:
+            s: coefficients of k whole copies of the batch in order, or of any rows that ``samples`` tells.
+            samples: (rows,) the number of the sample that each row belongs to, whose residual it gets.
+        """
+        with _full_precision(self.residual.device):
+            x = self.transform.inverse(s, self.size)
+        if samples is not None:
+            return x + self.residual[samples]
+        return x + self.residual.repeat(len(x) // len(self.residual), *[1] * len(self.size))
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Those of the model, where it is a module, and of the transform."""
+        yield from self.model.parameters() if isinstance(self.model, nn.Module) else ()
+        yield from self.transform.parameters()
+
+    def groups(self) -> Groups:
+        """The transform's named groups for this size of data."""
+        return self.transform.groups(tuple(self.size))
+
+    @torch.no_grad()
+    def change(self, output: Any, target: Target, baseline: Baseline) -> Tensor:
+        """f(x) − f(T⁻¹(s₀) + r), (N,), detached."""
+        at_baseline = self(expand_baseline(baseline, self.s))
+        return select(output, target).detach() - select(at_baseline, target)
+
+
+def _full_precision(device: torch.device) -> AbstractContextManager[Any]:
+    """No autocast: a transform in half precision would not give the data back."""
+    return torch.autocast(device.type, enabled=False) if torch.is_autocast_enabled(device.type) else nullcontext()
+
+
+def model_of(function: Any) -> Any:
+    """The predictor itself: the model behind the inverse transform, or the bare function."""
+    return function.model if isinstance(function, Composed) else function
+
+
+def groups_of(function: Any, s: Tree) -> Groups:
+    """The transform's groups, or one group for each coefficient of a bare function."""
+    return function.groups() if isinstance(function, Composed) else each_coefficient(s)
+
+
+def each_coefficient(s: Tree) -> Groups:
+    """Every coefficient as a group of its own, named by its number in the order of the leaves."""
+    sizes = [leaf[0].numel() for leaf in tree.leaves(s)]
+    numbers = torch.arange(sum(sizes)).split(sizes)
+    labels = [n.reshape(leaf.shape[1:]) for n, leaf in zip(numbers, tree.leaves(s), strict=True)]
+    return Groups(tuple(map(str, range(sum(sizes)))), tree.rebuild(s, labels), "coefficient")
+
+
+def fitted_labels(groups: Groups, s: Tree) -> Tree:
+    """The groups' labels with the shape of one sample of s and on its device.
+
+    Raises:
+        ShapeError: groups of another structure than s.
+    """
+    return tree.map_leaves(lambda labels, leaf: labels.expand(leaf.shape[1:]).to(leaf.device), groups.labels, s)
+
+
+@contextmanager
+def eager(model: Any) -> Iterator[None]:
+    """Run a compiled model as it was written, so that hooks and tensor subclasses are seen; others run as they are."""
+    modules = model.modules() if isinstance(model, nn.Module) else ()
+    if any(hasattr(module, "_orig_mod") or module._compiled_call_impl is not None for module in modules):
+        with torch.compiler.set_stance("force_eager"):
+            yield
+    else:
+        yield

@@ -1,0 +1,127 @@
+"""TRIM: attribute a predictor's output to coefficients in a transformed space, and penalise what is found there.
+
+Singh et al. 2020 ("Transformation importance with applications to cosmology", 2003.01926): with a transform T, its
+(pseudo-)inverse T⁻¹ and the residual r = x − T⁻¹(T(x)), held fixed, f'(s) = f(T⁻¹(s) + r) takes coefficients to the
+predictor's output, f'(T(x)) = f(x) exactly, and any attribution of f' at s = T(x) explains f in that space.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+
+from trimkit.attributions.base import Attribution
+from trimkit.coefficients import tree
+from trimkit.coefficients.baseline import Baseline
+from trimkit.coefficients.tree import Tree
+from trimkit.errors import DataError, ModelError
+from trimkit.predictor.composed import Composed, Model
+from trimkit.predictor.guards import (
+    check_input,
+    unchanged,
+    warn_of_train_mode,
+)
+from trimkit.registry import resolve
+from trimkit.targets import Target
+from trimkit.transforms.base import Transform
+
+Choice: TypeAlias = str | tuple[str, dict[str, Any]]
+"""A part by its name, or by its name and options."""
+
+
+@dataclass(frozen=True)
+class TrimResult:
+    """What `Trim` found.
+
+    Attributes:
+        output: what the model returned for x, (N, ...).
+        coefficients: s = T(x).
+        scores: real leaves like s.
+        residual: r = x − T⁻¹(s), like x; zero up to rounding for exact transforms.
+        gap: (N,) Σ scores − (f(x) − f(T⁻¹(s₀) + r)) for attributions that claim completeness, else None.
+        change: (N,) f(x) − f(T⁻¹(s₀) + r), against which the gap is judged; None where gap is.
+    """
+
+    output: Any
+    coefficients: Tree
+    scores: Tree
+    residual: Tensor
+    gap: Tensor | None = None
+    change: Tensor | None = None
+
+
+class Trim:
+    """Explain a model in a space: ``result = Trim(model, transform="fft")(x, target=y)``.
+
+    Args:
+        model: any callable on tensors; a module is called as the user wrapped it, in the mode that it is in.
+        transform: name, (name, options) or `trimkit.Transform`.
+        attribution: name, (name, options) or `trimkit.Attribution`.
+
+    Example:
+        >>> import torch
+        >>> model = torch.nn.Sequential(torch.nn.Linear(8, 4), torch.nn.Tanh(), torch.nn.Linear(4, 3))
+        >>> result = Trim(model, transform="dct")(torch.randn(5, 8), target=2)
+        >>> result.scores.shape, bool(result.gap.abs().max() < 1e-5)
+        (torch.Size([5, 8]), True)
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        transform: Choice | Transform = "identity",
+        attribution: Choice | Attribution = "integrated_gradients",
+    ) -> None:
+        if not callable(model):
+            raise ModelError(f"Trim: expected a callable model, got {type(model).__name__}")
+        self.model = model
+        self.transform: Transform = resolve("transform", transform)
+        self.attribution: Attribution = resolve("attribution", attribution)
+
+    def __call__(
+        self,
+        x: Tensor,
+        target: Target = None,
+        *,
+        baseline: Baseline = None,
+        create_graph: bool = False,
+        generator: torch.Generator | None = None,
+    ) -> TrimResult:
+        """Attribute the model's output for x to the coefficients of x.
+
+        Args:
+            x: (N, ...) real, floating, finite.
+            target: which number of the output is explained, see `trimkit.targets.Target`.
+            baseline: s₀, see `trimkit.coefficients.baseline.Baseline`; zeros by default.
+            create_graph: keep the graph, to train through the scores.
+            generator: source of randomness for stochastic attributions.
+        Returns:
+            Output, coefficients, scores, residual and completeness gap. Without create_graph everything is detached.
+        Raises:
+            ShapeError, DataError: x that is empty, not floating or not finite; a target or baseline that does not fit.
+            AttributionError: create_graph for an attribution that cannot be trained through.
+            ModelError: a model whose wrapper makes second derivatives silently wrong.
+        """
+        check_input(x)
+        if not bool(torch.isfinite(x).all()):
+            raise DataError("expected finite values in x, got NaN or infinity; clean the data before explaining it")
+        self.attribution.require_differentiable(create_graph)
+        warn_of_train_mode(self.model, dropout=True)
+        with unchanged(self.model):
+            composed = Composed(self.model, self.transform, x, keep_graph=create_graph)
+            found = self.attribution.explain(
+                composed,
+                composed.s,
+                target=target,
+                baseline=baseline,
+                create_graph=create_graph,
+                generator=generator,
+            )
+            gap = change = None
+            if self.attribution.complete:
+                change = composed.change(found.output, target, baseline)
+                gap = tree.sample_sums(found.scores).detach() - change
+        return TrimResult(found.output, composed.s, found.scores, composed.residual, gap, change)
