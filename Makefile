@@ -6,6 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PLUGINS := $(sort $(wildcard plugins/*))
 STAMP := $(VENV)/.made
+STAMP_ALL := $(VENV)/.made-with-extras
 PYPROJECTS := pyproject.toml constraints.txt $(PLUGINS:%=%/pyproject.toml)
 
 .PHONY: help demo test test-all lint bench clean
@@ -13,7 +14,7 @@ PYPROJECTS := pyproject.toml constraints.txt $(PLUGINS:%=%/pyproject.toml)
 help:
 	@echo "make demo      the planted-shortcut story on real digits, ends in a report"
 	@echo "make test      the test suite"
-	@echo "make test-all  the suite with its slow tests"
+	@echo "make test-all  the suite with its slow tests, and those of Lightning and Hugging Face"
 	@echo "make lint      format, lint, types, import contracts"
 	@echo "make bench     every performance claim, as ratios"
 
@@ -22,13 +23,17 @@ $(STAMP): $(PYPROJECTS)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]' $(PLUGINS:%=-e ./%)
 	touch $@
 
+$(STAMP_ALL): $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,lightning,huggingface]'
+	touch $@
+
 demo: $(STAMP)
 	$(BIN)/trimkit demo
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -m "not slow"
 
-test-all: $(STAMP)
+test-all: $(STAMP_ALL)
 	$(BIN)/python -m pytest
 
 lint: $(STAMP)
