@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+import trimkit
 from trimkit.attributions import InputXGradient, IntegratedGradients, Saliency
 from trimkit.attributions.base import Attribution
 from trimkit.attributions.gradient import gauss_legendre
@@ -343,3 +344,58 @@ def test_attention_can_be_trained_through():
         scores = attribution(lambda x: layer(x).mean(1), x, target=1, create_graph=True)
         scores.square().sum().backward()
         assert layer.self_attn.in_proj_weight.grad.abs().sum() > 0
+
+
+def test_a_trees_baseline_is_matched_by_key():
+    def function(s):
+        return (2 * s["a"] + s["b"] ** 2).sum(1)
+
+    s = {"a": torch.ones(2, 3), "b": torch.full((2, 3), 2.0)}
+    attribution = trimkit.create("attribution", "integrated_gradients")
+    scores = attribution(function, s, baseline={"b": torch.ones(2, 3), "a": torch.zeros(2, 3)})
+    assert torch.allclose(scores["a"], torch.full((2, 3), 2.0))
+    assert torch.allclose(scores["b"], torch.full((2, 3), 3.0))
+
+
+class Quantised(torch.nn.Module):
+    """Cuts the gradient to its input; its own parameters have one."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(8, 3)
+
+    def forward(self, x):
+        return self.layer((x * 255).to(torch.uint8).to(x) / 255)
+
+
+@pytest.mark.parametrize("name", ["saliency", "input_x_gradient", "integrated_gradients", "smoothgrad", "captum:LRP"])
+def test_a_cut_gradient_is_refused_not_zero(name):
+    with pytest.raises(AttributionError, match=r"integer cast|ReLU|gradient"):
+        trimkit.Trim(Quantised().eval(), attribution=name)(torch.rand(4, 8), 0)
+
+
+def test_one_logit_is_a_binary_classifier_to_the_gradient_of_its_loss():
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(8, 6), torch.nn.Tanh(), torch.nn.Linear(6, 1))
+    x = torch.randn(4, 8, requires_grad=True)
+    z = model(x)[:, 0]
+    logsigmoid = torch.nn.functional.logsigmoid
+    expected = torch.autograd.grad((logsigmoid(z) + logsigmoid(-z)).sum(), x)[0]
+    flat = torch.nn.Sequential(model, torch.nn.Flatten(0))
+    for f in (model, flat):
+        assert torch.allclose(trimkit.Trim(f, attribution="gradient_of_loss")(x.detach()).scores, expected, atol=1e-6)
+    labels = torch.tensor([0, 1, 1, 0])
+    expected = torch.autograd.grad(
+        torch.nn.functional.binary_cross_entropy_with_logits(model(x)[:, 0], labels.float(), reduction="sum"), x
+    )[0]
+    cross_entropy = ("gradient_of_loss", {"loss": "cross_entropy"})
+    assert torch.allclose(
+        trimkit.Trim(model, attribution=cross_entropy)(x.detach(), labels).scores, expected, atol=1e-6
+    )
+
+
+def test_an_occlusion_window_that_juts_out_is_cut_at_the_edge():
+    weights = torch.tensor([1.0, 2.0, 3.0])
+    occlusion = trimkit.create("attribution", "occlusion", window=2, stride=2)
+    scores = occlusion(lambda s: s @ weights, torch.ones(1, 3))
+    assert torch.allclose(scores, torch.tensor([[1.5, 1.5, 3.0]]))

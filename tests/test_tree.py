@@ -91,5 +91,19 @@ def test_complex_scores_are_refused():
 
 
 def test_trees_of_different_structure_are_refused():
-    with pytest.raises(ShapeError, match=r"\[2, 1\] leaves"):
+    with pytest.raises(ShapeError, match="2 parts and one Tensor"):
         tree.map_leaves(torch.add, [torch.ones(1), torch.ones(1)], torch.ones(1))
+
+
+def test_leaves_of_dicts_are_matched_by_key():
+    one = {"a": torch.ones(2), "b": torch.zeros(2)}
+    other = {"b": torch.full((2,), 5.0), "a": torch.full((2,), 3.0)}
+    summed = tree.map_leaves(torch.add, one, other)
+    assert {key: leaf.tolist() for key, leaf in summed.items()} == {"a": [4, 4], "b": [5, 5]}
+    joined = tree.concatenate([one, other])
+    assert joined["a"].tolist() == [1, 1, 3, 3]
+
+
+def test_keys_that_do_not_exist_are_refused():
+    with pytest.raises(ShapeError, match="a dict with 'a' and a dict with 'c'"):
+        tree.map_leaves(torch.add, {"a": torch.ones(2)}, {"c": torch.ones(2)})

@@ -1,5 +1,7 @@
 """TRIM itself: exactness, the fixed residual, one forward, and refusals."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -157,3 +159,32 @@ def test_a_composed_function_takes_copies_of_the_batch():
     composed = Composed(lambda x: x.flatten(1).sum(1), Lossy(), X, keep_graph=False)
     twice = composed(tree.concatenate([composed.s, composed.s]))
     assert torch.allclose(twice, torch.cat([X, X]).flatten(1).sum(1), atol=1e-5)
+
+
+class Viewing(torch.nn.Module):
+    """Asks for contiguous data, as .view does."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(192, 3)
+
+    def forward(self, x):
+        return self.layer(x.view(len(x), -1))
+
+
+@pytest.mark.parametrize("transform", ["color", "fft", "wavelet", "laplacian_pyramid"])
+def test_the_model_sees_data_that_lie_in_memory_as_the_callers_do(transform):
+    trimkit.Trim(Viewing().eval(), transform)(torch.rand(2, 3, 8, 8), 0)
+
+
+@pytest.mark.parametrize("transform", ["fft", "dct", "frequency_bands", "wavelet"])
+def test_a_model_in_half_precision_is_explained_in_a_space_of_full_precision(transform):
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3)).eval()
+    x = torch.rand(2, 1, 8, 8).bfloat16()
+    half = trimkit.Trim(copy.deepcopy(model).bfloat16(), transform, "input_x_gradient")(x, 0)
+    full = trimkit.Trim(model, transform, "input_x_gradient")(x.float(), 0)
+    assert half.output.dtype == torch.bfloat16
+    for one, other in zip(tree.leaves(half.scores), tree.leaves(full.scores), strict=True):
+        assert one.dtype == torch.float32
+        assert torch.allclose(one, other, atol=0.02)

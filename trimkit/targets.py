@@ -8,7 +8,7 @@ from typing import Any, SupportsIndex, TypeAlias
 
 import torch
 from torch import Tensor
-from torch.nn.functional import log_softmax
+from torch.nn.functional import log_softmax, logsigmoid
 
 from trimkit.errors import ShapeError
 
@@ -55,7 +55,15 @@ def select(output: Any, target: Target, copies: int = 1, rows: int | None = None
 
 def log_probabilities(output: Tensor) -> Tensor:
     """Σ_c log p_c over the classes, (N, K) → (N,): what Ross et al. 2017, eq. 1 attribute."""
-    return log_softmax(output, dim=1).sum(1)
+    return class_log_probabilities(output).sum(1)
+
+
+def class_log_probabilities(output: Tensor) -> Tensor:
+    """log p_c of each class, (N, K) → (N, K); one logit z, (N,) or (N, 1), is binary: (N, 2) of log σ(−z), log σ(z)."""
+    if output.ndim == 1 or output.shape[1] == 1:
+        logit = output.reshape(len(output))
+        return torch.stack([logsigmoid(-logit), logsigmoid(logit)], dim=1)
+    return log_softmax(output, dim=1)
 
 
 def predicted(output: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias
@@ -132,16 +132,24 @@ class Probe:
             return self.function(points)
 
     def _gradient(self, values: Tensor, points: Tree) -> Tree:
-        if not values.requires_grad:
-            raise AttributionError(
-                "the model's output does not depend on its input by differentiable operations (a detach, no_grad, "
-                "argmax or numpy call inside the model?); use a perturbation attribution or remove the break"
-            )
-        wanted = tree.leaves(points)
-        found = torch.autograd.grad(
-            values.sum(), wanted, create_graph=self.create_graph, allow_unused=True, materialize_grads=True
+        return tree.rebuild(points, gradients_of(values, tree.leaves(points), create_graph=self.create_graph))
+
+
+def gradients_of(values: Tensor, points: Sequence[Tensor], *, create_graph: bool) -> list[Tensor]:
+    """∂ Σ values / ∂ points, zeros for a leaf that plays no part.
+
+    Raises:
+        AttributionError: values that depend on none of the points: every score would be zero, without a word.
+    """
+    gradients: Sequence[Tensor | None] = [None]
+    if values.requires_grad:
+        gradients = torch.autograd.grad(values.sum(), points, create_graph=create_graph, allow_unused=True)
+    if all(gradient is None for gradient in gradients):
+        raise AttributionError(
+            "the model's output does not depend on its input by differentiable operations (a detach, no_grad, argmax, "
+            "integer cast or numpy call inside the model?); use a perturbation attribution or remove the break"
         )
-        return tree.rebuild(points, found)
+    return [torch.zeros_like(p) if g is None else g for g, p in zip(gradients, points, strict=True)]
 
 
 class Attribution(ABC):

@@ -9,7 +9,6 @@ from typing import ClassVar, Literal, TypeAlias
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import log_softmax
 
 from trimkit.attributions.base import Attribution, Probe, track
 from trimkit.attributions.recompute import sum_of_pieces
@@ -18,7 +17,7 @@ from trimkit.coefficients.baseline import difference, product
 from trimkit.coefficients.tree import Tree
 from trimkit.errors import AttributionError
 from trimkit.predictor.guards import why_not_again
-from trimkit.targets import log_probabilities, select
+from trimkit.targets import class_log_probabilities, log_probabilities, select
 
 ROWS = 64
 """Rows of one forward that suit caches and memory; more is no faster, and keeps more of the graph."""
@@ -64,7 +63,10 @@ class GradientOfLoss(Attribution):
     Args:
         loss: "log_probabilities": Σ_c log p_c over all classes, whatever the target (Ross et al. 2017, eq. 1).
             "cross_entropy": −log p_y for the target y, an int or labels (N,).
+            One logit is binary: its classes are 0 and 1, with p₁ = σ(z).
     """
+
+    gradient_like: ClassVar[bool] = True
 
     def __init__(self, loss: Literal["log_probabilities", "cross_entropy"] = "log_probabilities") -> None:
         if loss not in ("log_probabilities", "cross_entropy"):
@@ -78,7 +80,7 @@ class GradientOfLoss(Attribution):
 
     def _cross_entropy(self, probe: Probe) -> Callable[[Tensor], Tensor]:
         target = probe.target
-        return lambda logits: -select(log_softmax(logits, dim=1), target)
+        return lambda logits: -select(class_log_probabilities(logits), target)
 
 
 class IntegratedGradients(Attribution):

@@ -96,7 +96,7 @@ class Occlusion(_Ablation):
             raise AttributionError(f"occlusion: expected window and stride ≥ 1 of one length, got {window}, {stride}")
 
     def masks(self, probe: Probe, s: Tree) -> Masks:
-        """One for each position of the window; the last position ends at the edge."""
+        """One for each position of the window; a window that juts out is cut at the edge."""
         (leaf,) = tree.leaves(s)[:1]
         if len(tree.leaves(s)) > 1 or leaf.ndim - 1 < len(self.window):
             raise ShapeError(
@@ -125,5 +125,6 @@ def _spread(total: Tree, mask: Tree, effect: Tensor) -> Tree:
 
 
 def _starts(length: int, window: int, stride: int) -> list[int]:
-    last = max(length - window, 0)
-    return [*range(0, last, stride), last]
+    """As many positions as reach the end, on the grid of the stride; the last window may jut out, and is cut."""
+    steps = -(-max(length - window, 0) // stride)
+    return [position * stride for position in range(steps + 1)]

@@ -7,7 +7,7 @@ these few functions are ours. Dicts keep their order of insertion; a named tuple
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TypeAlias
+from typing import TypeAlias, TypeGuard
 
 import torch
 from torch import Tensor
@@ -33,7 +33,7 @@ def _walk(tree: Tree) -> Iterator[Tensor]:
     elif isinstance(tree, Mapping):
         for child in tree.values():
             yield from _walk(child)
-    elif isinstance(tree, Sequence) and not isinstance(tree, str):
+    elif _is_sequence(tree):
         for child in tree:
             yield from _walk(child)
     else:
@@ -55,13 +55,43 @@ def map_leaves(function: Callable[..., Tensor], tree: Tree, *others: Tree) -> Tr
     Raises:
         ShapeError: the trees differ in structure.
     """
-    columns = [leaves(t) for t in (tree, *others)]
-    if len({len(column) for column in columns}) > 1:
+    columns = [leaves(tree), *(matched_leaves(tree, other) for other in others)]
+    return rebuild(tree, [function(*row) for row in zip(*columns, strict=True)])
+
+
+def matched_leaves(tree: Tree, other: Tree) -> list[Tensor]:
+    """The leaves of another tree in the order of the first one: those of dicts by key, others by position.
+
+    Raises:
+        ShapeError: the trees differ in structure.
+    """
+    return list(_walk_beside(tree, other))
+
+
+def _walk_beside(tree: Tree, other: Tree) -> Iterator[Tensor]:
+    if isinstance(tree, Tensor) and isinstance(other, Tensor):
+        yield other
+    elif isinstance(tree, Mapping) and isinstance(other, Mapping) and tree.keys() == other.keys():
+        for key, child in tree.items():
+            yield from _walk_beside(child, other[key])
+    elif _is_sequence(tree) and _is_sequence(other) and len(tree) == len(other):
+        for child, beside in zip(tree, other, strict=True):
+            yield from _walk_beside(child, beside)
+    else:
         raise ShapeError(
-            f"expected trees of one structure, got {[len(c) for c in columns]} leaves; "
+            f"expected trees of one structure, got {_structure(tree)} and {_structure(other)}; "
             "build the second tree from the first, e.g. with trimkit.coefficients.tree.map_leaves"
         )
-    return rebuild(tree, [function(*row) for row in zip(*columns, strict=True)])
+
+
+def _is_sequence(tree: Tree) -> TypeGuard[Sequence[Tree]]:
+    return isinstance(tree, Sequence) and not isinstance(tree, str)
+
+
+def _structure(tree: Tree) -> str:
+    if isinstance(tree, Mapping):
+        return f"a dict with {', '.join(map(repr, tree)) or 'no keys'}"
+    return f"{len(tree)} parts" if _is_sequence(tree) else f"one {type(tree).__name__}"
 
 
 def rebuild(like: Tree, tensors: Sequence[Tensor]) -> Tree:
@@ -120,7 +150,7 @@ def sample_sums(tree: Tree) -> Tensor:
 
 def concatenate(trees: Sequence[Tree]) -> Tree:
     """Join trees of one structure along the batch, leaf by leaf."""
-    columns = zip(*(leaves(tree) for tree in trees), strict=True)
+    columns = zip(*(matched_leaves(trees[0], tree) for tree in trees), strict=True)
     return rebuild(trees[0], [torch.cat(column) for column in columns])
 
 

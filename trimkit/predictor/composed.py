@@ -15,7 +15,9 @@ from trimkit.coefficients.groups import Groups
 from trimkit.coefficients.tree import Tree
 from trimkit.predictor.guards import is_compiled, refuse_wrappers
 from trimkit.targets import Target, select
-from trimkit.transforms.base import Transform
+from trimkit.transforms.base import Identity, Transform
+
+_HALF = (torch.float16, torch.bfloat16)
 
 Model: TypeAlias = Callable[[Tensor], Any]
 
@@ -38,10 +40,12 @@ class Composed:
         self.model = model
         self.transform = transform
         self.size = x.shape[1:]
+        self._dtype, self._contiguous = x.dtype, x.is_contiguous()
         self._compiled = is_compiled(model)
         with torch.set_grad_enabled(keep_graph), _full_precision(x.device):
-            self.s: Tree = transform(x)
-            self.residual = transform.residual(x, tree.map_leaves(Tensor.detach, self.s))
+            exact = x.float() if x.dtype in _HALF and not isinstance(transform, Identity) else x
+            self.s: Tree = transform(exact)
+            self.residual = transform.residual(exact, tree.map_leaves(Tensor.detach, self.s))
 
     def __call__(self, s: Tree) -> Any:
         """The model's raw output for k · N rows of coefficients."""
@@ -50,7 +54,7 @@ class Composed:
             return self.model(x)  # compiled code has no second derivative
 
     def data(self, s: Tree, samples: Tensor | None = None) -> Tensor:
-        """T⁻¹(s) + r, (rows, *size).
+        """T⁻¹(s) + r, (rows, *size), in the number type of x and laid out in memory as x was: models may ask for both.
 
         Args:
             s: coefficients of k whole copies of the batch in order, or of any rows that ``samples`` tells.
@@ -58,9 +62,12 @@ class Composed:
         """
         with _full_precision(self.residual.device):
             x = self.transform.inverse(s, self.size)
-        if samples is not None:
-            return x + self.residual[samples]
-        return x + self.residual.repeat(len(x) // len(self.residual), *[1] * len(self.size))
+        if samples is None:
+            residual = self.residual.repeat(len(x) // len(self.residual), *[1] * len(self.size))
+        else:
+            residual = self.residual[samples]
+        x = (x + residual).to(self._dtype)
+        return x.contiguous() if self._contiguous else x
 
     def parameters(self) -> Iterator[nn.Parameter]:
         """Those of the model, where it is a module, and of the transform."""

@@ -58,6 +58,13 @@ class CaptumAttribution(Attribution):
                 raise
             except (AssertionError, TypeError) as error:
                 raise AttributionError(f"captum:{self.name} refuses this model or input: {error}") from error
+            except RuntimeError as error:
+                if "doesn't require gradient" not in str(error):
+                    raise
+                raise AttributionError(
+                    f"captum:{self.name}: no gradient reaches the input (a detach, argmax or integer cast in the "
+                    "model?); use a perturbation attribution or remove the break"
+                ) from error
 
     def require(self, probe: Probe, s: Tree) -> None:
         """Refuse, before any work, what Captum would get wrong."""
