@@ -368,9 +368,11 @@ class Quantised(torch.nn.Module):
         return self.layer((x * 255).to(torch.uint8).to(x) / 255)
 
 
-@pytest.mark.parametrize("name", ["saliency", "input_x_gradient", "integrated_gradients", "smoothgrad", "captum:LRP"])
+@pytest.mark.parametrize(
+    "name", ["saliency", "input_x_gradient", "integrated_gradients", "smoothgrad", "captum:LRP", "captum:Saliency"]
+)
 def test_a_cut_gradient_is_refused_not_zero(name):
-    with pytest.raises(AttributionError, match=r"integer cast|ReLU|gradient"):
+    with pytest.raises(AttributionError, match="integer cast"):
         trimkit.Trim(Quantised().eval(), attribution=name)(torch.rand(4, 8), 0)
 
 
