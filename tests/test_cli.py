@@ -8,7 +8,7 @@ import types
 import pytest
 
 from trimkit import cli
-from trimkit.errors import DataError
+from trimkit.errors import DataError, PluginError
 
 
 @pytest.fixture
@@ -91,8 +91,12 @@ def test_debugging_raises_the_error(command, monkeypatch):
         cli.main(["fake"])
 
 
-def test_a_bug_is_not_hidden(command):
-    command(raising(ZeroDivisionError()))
+def test_a_bug_is_one_line_that_says_how_to_see_more(command, monkeypatch, capsys):
+    command(raising(ZeroDivisionError("by zero")))
+    assert cli.main(["fake"]) == 2
+    expected = "trimkit: error: ZeroDivisionError: by zero (unexpected; TRIMKIT_DEBUG=1 shows where)\n"
+    assert capsys.readouterr().err == expected
+    monkeypatch.setenv("TRIMKIT_DEBUG", "1")
     with pytest.raises(ZeroDivisionError):
         cli.main(["fake"])
 
@@ -103,11 +107,30 @@ def test_an_interrupt_is_130(command, capsys):
     assert capsys.readouterr().err == "trimkit: interrupted\n"
 
 
-@pytest.mark.parametrize(("raised", "code"), [(None, 0), (0, 0), (4, 4), ("in words", 2)])
-def test_an_exit_becomes_a_code(raised, code, command, capsys):
+@pytest.mark.parametrize("raised", [None, 0, 1, 4, "in words"])
+def test_an_exit_of_a_model_is_an_error_whatever_its_code(raised, command, monkeypatch, capsys):
     command(raising(SystemExit(raised)))
-    assert cli.main(["fake"]) == code
-    assert capsys.readouterr().err == ("trimkit: error: in words\n" if raised == "in words" else "")
+    assert cli.main(["fake"]) == 2
+    err = capsys.readouterr().err
+    assert f"called sys.exit({raised!r}), so nothing was decided" in err
+    assert err.count("\n") == 1
+    monkeypatch.setenv("TRIMKIT_DEBUG", "1")
+    with pytest.raises(PluginError) as caught:
+        cli.main(["fake"])
+    assert isinstance(caught.value.__cause__, SystemExit)
+
+
+def test_help_is_no_error(capsys):
+    assert cli.main(["plugins", "--help"]) == 0
+    assert capsys.readouterr().out.startswith("usage: trimkit plugins")
+
+
+def test_names_that_are_not_utf_8_are_refused_before_any_work(command, capsys):
+    command(raising(AssertionError("it ran")))
+    assert cli.main(["fake", "--data", "caf\udce9.npz"]) == 2
+    assert capsys.readouterr().err == (
+        "trimkit: error: expected names in UTF-8, got 'caf\\xe9.npz'; rename the file or folder\n"
+    )
 
 
 def test_a_pipe_that_closes_is_no_traceback(site):

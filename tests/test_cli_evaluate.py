@@ -14,9 +14,10 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 import trimkit
-from trimkit.cli import _representation, main
+from trimkit.cli import main
 from trimkit.data import load
 from trimkit.errors import DataError, ModelError
+from trimkit.evaluation import representation
 from trimkit.evaluation.representation import Encoder, load_for_evaluation
 from trimkit.methods import DiagonalGaussian, LatentSpace, load_method
 
@@ -211,7 +212,7 @@ def test_an_infinite_kl_is_null(work, tmp_path, capsys):
 
 def test_the_two_estimators_see_the_same_draw():
     posterior = DiagonalGaussian(torch.randn(40, 2), torch.zeros(40, 2))
-    symmetric, batch = _representation._kl(posterior, 40, seed=3)["parts"]
+    symmetric, batch = representation._kl(posterior, 40, seed=3)["parts"]
     for part in ("mi", "tc", "dwkl"):  # at B = N both are the batch's mean
         assert symmetric[part] == pytest.approx(batch[part], abs=1e-5)
 

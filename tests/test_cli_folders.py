@@ -1,8 +1,10 @@
 import os
+from pathlib import Path
 
 import pytest
 
-from trimkit.cli._folders import written_aside
+from trimkit.cli._folders import free_folder, written_aside
+from trimkit.errors import DataError, OptionError
 
 
 def test_the_folder_appears_whole_at_the_end(tmp_path):
@@ -47,3 +49,53 @@ def test_an_older_folder_is_replaced_or_back_where_that_fails(tmp_path, monkeypa
     with pytest.raises(OSError, match="no space"), written_aside(tmp_path / "out", replace=True) as aside:
         (aside / "page").write_text("newer")
     assert (tmp_path / "out" / "page").read_text() == "new"
+
+
+@pytest.fixture
+def older(tmp_path, monkeypatch):
+    """A report folder in the working folder."""
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "old"
+    folder.mkdir()
+    for name in ("report.html", "results.json"):
+        (folder / name).write_text("old")
+    return folder
+
+
+def test_a_report_is_replaced_on_request_only(older):
+    with pytest.raises(OptionError, match="--out old exists"):
+        free_folder("old", "report")
+    assert free_folder("old", "report", replace=True) == Path("old")
+    assert free_folder(None, "old") == Path("old-2")
+
+
+@pytest.mark.parametrize("name", ["method.json", "COMPLETE", "notes.txt", ".git"])
+def test_a_folder_with_anything_beside_a_report_is_never_replaced(older, name):
+    (older / name).write_text("precious")
+    with pytest.raises(DataError, match=f"is no report folder: it holds '{name}' beside a report's files"):
+        free_folder("old", "report", replace=True)
+
+
+def test_a_folder_that_is_called_as_a_reports_file_is_not_one(older):
+    (older / "results.json").unlink()
+    (older / "results.json").mkdir()
+    with pytest.raises(DataError, match=r"it holds 'results\.json'"):
+        free_folder("old", "report", replace=True)
+
+
+def test_links_files_and_the_working_folder_are_never_replaced(older, tmp_path, monkeypatch):
+    (tmp_path / "link").symlink_to(older)
+    (tmp_path / "file").write_text("precious")
+    for out, says in (
+        ("link", "but a link"),
+        ("file", "but a file"),
+        (".", "work in it"),
+        ("/", "work in it"),
+        ("~", "live or work"),
+    ):
+        with pytest.raises(DataError, match=says):
+            free_folder(os.path.expanduser(out), "report", replace=True)
+    monkeypatch.chdir(older)
+    for out in (".", "../old", "..", str(older)):
+        with pytest.raises(DataError, match="work in it"):
+            free_folder(out, "report", replace=True)

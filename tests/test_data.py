@@ -1,3 +1,5 @@
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -210,7 +212,10 @@ def test_functions_of_the_user_are_called(tmp_path, monkeypatch):
         (lambda: Dataset("mine", X.double()), "expected x as float32"),
         (lambda: load("digits", "validation"), "'train' or 'test', got 'validation'"),
         (lambda: load("missing.npz"), "missing.npz does not exist"),
-        (lambda: load("no_such_module:data"), "cannot be imported"),
+        (
+            lambda: load("no_such_module:data"),
+            "there is no module 'no_such_module', neither installed nor in the working",
+        ),
         (lambda: load("os:getcwd"), "expected a Dataset, x, or \\(x, y\\) from the function, got str"),
         (lambda: load("os:sep"), "expected a function of yours"),
         (lambda: load(""), "expected the data: a dataset's name"),
@@ -391,3 +396,44 @@ def test_what_is_name_and_what_is_option(text, means):
 def test_an_option_that_is_no_yaml_is_named():
     with pytest.raises(OptionError, match="the value of 'b' cannot be read"):
         parse_spec("a:b=[1")
+
+
+USER_DATA = """
+import sys
+import torch
+def faces(split="train", n=4): return torch.rand(n, 3), torch.arange(n) % 2
+def leaves(): sys.exit(0)
+def fails(): return {}["x"]
+"""
+
+
+def test_functions_of_modules_and_of_files_are_data(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own_faces.py").write_text(USER_DATA)
+    before = [*sys.path]
+    for spec in ("own_faces:faces", "own_faces.py:faces", str(tmp_path / "own_faces.py:faces")):
+        assert load(f"{spec}:n=6").x.shape == (6, 3)
+        assert load(spec).classes == ("0", "1")
+    assert sys.path == before
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("own_faces:leaves", "data 'own_faces:leaves' cannot be made: SystemExit: 0"),
+        ("own_faces.py:fails", "data 'own_faces.py:fails' cannot be made: KeyError: 'x'"),
+        ("own_faces:face", r"own_faces has no 'face'\. Did you mean 'faces'"),
+        ("own_exit:f", "module 'own_exit' cannot be imported: SystemExit: 0"),
+        ("own_error:f", "module 'own_error' cannot be imported: ValueError: at import"),
+        ("own_words.py:f", "data file own_words.py cannot be run: SyntaxError"),
+        ("gone.py:f", "data file gone.py does not exist"),
+    ],
+)
+def test_faults_of_the_users_code_are_named(tmp_path, monkeypatch, name, says):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own_faces.py").write_text(USER_DATA)
+    (tmp_path / "own_exit.py").write_text("import sys\nsys.exit(0)\n")
+    (tmp_path / "own_error.py").write_text("raise ValueError('at import')\n")
+    (tmp_path / "own_words.py").write_text("def f(:\n")
+    with pytest.raises(DataError, match=says):
+        load(name)

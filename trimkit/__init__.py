@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from trimkit.attributions.base import Attribution
     from trimkit.attributions.check import check_attribution
     from trimkit.audit.runner import audit
+    from trimkit.evaluation import evaluate
     from trimkit.objective import Objective, constant, cosine, linear
     from trimkit.predictor import FrozenPredictor, PredictionLoss
     from trimkit.registry import available, create
@@ -43,6 +44,7 @@ __all__ = [
     "cosine",
     "create",
     "data",
+    "evaluate",
     "linear",
     "methods",
     "metrics",
@@ -68,6 +70,7 @@ _NAMES = {
     "cosine": "trimkit.objective:cosine",
     "create": "trimkit.registry.parts:create",
     "data": "trimkit.data",
+    "evaluate": "trimkit.evaluation.run:evaluate",
     "linear": "trimkit.objective:linear",
     "methods": "trimkit.methods",
     "metrics": "trimkit.metrics",

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from importlib import import_module
 from io import TextIOWrapper
 from typing import NamedTuple
 
-from trimkit.errors import TrimkitError, UnknownNameError, nearest
+from trimkit.errors import DataError, PluginError, TrimkitError, UnknownNameError, nearest
 
 OK, USAGE, INTERRUPTED, BROKEN_PIPE = 0, 2, 130, 141
 
@@ -60,8 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: arguments after the program's name; those of the process by default.
     Returns:
-        The exit code. An error that trimkit raises on purpose, or that the operating system reports, is one line on
-        stderr and code 2.
+        The exit code. Every error is one line on stderr and code 2, whoever raised it: 0 and 1 come from what a command
+        returns alone, never from a ``sys.exit`` in a model, in data or in a plugin.
     """
     arguments = [*(sys.argv[1:] if argv is None else argv)]  # not list(): the submodule of that name hides it here
     _encode_anything()
@@ -71,15 +72,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `trimkit list | head`: let the shutdown's own flush go nowhere
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
-    except (TrimkitError, OSError) as error:  # OSError: a disk that is full, a folder that may not be written
-        if os.environ.get("TRIMKIT_DEBUG", "0") not in ("", "0"):
-            raise
-        return _fail(str(error))
-    except SystemExit as leaving:  # argparse leaves so after --help
-        return _code(leaving)
     except KeyboardInterrupt:
         sys.stderr.write("trimkit: interrupted\n")
         return INTERRUPTED
+    except SystemExit as leaving:
+        if _is_from_a_parser(leaving):  # after --help
+            return OK
+        error = PluginError(
+            f"a model, data or plugin called sys.exit({leaving.code!r}), so nothing was decided; let it raise an error "
+            "or return. TRIMKIT_DEBUG=1 shows where"
+        )
+        return _report(error, leaving)
+    except Exception as error:
+        return _report(error, error.__cause__)
     return code
 
 
@@ -93,6 +98,7 @@ def _dispatch(arguments: Sequence[str]) -> int:
     if not arguments:
         sys.stderr.write(help_text())
         return USAGE
+    _check_encoding(arguments)
     command, *rest = arguments
     if command in ("-h", "--help", "--version"):
         sys.stdout.write(help_text() if command != "--version" else f"trimkit {_version()}\n")
@@ -109,15 +115,38 @@ def _version() -> str:
     return version("trimkit")
 
 
-def _fail(message: str) -> int:
+def _report(error: Exception, cause: BaseException | None) -> int:
+    """One line for an error; the error itself where the user debugs.
+
+    OSError is a disk that is full, a folder that may not be written. Anything else that is no TrimkitError is a fault
+    of trimkit or of the code that it ran, and its type is named.
+    """
+    if os.environ.get("TRIMKIT_DEBUG", "0") not in ("", "0"):
+        raise error from cause
+    message = str(error)
+    if not isinstance(error, TrimkitError | OSError):
+        message = f"{type(error).__name__}: {message} (unexpected; TRIMKIT_DEBUG=1 shows where)"
     sys.stderr.write(f"trimkit: error: {' '.join(message.split())}\n")
     return USAGE
 
 
-def _code(leaving: SystemExit) -> int:
-    if leaving.code is None or isinstance(leaving.code, int):
-        return leaving.code or OK
-    return _fail(str(leaving.code))
+def _is_from_a_parser(leaving: SystemExit) -> bool:
+    *_, (innermost, _line) = traceback.walk_tb(leaving.__traceback__)
+    return leaving.code in (None, OK) and innermost.f_globals.get("__name__") == "argparse"
+
+
+def _check_encoding(arguments: Sequence[str]) -> None:
+    """Refuse names that no report or run folder could write down, before any work.
+
+    Raises:
+        DataError: an argument that is not UTF-8.
+    """
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError as error:
+            shown = argument.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+            raise DataError(f"expected names in UTF-8, got '{shown}'; rename the file or folder") from error
 
 
 def _encode_anything() -> None:

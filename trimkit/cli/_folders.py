@@ -10,6 +10,9 @@ from pathlib import Path
 
 from trimkit.errors import DataError, OptionError
 
+WRITTEN = ("report.html", "results.json")
+"""All that a report's folder holds."""
+
 
 @contextmanager
 def written_aside(folder: Path, *, replace: bool = False) -> Iterator[Path]:
@@ -40,7 +43,7 @@ def free_folder(out: str | None, default: str, *, replace: bool = False) -> Path
         replace: take the place of an older report (``--force``).
     Raises:
         OptionError: a folder that exists.
-        DataError: a folder to replace that holds something else than a report.
+        DataError: to replace a link, the home or working folder or one above, or what holds anything but a report.
     """
     if out is None:
         return _numbered(Path(default))
@@ -49,9 +52,28 @@ def free_folder(out: str | None, default: str, *, replace: bool = False) -> Path
         return folder
     if not replace:
         raise OptionError(f"--out {out} exists; name another folder, or add --force to replace the report in it")
-    if not folder.is_dir() or (any(folder.iterdir()) and not (folder / "results.json").is_file()):
-        raise DataError(f"--out {out} is no report folder (it has no results.json), so --force does not replace it")
+    _check_is_report(folder)
     return folder
+
+
+def _check_is_report(folder: Path) -> None:
+    """Refuse to replace anything but a folder that holds a report and nothing else."""
+    refused = f"--out {folder} is no report folder"
+    if folder.is_symlink() or not folder.is_dir():
+        raise DataError(f"{refused} but a {'link' if folder.is_symlink() else 'file'}; --force does not replace it")
+    if any(place.resolve().is_relative_to(folder.resolve()) for place in (Path.cwd(), Path.home())):
+        raise DataError(f"{refused} of its own: you live or work in it; name a new folder in it, such as report")
+    others = sorted(path.name for path in folder.iterdir() if path.name not in WRITTEN or not _is_plain_file(path))
+    more = f" and {len(others) - 1} more" if others[1:] else ""
+    if others:
+        raise DataError(
+            f"{refused}: it holds {others[0]!r}{more} beside a report's files ({', '.join(WRITTEN)}), and --force "
+            "would delete all; name another folder"
+        )
+
+
+def _is_plain_file(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
 
 
 def _numbered(folder: Path) -> Path:

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
 import sys
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from trimkit.cli._arguments import plain_parser
-from trimkit.cli._tables import write_table
+from trimkit.cli._evaluation_tables import write_evaluation
 from trimkit.cli._warnings import one_line_warnings
-from trimkit.errors import DataError, OptionError
-from trimkit.registry import available
+from trimkit.errors import OptionError
 
 if TYPE_CHECKING:
-    from trimkit.evaluation.representation import Evaluation
-    from trimkit.metrics import MetricResult
+    from trimkit.evaluation import Evaluation
 
 FILE = "evaluation.json"
 """What a run folder gains."""
@@ -48,41 +44,34 @@ def run(argv: list[str]) -> int:
     if (folder / FILE).exists() and not arguments.force:
         raise OptionError(f"{folder / FILE} exists; add --force to replace it")
     with one_line_warnings():
-        found = _evaluate(folder, arguments)
+        evaluation = _evaluate(folder, arguments)
     from trimkit.methods.stored import finite
     from trimkit.training.checkpoint import write_atomically
 
-    text = json.dumps(finite(found.as_dict()), indent=2, allow_nan=False)
+    text = json.dumps(finite(evaluation.as_dict()), indent=2, allow_nan=False)
     write_atomically(folder / FILE, f"{text}\n".encode())
     if arguments.json:
         sys.stdout.write(f"{text}\n")
     else:
-        _write(found)
+        write_evaluation(evaluation)
         sys.stdout.write(f"{folder / FILE}\n")
     return 0
 
 
 def _evaluate(folder: Path, arguments: argparse.Namespace) -> Evaluation:
-    data = _recorded_data(folder) if arguments.data is None else arguments.data
     from trimkit.cli._device import device_of
-    from trimkit.evaluation.representation import Settings, evaluate_run, load_for_evaluation
-    from trimkit.methods import load_method
+    from trimkit.evaluation import evaluate, make_features, recorded_data
 
-    settings = Settings(arguments.samples, arguments.protocol, arguments.seed, arguments.baselines)
-    method = load_method(folder, allow_code=arguments.allow_code)
-    samples = load_for_evaluation(data, arguments.split)
-    where = {"space": arguments.space, "device": device_of(arguments.device)}
-    if arguments.predictor is None:
-        from trimkit.evaluation.independence import add_independence, training_data
+    data = recorded_data(folder) if arguments.data is None else arguments.data
+    features = None
+    if arguments.predictor is not None:
+        from trimkit.predictor.loading import load_model
 
-        found = evaluate_run(folder, method, samples, settings, **where)
-        return add_independence(found, method, samples, settings, training_data(data, samples), **where)
-    from trimkit.evaluation.generation import evaluate_samples, make_features
-    from trimkit.predictor.loading import load_model
-
-    model = load_model(arguments.predictor, arguments.predictor_weights)
-    features = make_features(model, arguments.predictor, arguments.predictor_layer)
-    return evaluate_samples(folder, method, samples, settings, features, **where)
+        model = load_model(arguments.predictor, arguments.predictor_weights)
+        features = make_features(model, arguments.predictor, arguments.predictor_layer)
+    asked = {name: getattr(arguments, name) for name in ("split", "space", "samples", "protocol", "seed", "baselines")}
+    device = device_of(arguments.device)
+    return evaluate(folder, data, **asked, features=features, device=device, allow_code=arguments.allow_code)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -126,100 +115,3 @@ def _checked(arguments: argparse.Namespace) -> argparse.Namespace:
     if arguments.predictor is not None and arguments.baselines:
         raise OptionError("--baselines are other codes of the data, and --predictor is about samples; take one of them")
     return arguments
-
-
-def _recorded_data(folder: Path) -> str:
-    """What the run was trained on, where that can be loaded without running anything that the folder names.
-
-    Raises:
-        DataError: nothing is named, a function, data that only the program knew, or other data than then.
-    """
-    import yaml
-
-    try:
-        config = yaml.safe_load((folder / "config.yaml").read_text("utf-8"))
-        data, known = str(config["data"]), config.get("data_sha256")
-    except (OSError, KeyError, TypeError, ValueError, AttributeError, yaml.YAMLError) as error:
-        raise DataError(f"{folder}/config.yaml does not name the data of the run; give them with --data") from error
-    from trimkit.data.files import load, names_code
-
-    if names_code(data):
-        raise DataError(
-            f"{folder}/config.yaml names {data!r} as the data, which would be imported and run; if you trust it: "
-            f"--data {shlex.quote(data)}"
-        )
-    if known is not None and (data not in available("datasets") or load(data).sha256 != known):
-        raise DataError(
-            f"{folder} was trained by a program on data that it called {data!r}, and no dataset of that name is the "
-            "same; give them with --data"
-        )
-    return data
-
-
-def _write(found: Evaluation) -> None:
-    """Tables of the metrics, of the gap for each factor, of the true sources, and of the KL; then the notes."""
-    columns: dict[str, Mapping[str, MetricResult]] = {found.method: found.metrics, **found.baselines}
-    rows = [
-        (name, *(_value(results.get(name)) for results in columns.values()), _interval(result), _protocol(result))
-        for name, result in found.metrics.items()
-    ]
-    first, *others = columns
-    write_table(("metric", first, *others, "95 % interval", "protocol"), rows, found.title)
-    gaps = {name: _gaps(results) for name, results in columns.items()}
-    if gaps[first]:
-        rows = [(f, *(f"{gap[f]:.3f}" if f in gap else "" for gap in gaps.values())) for f in gaps[first]]
-        sys.stdout.write("\n")
-        write_table(("factor", *columns), rows, "mutual information gap of each factor")
-    if found.sources:
-        sys.stdout.write("\n")
-        headings = ("codes", *found.sources[found.method])
-        rows = [(name, *map(_correlation, results.values())) for name, results in found.sources.items()]
-        write_table(headings, rows, "mean correlation of codes with the true sources s, matched one to one")
-    if found.kl:
-        sys.stdout.write("\n")
-        write_table(("KL", "nats", "estimator"), _kl_rows(found.kl), "parts of the KL of posterior and prior")
-    sys.stdout.write("\n")
-    for note in found.notes:
-        sys.stdout.write(f"note: {note}\n")
-
-
-def _value(result: MetricResult | None) -> str:
-    return "" if result is None else _digits(result.value)
-
-
-def _interval(result: MetricResult) -> str:
-    return "" if result.interval is None else " … ".join(map(_digits, result.interval))
-
-
-def _digits(value: float) -> str:
-    """Three decimals, or two significant digits of what they would hide: a negentropy of .0013."""
-    return f"{value:.3f}" if abs(value) >= 0.01 or abs(value) < 5e-7 else f"{value:.2g}"
-
-
-def _correlation(result: MetricResult) -> str:
-    """With its interval; of random rotations, from the lowest to the highest."""
-    low, high = result.interval or (result.parts["lowest"], result.parts["highest"])
-    return f"{result.value:.3f} ({low:.3f} … {high:.3f})"
-
-
-_IN_TITLE = ("samples", "seed", "draws", "left_out")
-
-
-def _protocol(result: MetricResult) -> str:
-    told = {name: value for name, value in result.protocol.items() if name not in _IN_TITLE}
-    return ", ".join(f"{name} {value}" for name, value in told.items())
-
-
-def _gaps(results: Mapping[str, MetricResult]) -> dict[str, float]:
-    gap = results.get("mutual_information_gap")
-    return {} if gap is None else gap.parts["per_factor"]
-
-
-def _kl_rows(kl: Mapping[str, Any]) -> Sequence[tuple[str, str, str]]:
-    rows = [("KL", f"{kl['total']:.3f}", "exact"), ("active codes", str(kl["active"]), "KL > 0.1 nats")]
-    for part, name in (("mi", "mutual information"), ("tc", "total correlation"), ("dwkl", "dimension-wise KL")):
-        rows += [
-            (name, f"{found[part]:.3f}", f"{found['estimator']}, B {found['posteriors']}, N {found['dataset_size']}")
-            for found in kl["parts"]
-        ]
-    return rows

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
+import inspect
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from trimkit.data.samples import Bytes, Samples
 from trimkit.errors import DataError, OptionError, TrimkitError, TrimkitWarning
 from trimkit.registry import available, create
 from trimkit.registry.spelling import parse_spec
+from trimkit.registry.usercode import find_factory, run_user_code
 
 SUFFIXES = (".npz", ".safetensors", ".pt", ".pth")
 
@@ -37,9 +37,9 @@ def load(spec: str, split: str = "train", *, aux: str | None = None, **options: 
 
     Args:
         spec: a registered name ("digits"); a file with arrays (.npz, .safetensors, .pt); a folder of pictures, see
-            `trimkit.data.folders.folder`; or ``package.module:function``, called with the split where it takes one,
-            which returns a `Dataset`, x, or (x, y). Options may follow: ``photos:size=64``, ``sprites:split=all``,
-            ``digits:aux=labels``.
+            `trimkit.data.folders.folder`; or ``package.module:function`` or ``file.py:function``, called with the split
+            where it takes one, which returns a `Dataset`, x, or (x, y). Options may follow: ``photos:size=64``,
+            ``sprites:split=all``, ``digits:aux=labels``.
         split: "train" or "test", or another that the data know.
         aux: "labels" to take the labels y as auxiliary variables u, in place of the data's own.
         **options: of a dataset, folder or function, beside those in the spec.
@@ -85,13 +85,14 @@ def _with_labels_as_aux(data: Dataset) -> Dataset:
 
 
 def names_code(spec: str) -> bool:
-    """True where `load` would import and run a function of the user's: ``package.module:function``."""
+    """True where `load` would import and run the user's code: ``package.module:function``, ``file.py:function``."""
     name, _ = parse_spec(spec)
     path = Path(name)
     if name in available("datasets") or path.is_dir() or path.suffix in SUFFIXES:
         return False
-    module, _, function = name.partition(":")
-    return function.isidentifier() and all(part.isidentifier() for part in module.split("."))
+    module, _, function = name.rpartition(":")
+    named = module.endswith(".py") or all(part.isidentifier() for part in module.split("."))
+    return named and all(part.isidentifier() for part in function.split("."))
 
 
 def _read(path: Path) -> Mapping[str, Any]:
@@ -277,14 +278,7 @@ def _integers(name: str, values: Any, what: str) -> Tensor | None:
 
 
 def _from_code(spec: str, split: str, options: Mapping[str, Any]) -> Dataset:
-    module, _, attribute = spec.partition(":")
-    if "" not in sys.path:
-        sys.path.insert(0, "")  # a user's module beside the command, as `python -m` finds it
-    try:
-        function = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise DataError(f"data {spec!r} is no dataset name, no file, and cannot be imported: {error}") from error
-    found = _called(spec, function, split, options)
+    found = _called(spec, find_factory(spec, "data", DataError), split, options)
     if isinstance(found, Dataset):
         return found
     parts = found if isinstance(found, tuple) else (found, None)
@@ -310,8 +304,6 @@ def _is_array(value: Any) -> bool:
 
 
 def _called(spec: str, function: Callable[..., Any], split: str, options: Mapping[str, Any]) -> Any:
-    import inspect
-
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError) as error:  # nothing to call, or a builtin that does not say how
@@ -321,4 +313,4 @@ def _called(spec: str, function: Callable[..., Any], split: str, options: Mappin
         signature.bind(**given)
     except TypeError as error:
         raise OptionError(f"data {spec!r} is called as {function.__name__}{signature}: {error}") from error
-    return function(**given)
+    return run_user_code(f"data {spec!r}", DataError, partial(function, **given))

@@ -64,7 +64,7 @@ def make_features(model: nn.Module, name: str, layer: str | None = None) -> Feat
 
 
 def evaluate_samples(
-    folder: Path,
+    folder: Path | None,
     method: Method,
     data: Dataset,
     settings: Settings,
@@ -100,7 +100,8 @@ def evaluate_samples(
     made = _rows(features, _draws(method, len(rows), of))
     metrics = _compared(real, made, settings.seed) | _path_length(method, features, min(len(rows), PAIRS), of, space)
     name = record(method)["method"]
-    known = {"run": str(folder), "data": data.name, "split": data.split, "samples": len(rows), "seed": settings.seed}
+    known = {"run": str(folder)} if folder else {}
+    known |= {"data": data.name, "split": data.split, "samples": len(rows), "seed": settings.seed}
     title = f"{name} on {data.name} ({data.split}): {len(rows)} samples of each, seed {settings.seed}"
     return Evaluation(
         name,

@@ -38,6 +38,9 @@ FITTED = 2000
 POSTERIORS = 4096
 """Posteriors from which the parts of the KL are estimated; the cost grows with their square."""
 
+NEED_SEVERAL = ("dci_disentanglement", "modularity")
+"""Metrics of how few factors a code is about: 1 for every code, noise too, where there is one factor."""
+
 Numbers: TypeAlias = NDArray[np.int64]
 Encode: TypeAlias = Callable[[Any], Any]
 Metrics: TypeAlias = dict[str, MetricResult]
@@ -99,7 +102,7 @@ class Settings:
 
 
 def evaluate_run(
-    folder: Path,
+    folder: Path | None,
     method: Method,
     data: Dataset,
     settings: Settings,
@@ -110,7 +113,7 @@ def evaluate_run(
     """Encode samples and compute every metric that the data allow.
 
     Args:
-        folder: of the run.
+        folder: of the run, to be named in the result; None where there is none.
         method: that was trained.
         data: see `load_for_evaluation`.
         settings: see `Settings`.
@@ -127,16 +130,17 @@ def evaluate_run(
     posterior = encoder.posterior(order[: max(used, POSTERIORS)])
     kl = _kl(posterior, len(data), settings.seed)
     name = record(method)["method"]
-    known = {"run": str(folder), "data": data.name, "split": data.split, "space": encoder.space.name, "samples": used}
+    known = {"run": str(folder)} if folder else {}
+    known |= {"data": data.name, "split": data.split, "space": encoder.space.name, "samples": used}
     return Evaluation(
         name,
         f"{name} on {data.name} ({data.split}): {used} of {len(data)} samples, protocol {settings.protocol}, seed "
         f"{settings.seed}",
         known | {"protocol": settings.protocol, "seed": settings.seed},
         metrics | _sampled_gap(posterior, data, order[:used], settings.seed),
-        _baselines(encoder, data, order, settings) if settings.baselines else {},
+        linear_codes(math.prod(encoder.space.shape), data, order, settings) if settings.baselines else {},
         kl=kl,
-        notes=tuple(_notes(data, metrics, kl)),
+        notes=tuple(notes_on(data, metrics, kl)),
     )
 
 
@@ -245,8 +249,9 @@ def compute_metrics(encode: Encode, data: Dataset, order: Numbers, settings: Set
     rows = order[: settings.samples]
     factors, names = _factors(data, rows)
     if factors is None or factors.shape[1] < 2:
-        known = None if factors is None else factors[rows]
-        return disentanglement.report(encode(rows), known, names=names, **named)
+        one = None if factors is None else factors[rows]
+        metrics = disentanglement.report(encode(rows), one, names=names, **named)
+        return {name: result for name, result in metrics.items() if name not in NEED_SEVERAL}
     named |= {"names": names, "samples": settings.samples}
     if settings.protocol == "dlib":
         return disentanglement.evaluate(encode, FactorSampler(factors), **named)
@@ -263,11 +268,16 @@ def _factors(data: Dataset, rows: Numbers) -> tuple[Tensor | None, tuple[str, ..
     return factors, names
 
 
-def _baselines(encoder: Encoder, data: Dataset, order: Numbers, settings: Settings) -> dict[str, Metrics]:
-    """The metrics of linear codes with as many components, without intervals."""
-    fitted = disentanglement.linear_baselines(
-        data.x[torch.as_tensor(order[:FITTED])], math.prod(encoder.space.shape), seed=settings.seed
-    )
+def linear_codes(components: int, data: Dataset, order: Numbers, settings: Settings) -> dict[str, Metrics]:
+    """The metrics of linear codes of the data, without intervals.
+
+    Args:
+        components: of the codes.
+        data: that they are fitted to.
+        order: of the samples.
+        settings: see `Settings`.
+    """
+    fitted = disentanglement.linear_baselines(data.x[torch.as_tensor(order[:FITTED])], components, seed=settings.seed)
     return {
         name: compute_metrics(partial(_projected, projection, data), data, order, settings, draws=0)
         for name, projection in fitted.items()
@@ -306,16 +316,19 @@ def _kl(posterior: DiagonalGaussian | Delta, dataset_size: int, seed: int) -> di
     }
 
 
-def _notes(data: Dataset, metrics: Metrics, kl: Mapping[str, Any]) -> Iterator[str]:
+def notes_on(data: Dataset, metrics: Metrics, kl: Mapping[str, Any]) -> Iterator[str]:
+    """What a reader has to know of the samples and of what they did not allow."""
     if data.split == "train":
         yield "the samples are those that the run was trained on"
-    known = "labels" if data.factors is None else "factors"
+    named = "labels" if data.factors is None else "factors"
     if data.factors is None and data.y is None:
         yield f"{data.name} has neither factors nor labels: only metrics that need none"
     elif "mutual_information_gap" not in metrics:
-        yield f"the {known} of {data.name} have one value in all samples: only metrics that need none"
+        yield f"the {named} of {data.name} have one value in all samples: only metrics that need none"
     elif data.factors is None:
         yield f"{data.name} has no known factors: its labels are the one factor; votes need several, and are left out"
+    if "mutual_information_gap" in metrics and NEED_SEVERAL[0] not in metrics:
+        yield f"not applicable: {' and '.join(NEED_SEVERAL)}, which are 1 for every code of one factor, noise too"
     left_out = {name for result in metrics.values() for name in result.protocol.get("left_out", ())}
     if left_out:
         yield f"left out, with one value in all samples: {', '.join(sorted(left_out))}"

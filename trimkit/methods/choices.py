@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from trimkit.errors import OptionError, nearest
-from trimkit.predictor.loading import find_factory
+from trimkit.registry.usercode import find_factory
 
 
 def chosen(kind: str, choice: str | Callable[..., Any], ours: Mapping[str, Callable[..., Any]]) -> Callable[..., Any]:

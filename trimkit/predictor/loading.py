@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import sys
 import warnings
 import zipfile
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from trimkit.errors import ModelError, PluginError, nearest
+from trimkit.errors import ModelError, PluginError
 from trimkit.registry.calling import call
+from trimkit.registry.usercode import find_factory, first_line, run_user_code
 
 _SHOWN = 3
 """Names of weights that an error lists."""
@@ -72,64 +70,14 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     raise ModelError(f"weights {path.name}: expected .safetensors, .pt or .pth, got {path.suffix or 'no suffix'!r}")
 
 
-def find_factory(spec: str) -> Any:
-    """What ``package.module:name`` or ``file.py:name`` stands for: the user's own code, whose module is imported.
-
-    Raises:
-        ModelError: no such module, file or name, or a module that cannot be imported.
-    """
-    where, colon, name = spec.rpartition(":")
-    if not colon or not where or not name:
-        raise ModelError(f"expected a model as 'package.module:factory' or 'file.py:factory', got {spec!r}")
-    module = _from_file(Path(where)) if where.endswith(".py") else _from_name(where)
-    found: Any = module
-    for part in name.split("."):
-        if not hasattr(found, part):
-            raise ModelError(f"{where} has no {part!r}. {nearest(part, _public(found))}")
-        found = getattr(found, part)
-    return found
-
-
-def _from_name(name: str) -> ModuleType:
-    added = "" not in sys.path
-    if added:
-        sys.path.insert(0, "")  # the working folder, as `python -m` has it
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        missing = error.name or name
-        if name == missing or name.startswith(f"{missing}."):
-            raise ModelError(f"there is no module {missing!r}, neither installed nor in the working folder") from error
-        raise ModelError(f"module {name!r} needs {missing!r}, which is not installed") from error
-    except (Exception, SystemExit) as error:
-        raise ModelError(f"module {name!r} cannot be imported: {_summary(error)}") from error
-    finally:
-        if added:
-            sys.path.remove("")
-
-
-def _from_file(path: Path) -> ModuleType:
-    if not path.is_file():
-        raise ModelError(f"model file {path} does not exist")
-    specification = importlib.util.spec_from_file_location(path.stem, path)
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    sys.modules.setdefault(path.stem, module)
-    try:
-        specification.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        raise ModelError(f"model file {path} cannot be run: {_summary(error)}") from error
-    return module
-
-
 def _build(spec: str, factory: Any, arguments: Mapping[str, Any]) -> nn.Module:
+    label = f"model {spec!r}"
     try:
-        model = call(f"model {spec!r}", factory, (), arguments)
+        model = run_user_code(label, ModelError, partial(call, label, factory, (), arguments))
     except PluginError as error:
         raise ModelError(str(error)) from error
     if not isinstance(model, nn.Module):
-        raise ModelError(f"model {spec!r} returned {type(model).__name__}; expected a torch.nn.Module")
+        raise ModelError(f"{label} returned {type(model).__name__}; expected a torch.nn.Module")
     return model
 
 
@@ -160,7 +108,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except Exception as error:
-        raise ModelError(f"weights {path.name} cannot be read: {_summary(error)}") from error
+        raise ModelError(f"weights {path.name} cannot be read: {first_line(error)}") from error
 
 
 def _read_state_dict(path: Path) -> dict[str, Tensor]:
@@ -202,12 +150,3 @@ def _unpickle(path: Path, allowed: bool) -> nn.Module:
     if not isinstance(found, nn.Module):
         raise ModelError(f"{path.name} holds {type(found).__name__}; expected a torch.nn.Module")
     return found
-
-
-def _public(module: Any) -> list[str]:
-    return [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
-
-
-def _summary(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
