@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 import shlex
 import sys
@@ -17,6 +16,7 @@ from trimkit.cli._tables import write_table
 from trimkit.cli._warnings import one_line_warnings
 from trimkit.errors import DataError, OptionError, TrimkitWarning
 from trimkit.registry import available, default, specification
+from trimkit.registry.calling import signature_of
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
@@ -197,8 +197,8 @@ def _initial_weights(config: Any) -> Iterator[None]:
 
 def _make_method(name: str, of: ArgumentParser, config: Any, data: Dataset) -> Method:
     known = {"shape": data.shape, "dataset_size": len(data), **_size_of_aux(data)}
-    taken = inspect.signature(default().find("method", name).load()).parameters
-    filled = {option: value for option, value in known.items() if option in taken}
+    signature = signature_of(default().find("method", name).load())
+    filled = {option: value for option, value in known.items() if signature and option in signature.parameters}
     with _initial_weights(config):
         return make_part(of, config, "method", name, "method", **filled)
 

@@ -24,7 +24,6 @@ its latent spaces because each of them is a transform (`Method.as_transform`):
 
 from __future__ import annotations
 
-import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -37,6 +36,7 @@ from trimkit.coefficients.groups import Groups
 from trimkit.errors import DataError, OptionError, ShapeError, TrainingError, UnknownNameError, nearest
 from trimkit.methods.phases import Phase
 from trimkit.methods.posteriors import Posterior
+from trimkit.registry.calling import signature_of
 
 if TYPE_CHECKING:
     from trimkit.methods.latent import LatentTransform
@@ -278,7 +278,8 @@ class Method(nn.Module, ABC):
         Raises:
             OptionError: an argument that was not kept.
         """
-        names = [name for name in inspect.signature(type(self)).parameters if name not in ("args", "kwargs")]
+        signature = signature_of(type(self))
+        names = [name for name in signature.parameters if name not in ("args", "kwargs")] if signature else []
         lost = [name for name in names if not hasattr(self, name)]
         if lost:
             raise OptionError(f"{type(self).__name__} must keep its argument {lost[0]!r} as self.{lost[0]}")

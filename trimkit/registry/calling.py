@@ -13,6 +13,8 @@ from typing import Any
 from trimkit.errors import OptionError, PluginError, TrimkitError, nearest
 from trimkit.registry.loader import summary
 
+_BY_NAME = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
+
 
 def call(label: str, target: Callable[..., Any], args: Sequence[Any], options: Mapping[str, Any]) -> Any:
     """Call a class or factory function with checked options.
@@ -59,7 +61,7 @@ def bind(label: str, function: Callable[..., Any], options: Mapping[str, Any]) -
 def _check(label: str, target: Any, args: Sequence[Any], options: Mapping[str, Any]) -> None:
     if not callable(target):
         raise PluginError(f"{label} is of type {type(target).__name__}; expected a class or a function")
-    signature = _signature(target)
+    signature = signature_of(target)
     if signature is None:
         return
     accepted = _accepted(signature, len(args))
@@ -75,7 +77,7 @@ def _check(label: str, target: Any, args: Sequence[Any], options: Mapping[str, A
 def _mistyped(target: Any, options: Mapping[str, Any]) -> str:
     """``"bands: expected int, got 'x'"`` for the first option whose plain type is another than declared, or ""."""
     try:
-        hints = typing.get_type_hints(target.__init__ if isinstance(target, type) else target)
+        hints = _hints(target)
     except Exception:  # hints of a plugin that cannot be resolved
         return ""
     for name, value in options.items():
@@ -108,11 +110,49 @@ def _type_name(hint: Any) -> str:
     return "None" if hint is type(None) else getattr(hint, "__name__", str(hint))
 
 
-def _signature(target: Callable[..., Any]) -> Signature | None:
+def signature_of(target: Callable[..., Any]) -> Signature | None:
+    """The signature of a function or class; a class's ``**options`` are replaced by those of its parents' constructors.
+
+    A constructor that ends in ``**common: Any`` hands these to the next one, ``super().__init__(…, **common)``. Walking
+    the method resolution order until a constructor takes no such rest gives every option by its name.
+
+    Args:
+        target: a function or class.
+    Returns:
+        The signature, or None where Python knows none, as for some builtins.
+    """
     try:
-        return inspect.signature(target)
-    except (TypeError, ValueError):  # some builtins have none
+        signature = inspect.signature(target)
+    except (TypeError, ValueError):
         return None
+    return _with_inherited(signature, target) if isinstance(target, type) else signature
+
+
+def _with_inherited(signature: Signature, target: type) -> Signature:
+    parameters = dict(signature.parameters)
+    for constructor in _constructors(target)[1:]:
+        rest = next((name for name, p in parameters.items() if p.kind is Parameter.VAR_KEYWORD), None)
+        if rest is None:
+            break
+        inherited = list(inspect.signature(constructor).parameters.values())[1:]
+        handed = [p for p in inherited if p.name not in parameters and p.kind in _BY_NAME]
+        more = {p.name: p.replace(kind=Parameter.KEYWORD_ONLY) for p in handed}
+        del parameters[rest]
+        parameters |= more | {p.name: p for p in inherited if p.kind is Parameter.VAR_KEYWORD}
+    return signature.replace(parameters=list(parameters.values()))
+
+
+def _constructors(target: type) -> list[Callable[..., Any]]:
+    """The ``__init__`` of each class that defines one, the nearest first; without object's, which takes nothing."""
+    return [vars(each)["__init__"] for each in target.__mro__[:-1] if "__init__" in vars(each)]
+
+
+def _hints(target: Any) -> dict[str, Any]:
+    if not isinstance(target, type):
+        return typing.get_type_hints(target)
+    return {
+        name: hint for each in reversed(_constructors(target)) for name, hint in typing.get_type_hints(each).items()
+    }
 
 
 def _takes_any(signature: Signature) -> bool:
@@ -120,10 +160,9 @@ def _takes_any(signature: Signature) -> bool:
 
 
 def _accepted(signature: Signature, given: int) -> dict[str, Parameter]:
-    by_name = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
     parameters = list(signature.parameters.values())
     free = [p for i, p in enumerate(parameters) if i >= given or p.kind is Parameter.KEYWORD_ONLY]
-    return {parameter.name: parameter for parameter in free if parameter.kind in by_name}
+    return {parameter.name: parameter for parameter in free if parameter.kind in _BY_NAME}
 
 
 def _hint(name: str, accepted: Mapping[str, Parameter]) -> str:

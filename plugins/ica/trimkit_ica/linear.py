@@ -68,7 +68,14 @@ class LinearICA(Method):
     _outcome: Tensor
 
     def __init__(
-        self, shape: Sequence[int], components: int | None, order: Order, *, tol: float, max_iter: int, seed: int
+        self,
+        shape: tuple[int, ...],
+        components: int | None = None,
+        *,
+        order: Order = "variance",
+        tol: float = 1e-7,
+        max_iter: int = 500,
+        seed: int = 0,
     ) -> None:
         super().__init__(shape)
         self.components, self.order = components, order
@@ -247,14 +254,12 @@ class FastICA(LinearICA):
         shape: tuple[int, ...],
         components: int | None = None,
         *,
-        order: Order = "variance",
         tol: float = 1e-6,
-        max_iter: int = 500,
-        seed: int = 0,
         solver: Solver = "auto",
         precision: Precision = "64",
+        **common: Any,
     ) -> None:
-        super().__init__(shape, components, order, tol=tol, max_iter=max_iter, seed=seed)
+        super().__init__(shape, components, tol=tol, **common)
         self.solver, self.precision = solver, precision
         self._require(solver in get_args(Solver), f"solver to be one of {', '.join(get_args(Solver))}", solver)
         self._require(precision in get_args(Precision), "precision '32' or '64'", precision)
@@ -293,18 +298,6 @@ class Picard(LinearICA):
         OptionError: an option out of range.
     """
 
-    def __init__(
-        self,
-        shape: tuple[int, ...],
-        components: int | None = None,
-        *,
-        order: Order = "variance",
-        tol: float = 1e-7,
-        max_iter: int = 500,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(shape, components, order, tol=tol, max_iter=max_iter, seed=seed)
-
     def solve(self, z: Tensor, start: Tensor) -> Solution:
         """A rotation, see `trimkit_ica.picard.picard`."""
         return picard(z, start, tol=self.tol, max_iter=self.max_iter)
@@ -334,13 +327,10 @@ class Infomax(LinearICA):
         shape: tuple[int, ...],
         components: int | None = None,
         *,
-        order: Order = "variance",
-        tol: float = 1e-7,
-        max_iter: int = 500,
-        seed: int = 0,
         extended: bool = True,
+        **common: Any,
     ) -> None:
-        super().__init__(shape, components, order, tol=tol, max_iter=max_iter, seed=seed)
+        super().__init__(shape, components, **common)
         self.extended = extended
 
     def solve(self, z: Tensor, start: Tensor) -> Solution:
