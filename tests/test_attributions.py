@@ -343,3 +343,20 @@ def test_attention_can_be_trained_through():
         scores = attribution(lambda x: layer(x).mean(1), x, target=1, create_graph=True)
         scores.square().sum().backward()
         assert layer.self_attn.in_proj_weight.grad.abs().sum() > 0
+
+
+class Rounded(nn.Linear):
+    """Cuts the path from its input, while its parameters have a gradient."""
+
+    def forward(self, x):
+        return super().forward((x * 255).to(torch.uint8).to(x) / 255)
+
+
+@pytest.mark.parametrize(
+    "name", ["integrated_gradients", "saliency", "input_x_gradient", "smoothgrad", "captum:Saliency"]
+)
+def test_a_gradient_that_is_cut_inside_the_model_is_refused_and_the_way_out_works(name):
+    model, x = Rounded(8, 3), torch.rand(4, 8)
+    with pytest.raises(AttributionError, match=r"does not depend on its input .* such as feature_ablation"):
+        create("attribution", name)(model, x, target=0)
+    assert create("attribution", "feature_ablation")(model, x, target=0).abs().max() > 0.01

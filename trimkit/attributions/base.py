@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias
@@ -22,6 +22,12 @@ from trimkit.targets import Target, select
 
 Function: TypeAlias = Callable[[Tree], Any]
 """Coefficients with k · N rows, k whole copies of the batch in order → the model's raw output for those rows."""
+
+NO_PATH = (
+    "the model's output does not depend on its input by differentiable operations (a detach, no_grad, rounding, argmax "
+    "or numpy call inside the model?); use a perturbation attribution, such as feature_ablation, or remove the break"
+)
+"""Why there is no gradient, and the way out."""
 
 
 @dataclass(frozen=True)
@@ -132,16 +138,12 @@ class Probe:
             return self.function(points)
 
     def _gradient(self, values: Tensor, points: Tree) -> Tree:
-        if not values.requires_grad:
-            raise AttributionError(
-                "the model's output does not depend on its input by differentiable operations (a detach, no_grad, "
-                "argmax or numpy call inside the model?); use a perturbation attribution or remove the break"
-            )
         wanted = tree.leaves(points)
-        found = torch.autograd.grad(
-            values.sum(), wanted, create_graph=self.create_graph, allow_unused=True, materialize_grads=True
-        )
-        return tree.rebuild(points, found)
+        partials = gradients_of(values, wanted, self.create_graph)
+        if all(gradient is None for gradient in partials):
+            raise AttributionError(NO_PATH)
+        pairs = zip(wanted, partials, strict=True)
+        return tree.rebuild(points, [torch.zeros_like(p) if gradient is None else gradient for p, gradient in pairs])
 
 
 class Attribution(ABC):
@@ -239,6 +241,13 @@ class Attribution(ABC):
         raise AttributionError(
             f"{type(self).__name__} cannot be trained through (create_graph=True). Use one of: {', '.join(names)}."
         )
+
+
+def gradients_of(values: Tensor, points: Sequence[Tensor], create_graph: bool) -> Sequence[Tensor | None]:
+    """∂Σ values/∂points; None for each that the values do not depend on."""
+    if not values.requires_grad:
+        return [None] * len(points)
+    return torch.autograd.grad(values.sum(), points, create_graph=create_graph, allow_unused=True)
 
 
 def track(points: Tree, *, keep_graph: bool) -> Tree:

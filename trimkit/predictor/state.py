@@ -28,12 +28,15 @@ def copy_of(model: nn.Module) -> nn.Module:
     computed = [value for part in model.modules() for _, value in _attributes(part) if not value.is_leaf]
     try:
         with torch.no_grad():  # else a script's parameters are copied as results of an operation
-            return copy.deepcopy(model, {id(value): value.detach().clone() for value in computed})
+            copied = copy.deepcopy(model, {id(value): value.detach().clone() for value in computed})
     except Exception as error:
         raise ModelError(
             f"{type(model).__name__} cannot be copied ({error}); keep what cannot be copied (open files, locks) "
             "outside the module, or export it by torch.jit.trace(model, x)"
         ) from error
+    for parameter, original in zip(copied.parameters(), model.parameters(), strict=True):
+        parameter.requires_grad_(original.requires_grad)
+    return copied
 
 
 def state_hash(module: nn.Module, held: Collection[str] | None = None) -> str:
