@@ -47,6 +47,7 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/integrated_gradients.py
 	$(BIN)/python benchmarks/captum_overhead.py
 	$(BIN)/python benchmarks/contextual_decomposition.py
+	$(BIN)/python benchmarks/contextual_rules.py
 	$(BIN)/python benchmarks/wavelet.py
 	$(BIN)/python benchmarks/adaptive_wavelet.py
 	$(BIN)/python benchmarks/vae_training.py

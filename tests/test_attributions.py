@@ -357,25 +357,6 @@ def test_a_trees_baseline_is_matched_by_key():
     assert torch.allclose(scores["b"], torch.full((2, 3), 3.0))
 
 
-class Quantised(torch.nn.Module):
-    """Cuts the gradient to its input; its own parameters have one."""
-
-    def __init__(self):
-        super().__init__()
-        self.layer = torch.nn.Linear(8, 3)
-
-    def forward(self, x):
-        return self.layer((x * 255).to(torch.uint8).to(x) / 255)
-
-
-@pytest.mark.parametrize(
-    "name", ["saliency", "input_x_gradient", "integrated_gradients", "smoothgrad", "captum:LRP", "captum:Saliency"]
-)
-def test_a_cut_gradient_is_refused_not_zero(name):
-    with pytest.raises(AttributionError, match="integer cast"):
-        trimkit.Trim(Quantised().eval(), attribution=name)(torch.rand(4, 8), 0)
-
-
 def test_one_logit_is_a_binary_classifier_to_the_gradient_of_its_loss():
     torch.manual_seed(0)
     model = torch.nn.Sequential(torch.nn.Linear(8, 6), torch.nn.Tanh(), torch.nn.Linear(6, 1))
@@ -401,3 +382,25 @@ def test_an_occlusion_window_that_juts_out_is_cut_at_the_edge():
     occlusion = trimkit.create("attribution", "occlusion", window=2, stride=2)
     scores = occlusion(lambda s: s @ weights, torch.ones(1, 3))
     assert torch.allclose(scores, torch.tensor([[1.5, 1.5, 3.0]]))
+
+
+class Rounded(nn.Linear):
+    """Cuts the path from its input, while its parameters have a gradient."""
+
+    def forward(self, x):
+        return super().forward((x * 255).to(torch.uint8).to(x) / 255)
+
+
+@pytest.mark.parametrize(
+    "name", ["integrated_gradients", "saliency", "input_x_gradient", "smoothgrad", "captum:Saliency"]
+)
+def test_a_gradient_that_is_cut_inside_the_model_is_refused_and_the_way_out_works(name):
+    model, x = Rounded(8, 3), torch.rand(4, 8)
+    with pytest.raises(AttributionError, match=r"does not depend on its input .* such as feature_ablation"):
+        create("attribution", name)(model, x, target=0)
+    assert create("attribution", "feature_ablation")(model, x, target=0).abs().max() > 0.01
+
+
+def test_captums_own_rules_refuse_a_cut_gradient_too():
+    with pytest.raises(AttributionError, match="no gradient reaches the input"):
+        create("attribution", "captum:LRP")(Rounded(8, 3), torch.rand(4, 8), target=0)

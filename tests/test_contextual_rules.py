@@ -5,9 +5,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from trimkit.attributions import rules
-from trimkit.attributions.contextual import decompose
-from trimkit.attributions.pair import Pair
+from trimkit.attributions.contextual import decompose, rules
+from trimkit.attributions.contextual.pair import Pair
 from trimkit.errors import AttributionError
 
 
@@ -263,7 +262,7 @@ def test_a_linear_operation_acts_on_each_part(function):
 def test_every_rule_is_tried_here():
     tried = {name.split()[0].removesuffix("_") for name in {**LINEAR, **CURVED, **OFFSET}}
     tried |= {"__rsub__", "__getitem__", "__rmatmul__"}
-    assert set(rules._RULES) - set(rules._NAMES[rules.plain].split()) <= tried
+    assert set(rules.RULES) - set(rules._NAMES[rules.plain].split()) <= tried
 
 
 def test_a_bias_is_shared_in_proportion_to_the_magnitudes():
@@ -344,3 +343,16 @@ def test_what_reaches_a_pair_beneath_torchs_functions_is_refused():
 
 def test_a_pair_says_what_it_is():
     assert repr(Pair(X, PARTS)) == "Pair(shape=(2, 4, 8, 8), groups=4)"
+
+
+@pytest.mark.parametrize("g", [torch.tanh, F.relu, F.gelu, torch.sigmoid, lambda x: x**3])
+def test_the_shapley_rule_averages_over_both_orders_and_sums_exactly(g):
+    total, part = data(2, 5), data(3, 2, 5, seed=7)
+    parts = decompose(g, total, part, rule="shapley")
+    nothing = g(torch.zeros_like(total))
+    assert torch.allclose(parts.relevant, (g(part) - nothing + g(total) - g(total - part)) / 2)
+    assert torch.allclose(parts.relevant + parts.irrelevant, g(total).expand(3, 2, 5))
+    assert torch.allclose(decompose(g, total, 0 * part, rule="shapley").relevant, torch.zeros_like(part))
+    whole = decompose(g, total, total[None], rule="shapley").relevant[0]
+    assert torch.allclose(whole, g(total) - nothing)
+    assert torch.allclose(decompose(g, total, part).relevant, g(part) - nothing)  # the default is left as it was

@@ -1,13 +1,14 @@
 """Frozen means frozen; a prediction loss reaches the reconstruction and nothing else."""
 
 import copy
+import warnings
 
 import pytest
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from trimkit.errors import FrozenError, ModelError, OptionError, ShapeError
+from trimkit.errors import FrozenError, ModelError, OptionError, PenaltyError, ShapeError
 from trimkit.predictor import FrozenPredictor, PredictionLoss, state_hash
 
 
@@ -114,7 +115,8 @@ def test_a_conversion_does_not_hide_a_change(convert):
 def test_a_conversion_that_converts_nothing_hashes_nothing(monkeypatch):
     frozen = FrozenPredictor(classifier())
     hashes = []
-    monkeypatch.setattr("trimkit.predictor.frozen._hash", lambda tensors: hashes.append(1) or frozen.sha256)
+    monkeypatch.setattr("trimkit.predictor.state.hash_of", lambda *_: hashes.append(1) or frozen.sha256)
+    monkeypatch.setattr("trimkit.predictor.frozen.hash_of", lambda *_: hashes.append(1) or frozen.sha256)
     frozen.to("cpu").float()(X)
     assert not hashes
     frozen.double()
@@ -243,3 +245,118 @@ class TestPredictionLoss:
     def test_what_does_not_fit_says_what_would(self, make, kind, says):
         with pytest.raises(kind, match=says):
             make(self.f, X)
+
+
+def scripted():
+    return torch.jit.script(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)))
+
+
+def traced():
+    return torch.jit.trace(nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 2)).eval(), torch.ones(1, 4))
+
+
+def weight_normed():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # torch advises parametrizations; shipped models use this
+        return nn.Sequential(nn.utils.weight_norm(nn.Linear(4, 2)))
+
+
+def parametrised():
+    return nn.utils.parametrizations.weight_norm(nn.Linear(4, 2))
+
+
+@pytest.mark.parametrize("build", [scripted, traced, weight_normed, parametrised])
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_scripts_and_reparametrised_modules_are_frozen_with_gradient_to_the_input(build):
+    model = build()
+    x = torch.randn(3, 4, requires_grad=True)
+    predictor = FrozenPredictor(model)
+    assert torch.equal(predictor(x), model(x))
+    (gradient,) = torch.autograd.grad(predictor(x).sum(), x)
+    assert gradient.abs().sum() > 0
+    assert not any(p.requires_grad for p in predictor.inner.parameters())
+    assert all(p.requires_grad for p in model.parameters())
+    predictor.verify()
+    if build is not traced:  # whose constants stay as they were traced
+        predictor.double()
+        predictor(x.double())
+        predictor.verify()
+
+
+def test_lazy_parameters_are_refused_with_the_way_out():
+    lazy = nn.LazyLinear(2)
+    with pytest.raises(ModelError, match=r"LazyLinear has lazy parameters without a shape; call it once on data"):
+        FrozenPredictor(lazy)
+    lazy(torch.ones(1, 4))
+    assert FrozenPredictor(lazy)(torch.ones(1, 4)).shape == (1, 2)
+
+
+class Counting(nn.Linear):
+    def __init__(self):
+        super().__init__(4, 2)
+        self.calls = 0
+
+    def get_extra_state(self):
+        return {"calls": self.calls}
+
+    def set_extra_state(self, state):
+        self.calls = state["calls"]
+
+    def forward(self, x):
+        self.calls += 1
+        return super().forward(x) * self.calls
+
+
+class Holding(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.scales = [torch.ones(1)]
+        self.cache = None
+
+    def forward(self, x):
+        self.cache = x.detach() * self.scales[0]
+        return x * self.scales[0]
+
+
+def test_state_that_is_no_parameter_and_no_buffer_is_hashed():
+    counting = FrozenPredictor(Counting())
+    counting(torch.ones(1, 4))
+    with pytest.raises(FrozenError, match="its forward changes its own state"):
+        counting.verify()
+    holding = FrozenPredictor(Holding())
+    holding(torch.ones(1, 4))
+    holding.verify()  # what a forward caches is no state
+    holding.inner.scales[0].mul_(2)
+    with pytest.raises(FrozenError, match="the frozen predictor changed"):
+        holding.verify()
+
+
+def test_a_parents_to_empty_is_refused():
+    parent = nn.Module()
+    parent.predictor = FrozenPredictor(nn.Linear(4, 2))
+    with pytest.raises(FrozenError, match=r"weight has other values after the conversion; to_empty\(\)"):
+        parent.to_empty(device="cpu")
+
+
+class Cut(nn.Linear):
+    def forward(self, x):
+        return super().forward((x * 255).to(torch.uint8).to(x) / 255)
+
+
+class Blind(nn.Linear):
+    @torch.no_grad()
+    def forward(self, x):
+        return super().forward(x)
+
+
+@pytest.mark.parametrize("match", ["kl", "mse", "label"])
+@pytest.mark.parametrize("kind", [Cut, Blind])
+def test_a_loss_that_would_train_nothing_is_refused(kind, match):
+    x, decoder = torch.rand(4, 8), nn.Linear(8, 8)
+    reference = torch.tensor([0, 1, 2, 0]) if match == "label" else x
+    loss = PredictionLoss(kind(8, 3), match)
+    with pytest.raises(PenaltyError, match="would train nothing: no gradient comes back"):
+        loss(decoder(x), reference)
+    assert loss(x, reference).ndim == 0  # without anything to train, it is a measure
+    assert PredictionLoss(nn.Linear(8, 3), match)(decoder(x), reference).requires_grad
+    assert PredictionLoss(nn.Linear(8, 3), match)(x.clone().requires_grad_(), reference).requires_grad

@@ -23,6 +23,12 @@ from trimkit.targets import Target, select
 Function: TypeAlias = Callable[[Tree], Any]
 """Coefficients with k · N rows, k whole copies of the batch in order → the model's raw output for those rows."""
 
+NO_PATH = (
+    "the model's output does not depend on its input by differentiable operations (a detach, no_grad, rounding, argmax "
+    "or numpy call inside the model?); use a perturbation attribution, such as feature_ablation, or remove the break"
+)
+"""Why there is no gradient, and the way out."""
+
 
 @dataclass(frozen=True)
 class Explanation:
@@ -132,24 +138,12 @@ class Probe:
             return self.function(points)
 
     def _gradient(self, values: Tensor, points: Tree) -> Tree:
-        return tree.rebuild(points, gradients_of(values, tree.leaves(points), create_graph=self.create_graph))
-
-
-def gradients_of(values: Tensor, points: Sequence[Tensor], *, create_graph: bool) -> list[Tensor]:
-    """∂ Σ values / ∂ points, zeros for a leaf that plays no part.
-
-    Raises:
-        AttributionError: values that depend on none of the points: every score would be zero, without a word.
-    """
-    gradients: Sequence[Tensor | None] = [None]
-    if values.requires_grad:
-        gradients = torch.autograd.grad(values.sum(), points, create_graph=create_graph, allow_unused=True)
-    if all(gradient is None for gradient in gradients):
-        raise AttributionError(
-            "the model's output does not depend on its input by differentiable operations (a detach, no_grad, argmax, "
-            "integer cast or numpy call inside the model?); use a perturbation attribution or remove the break"
-        )
-    return [torch.zeros_like(p) if g is None else g for g, p in zip(gradients, points, strict=True)]
+        wanted = tree.leaves(points)
+        partials = gradients_of(values, wanted, self.create_graph)
+        if all(gradient is None for gradient in partials):
+            raise AttributionError(NO_PATH)
+        pairs = zip(wanted, partials, strict=True)
+        return tree.rebuild(points, [torch.zeros_like(p) if gradient is None else gradient for p, gradient in pairs])
 
 
 class Attribution(ABC):
@@ -247,6 +241,13 @@ class Attribution(ABC):
         raise AttributionError(
             f"{type(self).__name__} cannot be trained through (create_graph=True). Use one of: {', '.join(names)}."
         )
+
+
+def gradients_of(values: Tensor, points: Sequence[Tensor], create_graph: bool) -> Sequence[Tensor | None]:
+    """∂Σ values/∂points; None for each that the values do not depend on."""
+    if not values.requires_grad:
+        return [None] * len(points)
+    return torch.autograd.grad(values.sum(), points, create_graph=create_graph, allow_unused=True)
 
 
 def track(points: Tree, *, keep_graph: bool) -> Tree:

@@ -6,7 +6,6 @@ missing or wrong. What counts is that the analytic directional derivative of the
 
 from __future__ import annotations
 
-import copy
 import math
 import numbers
 import re
@@ -25,6 +24,7 @@ from trimkit.coefficients.baseline import Baseline
 from trimkit.coefficients.tree import Tree
 from trimkit.errors import AttributionError, TrimkitError
 from trimkit.predictor.graph import missing_second_derivative
+from trimkit.predictor.state import copy_of
 from trimkit.registry import resolve
 from trimkit.targets import Target
 
@@ -186,7 +186,7 @@ def _double_copy(model: Callable[[Tree], Any]) -> Callable[[Tree], Any]:
     if not isinstance(model, nn.Module):
         return model
     try:
-        return copy.deepcopy(model).double().eval()
+        return copy_of(model).double().eval()
     except Exception as error:
         raise AttributionError(
             f"check_attribution works on a float64 copy, and {type(model).__name__} cannot be copied ({error}); build "

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import copy
-import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trimkit.errors import FrozenError, ModelError, OptionError, ShapeError, nearest
+from trimkit.errors import FrozenError, ModelError, OptionError, PenaltyError, ShapeError, nearest
+from trimkit.predictor.graph import leads_to
+from trimkit.predictor.state import all_tensors, copy_of, extra_states, hash_of, held_tensors, state_hash
 
 Match = Literal["kl", "mse", "features", "label"]
 
@@ -29,7 +29,7 @@ class FrozenPredictor(nn.Module):
     Args:
         model: any module; it is copied, and the caller's stays untouched.
     Raises:
-        ModelError: not a module, or one that cannot be copied.
+        ModelError: not a module, one that cannot be copied, or one whose lazy parameters have no shape yet.
 
     Example:
         >>> import torch
@@ -44,20 +44,15 @@ class FrozenPredictor(nn.Module):
         super().__init__()
         if not isinstance(model, nn.Module):
             raise ModelError(f"FrozenPredictor: expected a torch.nn.Module, got {type(model).__name__}")
-        try:
-            inner = copy.deepcopy(model.inner if isinstance(model, FrozenPredictor) else model)
-        except Exception as error:
-            raise ModelError(
-                f"FrozenPredictor: {type(model).__name__} cannot be copied ({error}); "
-                "build it anew and load its weights"
-            ) from error
+        inner = copy_of(model.inner if isinstance(model, FrozenPredictor) else model)
         for parameter in inner.parameters():
             parameter.requires_grad_(False)
             parameter.grad = None
         object.__setattr__(self, "inner", inner.eval())  # outside _modules: a parent sees no parameter and no state
         super().train(False)
         self._versions = _versions(inner)
-        self._sha256 = state_hash(inner)
+        self._held = [name for name, _ in held_tensors(inner)]  # what a forward caches later is no state
+        self._sha256 = state_hash(inner, self._held)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The model's output; gradients flow to the input. Parts of ``inner`` in train mode are put into eval mode.
@@ -73,7 +68,7 @@ class FrozenPredictor(nn.Module):
 
     @property
     def sha256(self) -> str:
-        """Hash over the name, type, shape and bytes of every parameter and buffer, as of construction or conversion."""
+        """Hash over all state, as `state_hash` gives it, as of construction or conversion."""
         return self._sha256
 
     def verify(self) -> None:
@@ -82,7 +77,7 @@ class FrozenPredictor(nn.Module):
         Raises:
             FrozenError: the weights are not what they were.
         """
-        self._require(state_hash(self.inner))
+        self._require(state_hash(self.inner, self._held))
         self._versions = _versions(self.inner)
 
     def train(self, mode: bool = True) -> FrozenPredictor:
@@ -106,10 +101,10 @@ class FrozenPredictor(nn.Module):
         for name in layers:
             if name not in modules:
                 raise OptionError(f"the predictor has no layer {name!r}. {nearest(name, [n for n in modules if n])}")
-        found: dict[str, Any] = {}
+        outputs: dict[str, Any] = {}
 
         def keep(name: str) -> Callable[..., None]:
-            return lambda module, args, output: found.__setitem__(name, output)
+            return lambda module, args, output: outputs.__setitem__(name, output)
 
         hooks = [modules[name].register_forward_hook(keep(name)) for name in layers]
         try:
@@ -117,7 +112,7 @@ class FrozenPredictor(nn.Module):
         finally:
             for hook in hooks:
                 hook.remove()
-        return [_layer_output(name, found) for name in layers]
+        return [_layer_output(name, outputs) for name in layers]
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> FrozenPredictor:
         """Follow ``.to()``, ``.double()`` of a parent by hand, since the model is hidden from it; then hash anew.
@@ -125,21 +120,33 @@ class FrozenPredictor(nn.Module):
         Raises:
             FrozenError: the weights were not what they were before they were converted.
         """
-        before = [(name, tensor.detach()) for name, tensor in _tensors(self.inner)]
+        before = [(name, tensor.detach()) for name, tensor in all_tensors(self.inner, self._held)]
+        extra = list(extra_states(self.inner))
         places = _places(self.inner)
         self.inner._apply(fn, recurse)
         if _places(self.inner) != places:  # else nothing moved, and the hash stands
-            self._require(_hash(before))
-            self._sha256 = state_hash(self.inner)
+            self._require(hash_of(before, extra))
+            self._require_converted(before)
+            self._sha256 = state_hash(self.inner, self._held)
             self._versions = _versions(self.inner)
         return super()._apply(fn, recurse)
 
-    def _require(self, found: str) -> None:
-        if found != self._sha256:
+    def _require(self, sha256: str) -> None:
+        if sha256 != self._sha256:
             raise FrozenError(
-                f"the frozen predictor changed: sha256 was {self._sha256[:12]}…, is {found[:12]}…; "
-                "something writes to its weights or buffers in place"
+                f"the frozen predictor changed: sha256 was {self._sha256[:12]}…, is {sha256[:12]}…; "
+                "something writes to its weights or buffers in place, or its forward changes its own state"
             )
+
+    def _require_converted(self, before: Sequence[tuple[str, Tensor]]) -> None:
+        """Refuse a conversion that put other values in the place of the weights, as to_empty() does."""
+        for (name, old), (_, new) in zip(before, all_tensors(self.inner, self._held), strict=True):
+            moved = old.to(new.device, new.dtype)
+            if not torch.equal(moved.nan_to_num(), new.detach().nan_to_num()):
+                raise FrozenError(
+                    f"the frozen predictor changed: {name} has other values after the conversion; to_empty() of a "
+                    "parent drops weights, so use to(device), or build the FrozenPredictor after it"
+                )
 
 
 class PredictionLoss(nn.Module):
@@ -173,6 +180,7 @@ class PredictionLoss(nn.Module):
             raise OptionError(f"PredictionLoss: match='features' and layers go together, got {match!r}, {list(layers)}")
         self.predictor = predictor if isinstance(predictor, FrozenPredictor) else FrozenPredictor(predictor)
         self.match: Match = match
+        self._reaches = False
         self.layers = tuple(layers)
 
     def forward(self, x_hat: Tensor, reference: Tensor) -> Tensor:
@@ -189,6 +197,7 @@ class PredictionLoss(nn.Module):
             (N,) values ≥ 0.
         Raises:
             OptionError: a layer that the model does not call.
+            PenaltyError: the predictor cuts the gradient, so that the loss would train nothing.
             ShapeError: shapes that do not fit, an output that is no tensor or not batch first, one logit with "kl", or
                 labels that are no class (checked on the CPU only, where it does not wait for a device).
         """
@@ -198,12 +207,24 @@ class PredictionLoss(nn.Module):
                 f"{tuple(x_hat.shape)}, got {tuple(reference.shape)}"
             )
         values = self._losses[self.match](x_hat, reference)
+        self._require_reach(x_hat, values)
         if values.shape != (len(x_hat),):
             raise ShapeError(
                 f"PredictionLoss: expected one row a sample, ({len(x_hat)}, ...), from the predictor and its layers, "
                 f"got {tuple(values.shape)} values; the model or a layer is not batch first, so wrap it in one that is"
             )
         return values
+
+    def _require_reach(self, x_hat: Tensor, values: Tensor) -> None:
+        """Refuse a loss from which no gradient comes back to the reconstruction; walked once for each loss."""
+        if self._reaches or not (torch.is_grad_enabled() and x_hat.requires_grad):
+            return
+        if not leads_to(values, x_hat):
+            raise PenaltyError(
+                "PredictionLoss would train nothing: no gradient comes back from the predictor's output to its input "
+                "(a detach, no_grad, rounding or numpy call inside its forward?); remove the break from its forward"
+            )
+        self._reaches = True
 
     def _output(self, x: Tensor) -> Tensor:
         output = self.predictor(x)
@@ -249,38 +270,21 @@ class PredictionLoss(nn.Module):
         )
 
 
-def state_hash(module: nn.Module) -> str:
-    """sha256 over name, type, shape and bytes of every parameter and buffer, also those that are not saved."""
-    return _hash(_tensors(module))
-
-
-def _hash(tensors: Iterable[tuple[str, Tensor]]) -> str:
-    digest = hashlib.sha256()
-    for name, tensor in tensors:
-        digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
-
-
-def _tensors(module: nn.Module) -> list[tuple[str, Tensor]]:
-    return [*module.named_parameters(), *module.named_buffers()]
-
-
 def _places(module: nn.Module) -> list[tuple[int, torch.dtype, torch.device]]:
-    return [(tensor.data_ptr(), tensor.dtype, tensor.device) for _, tensor in _tensors(module)]
+    return [(tensor.data_ptr(), tensor.dtype, tensor.device) for tensor in (*module.parameters(), *module.buffers())]
 
 
 def _versions(module: nn.Module) -> list[int]:
     return [tensor._version for tensor in (*module.parameters(), *module.buffers())]
 
 
-def _layer_output(name: str, found: dict[str, Any]) -> Tensor:
-    if name not in found:
+def _layer_output(name: str, outputs: dict[str, Any]) -> Tensor:
+    if name not in outputs:
         raise OptionError(
             f"the predictor does not call its layer {name!r} in its forward, so it has no output; name a layer that "
             "runs, such as a child of a container"
         )
-    output = found[name]
+    output = outputs[name]
     if not isinstance(output, Tensor):
         raise ShapeError(
             f"expected a tensor from the predictor's layer {name!r}, got {type(output).__name__}; name a layer that "
@@ -299,5 +303,5 @@ def _check_labels(y: Tensor, classes: int) -> None:
         )
 
 
-def _squared_error(found: Tensor, expected: Tensor) -> Tensor:
-    return (found - expected).square().flatten(1).mean(1) if found.ndim > 1 else (found - expected).square()
+def _squared_error(output: Tensor, expected: Tensor) -> Tensor:
+    return (output - expected).square().flatten(1).mean(1) if output.ndim > 1 else (output - expected).square()

@@ -41,8 +41,17 @@ def missing_second_derivative(value: Tensor) -> str | None:
 def custom_functions(value: Tensor) -> list[str]:
     """Names of the custom autograd Functions in a graph, sorted; their second derivative can be silently wrong."""
     nodes = (node for node in graph_nodes(value) if isinstance(node, BackwardCFunction))
-    found = {type(node)._forward_cls for node in nodes}  # type: ignore[attr-defined]
-    return sorted(function.__name__ for function in found if not function.__module__.startswith("trimkit."))
+    functions = {type(node)._forward_cls for node in nodes}  # type: ignore[attr-defined]
+    return sorted(function.__name__ for function in functions if not function.__module__.startswith("trimkit."))
+
+
+def leads_to(value: Tensor, origin: Tensor) -> bool:
+    """Whether a value's graph leads to a tensor, a leaf or itself computed."""
+    if value is origin or not (value.requires_grad and origin.requires_grad):
+        return value is origin
+    if origin.grad_fn is None:
+        return any(leaf is origin for leaf in graph_leaves(value))
+    return any(node == origin.grad_fn for node in graph_nodes(value))
 
 
 def graph_leaves(value: Tensor) -> Iterator[Tensor]:
@@ -84,8 +93,8 @@ def require_reach(value: Tensor, parameters: Iterable[nn.Parameter], name: str) 
             f"{name} has no graph and would train nothing; was it computed under no_grad, or from scores that were "
             "explained without create_graph=True?"
         )
-    found = {id(leaf) for leaf in graph_leaves(value)}
-    count = sum(id(p) in found for p in meant)
+    leaves = {id(leaf) for leaf in graph_leaves(value)}
+    count = sum(id(p) in leaves for p in meant)
     if not count:
         raise PenaltyError(
             f"{name} reaches none of the {len(meant)} parameters it is meant for: its gradient would be zero. "

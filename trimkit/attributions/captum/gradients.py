@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from trimkit.attributions.base import Probe, gradients_of
+from trimkit.attributions.base import NO_PATH, Probe, gradients_of
 from trimkit.attributions.captum.adapter import CaptumAttribution, FromSamples, parameters
 from trimkit.attributions.captum.forward import Inputs, Rows, from_real, to_real
 from trimkit.attributions.captum.layers import Deconvolution, DeepLift, GuidedBackprop
@@ -121,6 +121,9 @@ def gradient_function(create_graph: bool) -> Callable[..., Inputs]:
     ) -> Inputs:
         with torch.enable_grad():
             values = forward_fn(*inputs, *(additional_forward_args or ()))
-            return tuple(gradients_of(values, inputs, create_graph=create_graph))
+            partials = gradients_of(values, inputs, create_graph)
+        if all(gradient is None for gradient in partials):
+            raise AttributionError(NO_PATH)
+        return tuple(torch.zeros_like(x) if g is None else g for x, g in zip(inputs, partials, strict=True))
 
     return gradients

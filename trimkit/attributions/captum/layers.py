@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
 from importlib import import_module
 from typing import Any, ClassVar, TypeAlias
@@ -16,6 +15,7 @@ from trimkit.coefficients import tree
 from trimkit.coefficients.tree import Tree
 from trimkit.errors import AttributionError, OptionError, TrimkitWarning, nearest
 from trimkit.predictor.composed import Composed, model_of
+from trimkit.predictor.state import copy_of
 
 Layer: TypeAlias = str | int | float | nn.Module
 """The dotted name of a layer of the predictor, such as ``"features.3"``, or the layer itself. A number is taken for the
@@ -127,7 +127,7 @@ class LRP(Hooked):
     def explainer(self, probe: Probe) -> Any:
         """Captum's class on a copy whose reshaping layers have a rule."""
         rules = import_module("captum.attr._utils.lrp_rules")
-        model = copy.deepcopy(model_of(probe.function))
+        model = copy_of(model_of(probe.function))
         for module in model.modules():
             if isinstance(module, nn.Flatten | nn.Unflatten | nn.Identity):
                 module.rule = rules.EpsilonRule()  # type: ignore[assignment]

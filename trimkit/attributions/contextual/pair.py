@@ -8,19 +8,28 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NoReturn
+from contextvars import ContextVar
+from typing import Any, NoReturn, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from trimkit.errors import AttributionError
 
+Rule: TypeAlias = "Callable[[Call], Any]"
+
+SHAPLEY: ContextVar[bool] = ContextVar("SHAPLEY", default=False)
+"""Whether activations average the relevant part's effect over both orders; `decompose` sets it."""
+
+RULES: dict[str, Rule] = {}
+"""The rule of each operation by its name without the underscore of in-place ones; `rules` enters them."""
+
 
 class Pair(Tensor):
     """A tensor (N, ...) with its relevant parts (G, N, ...), one for each of G groups.
 
-    Models handle it as the tensor that it stands for: torch hands every operation to a rule of
-    `trimkit.attributions.rules`, which moves both; an operation without a rule is refused by name.
+    Models handle it as the tensor that it stands for: torch hands every operation to its rule in `RULES`,
+    which moves both; an operation without a rule is refused by name.
 
     Attributes:
         total: (N, ...) what the model would compute.
@@ -59,19 +68,17 @@ class Pair(Tensor):
         Raises:
             AttributionError: there is no rule for it.
         """
-        from trimkit.attributions.rules import rule_for
-
         kwargs = dict(kwargs or {})
         name = operation(func)
         inplace = bool(kwargs.pop("inplace", False)) or (name.endswith("_") and not name.endswith("__"))
-        found = rule_for(name)
-        if found is None or kwargs.get("out") is not None:
+        rule = RULES.get(name) or RULES.get(name.removesuffix("_"))
+        if rule is None or kwargs.get("out") is not None:
             refuse(name)
         if not inplace:
-            return found(Call(func, name, args, kwargs))
+            return rule(Call(func, name, args, kwargs))
         if not isinstance(args[0], Pair):
             refuse(name, "it writes into a tensor that does not depend on the input")
-        result = found(Call(_out_of_place(func, name), name.removesuffix("_"), args, kwargs))
+        result = rule(Call(_out_of_place(func, name), name.removesuffix("_"), args, kwargs))
         args[0].total, args[0].relevant = result.total, result.relevant
         return args[0]
 

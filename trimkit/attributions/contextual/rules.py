@@ -4,7 +4,9 @@ Murdoch et al. 2018 (1801.05453, section 3.2) and Singh et al. 2019 (1806.05337,
 the irrelevant part, β + γ the plain result:
 
 - linear maps act on both; a bias, or any other constant that is added, is shared in proportion to |β| and |γ|;
-- an activation g gives β' = g(β) − g(0), γ' = g(β + γ) − β'; what g makes of nothing is nobody's, hence irrelevant;
+- an activation g gives β' = g(β) − g(0) (rule "alone", Singh et al.), or, with the order in which β comes last,
+  β' = ½ [g(β) − g(0) + g(β + γ) − g(γ)] (rule "shapley", Murdoch et al.); γ' = g(β + γ) − β', so that what g makes of
+  nothing is nobody's, hence irrelevant;
 - max pooling takes both from where the sum has its maximum;
 - layer and group norm centre both, and divide both by the deviation of the sum;
 - dropout is the identity in eval mode; a product of two pairs (attention, gates) and softmax are refused.
@@ -14,21 +16,14 @@ the irrelevant part, β + γ the plain result:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from trimkit.attributions.pair import Call, Pair, on_groups, refuse
-
-Rule: TypeAlias = Callable[[Call], Any]
-
-
-def rule_for(name: str) -> Rule | None:
-    """The rule for an operation by its name, in place (``"relu_"``) or not; None where there is none."""
-    return _RULES.get(name) or _RULES.get(name.removesuffix("_"))
+from trimkit.attributions.contextual.pair import RULES, SHAPLEY, Call, Pair, Rule, on_groups, refuse
 
 
 def plain(call: Call) -> Any:
@@ -134,17 +129,20 @@ def assemble(call: Call) -> Pair:
 
 
 def activation(call: Call) -> Pair:
-    """A function g of each entry with g(0) = 0: the relevant part is g of it."""
+    """A function g of each entry with g(0) = 0: the relevant part is g of it, or its Shapley value."""
     if len(call.pairs) > 1:
         refuse(call.name, "a parameter of the activation depends on the input")
-    return linear(call)
+    alone = linear(call)
+    return _averaged(call, alone) if SHAPLEY.get() else alone
 
 
 def offset_activation(call: Call) -> Pair:
     """A function g of each entry with g(0) ≠ 0."""
-    found = activation(call)
-    constant = call.on([torch.zeros_like(call.pairs[0].total)])
-    return Pair(found.total, found.relevant - constant)
+    if len(call.pairs) > 1:
+        refuse(call.name, "a parameter of the activation depends on the input")
+    whole = linear(call)
+    alone = Pair(whole.total, whole.relevant - call.on([torch.zeros_like(call.pairs[0].total)]))
+    return _averaged(call, alone) if SHAPLEY.get() else alone
 
 
 def power(call: Call) -> Pair:
@@ -166,8 +164,8 @@ def max_pool(call: Call) -> Any:
     """Both parts from where the sum has its maximum."""
     (pair,) = call.pairs
     axes = int(call.name[-2])  # max_pool1d, max_pool2d, max_pool3d
-    found = Call(getattr(F, call.name), call.name, call.args, {**call.kwargs, "return_indices": True})
-    total, places = found.totals()
+    indexed = Call(getattr(F, call.name), call.name, call.args, {**call.kwargs, "return_indices": True})
+    total, places = indexed.totals()
     flat = places.flatten(-axes)
     parts = on_groups(lambda part: part.flatten(-axes).gather(-1, flat).reshape(places.shape), pair.relevant)
     return Pair(total, parts)
@@ -182,8 +180,8 @@ def maximum(call: Call) -> Any:
     places = pair.total.argmax(axis, keepdim=True)
 
     def chosen(values: Tensor) -> Tensor:
-        found = values.gather(axis, places)
-        return found if keep else found.squeeze(axis)
+        largest = values.gather(axis, places)
+        return largest if keep else largest.squeeze(axis)
 
     values = Pair(chosen(pair.total), on_groups(chosen, pair.relevant))
     if call.name == "amax":
@@ -200,6 +198,13 @@ def add_constant(pair: Pair, constant: Any) -> Pair:
         return relevant + own / whole.clamp_min(torch.finfo(whole.dtype).tiny) * constant  # of nothing, nothing
 
     return Pair(pair.total + constant, on_groups(part, pair.relevant))
+
+
+def _averaged(call: Call, alone: Pair) -> Pair:
+    """½ [what β gives alone + what it adds to γ]."""
+    (pair,) = call.pairs
+    last = on_groups(lambda part: alone.total - call.on([pair.total - part]), pair.relevant)
+    return Pair(alone.total, (alone.relevant + last) / 2)
 
 
 def _sum(first: Any, second: Any) -> Pair:
@@ -280,4 +285,4 @@ _NAMES: dict[Rule, str] = {
     maximum: "max amax",
 }
 
-_RULES: dict[str, Rule] = {name: rule for rule, names in _NAMES.items() for name in names.split()}
+RULES.update({name: rule for rule, names in _NAMES.items() for name in names.split()})

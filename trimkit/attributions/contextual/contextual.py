@@ -1,19 +1,19 @@
 """Contextual decomposition: the part of an output that is due to each group of coefficients, in one forward for all.
 
 Murdoch et al. 2018 (1801.05453) for recurrent, Singh et al. 2019 (1806.05337) for convolutional networks; here for any
-network whose operations have a rule in `trimkit.attributions.rules`.
+network whose operations have a rule in `trimkit.attributions.contextual.rules`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor
 
 from trimkit.attributions.base import Attribution, Probe
-from trimkit.attributions.pair import Pair
+from trimkit.attributions.contextual.pair import SHAPLEY, Pair
 from trimkit.coefficients import tree
 from trimkit.coefficients.groups import Groups
 from trimkit.coefficients.tree import Tree
@@ -28,14 +28,18 @@ from trimkit.predictor.composed import (
 )
 from trimkit.targets import select
 
+Rule: TypeAlias = Literal["alone", "shapley"]
+"""What an activation g gives the part β beside the rest γ: g(β) − g(0), or ½ [g(β) − g(0) + g(β + γ) − g(γ)]."""
 
-def decompose(function: Callable[[Any], Any], total: Tree, relevant: Tree) -> Any:
+
+def decompose(function: Callable[[Any], Any], total: Tree, relevant: Tree, rule: Rule = "alone") -> Any:
     """Carry an input and its relevant parts through a function.
 
     Args:
         function: a network or any composition of operations that have a rule.
         total: the input, leaves (N, ...).
         relevant: a tree like it, leaves (G, N, ...): the part of the input that belongs to each of G groups.
+        rule: of activations, see `Rule`.
     Returns:
         The function's output, each of its tensors a `Pair` with ``.total`` (N, ...), what the function gives, and
         ``.relevant`` and ``.irrelevant`` (G, N, ...), which sum to it.
@@ -47,12 +51,16 @@ def decompose(function: Callable[[Any], Any], total: Tree, relevant: Tree) -> An
         >>> network = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU(), torch.nn.Linear(3, 2))
         >>> x = torch.randn(5, 4)
         >>> halves = torch.tensor([[1.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 1.0]])
-        >>> found = decompose(network, x, halves[:, None] * x)
-        >>> found.relevant.shape, torch.allclose(found.relevant + found.irrelevant, network(x), atol=1e-6)
+        >>> parts = decompose(network, x, halves[:, None] * x)
+        >>> parts.relevant.shape, torch.allclose(parts.relevant + parts.irrelevant, network(x), atol=1e-6)
         (torch.Size([2, 5, 2]), True)
     """
-    with eager(function):
-        return function(tree.map_leaves(Pair, total, relevant))
+    token = SHAPLEY.set(rule == "shapley")
+    try:
+        with eager(function):
+            return function(tree.map_leaves(Pair, total, relevant))
+    finally:
+        SHAPLEY.reset(token)
 
 
 class ContextualDecomposition(Attribution):
@@ -68,15 +76,26 @@ class ContextualDecomposition(Attribution):
         groups: "transform" for the transform's named groups (of a bare function: each coefficient), "coefficients" for
             each coefficient on its own, or `trimkit.coefficients.groups.Groups`.
         chunk: groups in one forward, at least 1.
+        rule: "alone": an activation gives a group what it makes of the group by itself. "shapley": the mean of that and
+            of what the group adds to the rest, at one and a half times the cost. The relevant parts and the rest sum to
+            f under both.
     """
 
-    def __init__(self, groups: Groups | Literal["transform", "coefficients"] = "transform", chunk: int = 64) -> None:
+    def __init__(
+        self,
+        groups: Groups | Literal["transform", "coefficients"] = "transform",
+        chunk: int = 64,
+        rule: Rule = "alone",
+    ) -> None:
         if chunk < 1:
             raise AttributionError(f"contextual_decomposition: expected chunk ≥ 1, got {chunk}")
         if not isinstance(groups, Groups) and groups not in ("transform", "coefficients"):
             raise AttributionError(
                 f"contextual_decomposition: expected groups transform, coefficients or Groups, got {groups!r}"
             )
+        if rule not in ("alone", "shapley"):
+            raise AttributionError(f"contextual_decomposition: expected rule alone or shapley, got {rule!r}")
+        self.rule: Rule = rule
         self.groups = groups
         self.chunk = chunk
 
@@ -87,8 +106,8 @@ class ContextualDecomposition(Attribution):
         with torch.set_grad_enabled(probe.create_graph):
             expected = select(probe.output, probe.target)
             parts = torch.arange(len(groups.names), device=expected.device).split(self.chunk)
-            found = [self._relevant(probe, s, baseline, labels, part, expected) for part in parts]
-            return _spread(torch.cat(found), labels)
+            relevant = [self._relevant(probe, s, baseline, labels, part, expected) for part in parts]
+            return _spread(torch.cat(relevant), labels)
 
     def _groups(self, probe: Probe, s: Tree) -> Groups:
         if isinstance(self.groups, Groups):
@@ -98,15 +117,15 @@ class ContextualDecomposition(Attribution):
     def _relevant(self, probe: Probe, s: Tree, baseline: Tree, labels: Tree, part: Tensor, expected: Tensor) -> Tensor:
         """The relevant parts of the explained number for some groups, (G, N)."""
         relevant = _contributions(probe.function, s, baseline, labels, part)
-        output = decompose(model_of(probe.function), _data(probe.function, s), relevant)
-        found = select(output, probe.target)
-        if not isinstance(found, Pair):
+        output = decompose(model_of(probe.function), _data(probe.function, s), relevant, self.rule)
+        explained = select(output, probe.target)
+        if not isinstance(explained, Pair):
             raise AttributionError(
                 "contextual decomposition lost track: the explained output is no result of operations on the input "
                 "(a call to numpy, a constant output?); use integrated_gradients"
             )
-        _verify(found, expected)
-        return found.relevant
+        _verify(explained, expected)
+        return explained.relevant
 
 
 def _data(function: Any, s: Tree) -> Tree:
@@ -129,10 +148,10 @@ def _contributions(function: Any, s: Tree, baseline: Tree, labels: Tree, part: T
     return data - function.transform.inverse(baseline, function.size)
 
 
-def _verify(found: Pair, expected: Tensor) -> None:
+def _verify(explained: Pair, expected: Tensor) -> None:
     """Refuse parts that do not sum to the output, to 1e-5 of its scale (or what its number type can hold)."""
     tolerance = max(1e-5, 50 * torch.finfo(expected.dtype).eps) * max(1.0, float(expected.detach().abs().max()))
-    worst = float((found.relevant + found.irrelevant - expected).detach().abs().max())
+    worst = float((explained.relevant + explained.irrelevant - expected).detach().abs().max())
     if not worst <= tolerance:  # NaN fails too
         raise AttributionError(
             f"contextual decomposition does not add up: relevant + irrelevant differ from the output by {worst:.1e}, "
