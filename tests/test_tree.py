@@ -5,6 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import trimkit
 from trimkit.coefficients import tree
 from trimkit.errors import ShapeError
 
@@ -93,3 +94,24 @@ def test_complex_scores_are_refused():
 def test_trees_of_different_structure_are_refused():
     with pytest.raises(ShapeError, match=r"\[2, 1\] leaves"):
         tree.map_leaves(torch.add, [torch.ones(1), torch.ones(1)], torch.ones(1))
+
+
+def test_dicts_are_matched_by_key_in_any_order():
+    first, second = {"a": torch.ones(2, 1), "b": 2 * torch.ones(2, 1)}, {"b": torch.ones(2, 1), "a": torch.zeros(2, 1)}
+    total = tree.map_leaves(torch.sub, first, second)
+    assert total["a"].tolist() == [[1.0], [1.0]]
+    assert total["b"].tolist() == [[1.0], [1.0]]
+    assert tree.concatenate([first, second])["a"].flatten().tolist() == [1.0, 1.0, 0.0, 0.0]
+    with pytest.raises(ShapeError, match=r"the keys \['a', 'b'\], got \['c', 'd'\]"):
+        tree.map_leaves(torch.sub, first, {"c": torch.ones(2, 1), "d": torch.ones(2, 1)})
+
+
+def test_a_baseline_with_keys_in_another_order_is_the_same_baseline():
+    def function(s):
+        return (2 * s["a"] + s["b"] ** 2).sum(1)
+
+    s = {"a": torch.ones(2, 3), "b": 2 * torch.ones(2, 3)}
+    baseline = {"b": torch.ones(2, 3), "a": torch.zeros(2, 3)}
+    scores = trimkit.create("attribution", "integrated_gradients")(function, s, baseline=baseline)
+    torch.testing.assert_close(scores["a"], torch.full((2, 3), 2.0))
+    torch.testing.assert_close(scores["b"], torch.full((2, 3), 3.0))

@@ -49,19 +49,30 @@ def map_leaves(function: Callable[..., Tensor], tree: Tree, *others: Tree) -> Tr
     Args:
         function: takes one leaf of each tree.
         tree: gives the structure of the result.
-        *others: trees of the same structure.
+        *others: trees of the same structure; dicts are matched by key, in any order.
     Returns:
         A tree of the structure of ``tree``.
     Raises:
-        ShapeError: the trees differ in structure.
+        ShapeError: the trees differ in structure or keys.
     """
-    columns = [leaves(t) for t in (tree, *others)]
+    columns = [leaves(tree), *(leaves(_in_order_of(tree, other)) for other in others)]
     if len({len(column) for column in columns}) > 1:
         raise ShapeError(
             f"expected trees of one structure, got {[len(c) for c in columns]} leaves; "
             "build the second tree from the first, e.g. with trimkit.coefficients.tree.map_leaves"
         )
     return rebuild(tree, [function(*row) for row in zip(*columns, strict=True)])
+
+
+def _in_order_of(like: Tree, other: Tree) -> Tree:
+    """The other tree with the order of keys of the first, wherever both have a dict."""
+    if isinstance(like, Mapping) and isinstance(other, Mapping):
+        if set(like) != set(other):
+            raise ShapeError(f"expected a tree with the keys {sorted(like)}, got {sorted(other)}")
+        return {key: _in_order_of(like[key], other[key]) for key in like}
+    if isinstance(like, Tensor | Mapping) or isinstance(other, Tensor | Mapping) or len(like) != len(other):
+        return other
+    return [_in_order_of(a, b) for a, b in zip(like, other, strict=True)]
 
 
 def rebuild(like: Tree, tensors: Sequence[Tensor]) -> Tree:
@@ -120,7 +131,7 @@ def sample_sums(tree: Tree) -> Tensor:
 
 def concatenate(trees: Sequence[Tree]) -> Tree:
     """Join trees of one structure along the batch, leaf by leaf."""
-    columns = zip(*(leaves(tree) for tree in trees), strict=True)
+    columns = zip(*(leaves(_in_order_of(trees[0], tree)) for tree in trees), strict=True)
     return rebuild(trees[0], [torch.cat(column) for column in columns])
 
 
