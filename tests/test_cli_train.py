@@ -191,7 +191,7 @@ def test_the_configuration_is_printed(work, capsys):
         (["beta-vae", *GUIDED[:4], "--trim", "@z"], "expected PENALTY[@SPACE][:WEIGHT]"),
         (
             ["beta-vae", *GUIDED, "--trim-target", "best"],
-            "--trim-target: expected pred, label or the number of a class",
+            "expected target 'predicted', 'label', the number of a class",
         ),
         (["beta-vae", *GUIDED, "--trim-target", "7"], "target"),
         (["beta-vae", "--reconstruction-weight", "0"], "only a prediction loss trains the decoder"),

@@ -2,8 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from trimkit.errors import ShapeError
-from trimkit.targets import log_probabilities, predicted, select
+import trimkit
+from trimkit.errors import OptionError, ShapeError
+from trimkit.targets import log_probabilities, parse_target, predicted, require_target, resolve_target, select
+from trimkit.training.guidance import TrimTerm
 
 LOGITS = torch.tensor([[1.0, 2.0, 3.0], [4.0, 6.0, 5.0]])
 
@@ -80,3 +82,45 @@ def test_the_number_of_rows_is_checked_behind_a_callable_too():
     assert select(output, lambda out: out["logits"][:, 0], rows=2).tolist() == [1.0, 4.0]
     with pytest.raises(ShapeError, match=r"one number a sample, \(3,\).* got \(2,\)"):
         select(output, lambda out: out["logits"][:, 0], rows=3)
+
+
+@pytest.mark.parametrize(("typed", "near"), [("lable", "label"), ("pred", "predicted"), ("labels", "label")])
+def test_an_unknown_word_is_refused_with_the_nearest_wherever_a_target_is_taken(typed, near):
+    model, x = torch.nn.Linear(8, 3).eval(), torch.randn(4, 8)
+    takers = (
+        lambda: require_target(typed),
+        lambda: parse_target(typed),
+        lambda: trimkit.Trim(model)(x, typed),
+        lambda: trimkit.TrimPenalty("l1")(model, x, typed),
+        lambda: trimkit.audit(model, x, target=typed, samples=4),
+        lambda: TrimTerm("l1", target=typed),
+    )
+    for take in takers:
+        with pytest.raises(OptionError, match=f"got '{typed}'. Did you mean '{near}'"):
+            take()
+
+
+def test_words_are_settled_at_the_explained_point():
+    assert resolve_target("predicted", LOGITS).tolist() == [2, 1]
+    assert resolve_target("label", LOGITS, torch.tensor([0, 1])).tolist() == [0, 1]
+    assert resolve_target("predicted", LOGITS[:, 0]) is None
+    assert resolve_target("label", LOGITS[:, :1]) is None
+    assert resolve_target((0, 1), LOGITS) == (0, 1)
+    assert parse_target("3") == 3
+    with pytest.raises(OptionError, match=r"needs labels.* pass them as the target, a tensor \(N,\)"):
+        resolve_target("label", LOGITS)
+    with pytest.raises(ShapeError, match=r"needs an output .* got dict"):
+        resolve_target("predicted", {"logits": LOGITS})
+
+
+@pytest.mark.parametrize("attribution", ["input_x_gradient", "integrated_gradients", "captum:DeepLift"])
+def test_the_predicted_class_is_the_same_along_the_path(attribution):
+    torch.manual_seed(0)
+    model, x = torch.nn.Sequential(torch.nn.Linear(8, 5), torch.nn.Tanh(), torch.nn.Linear(5, 3)), torch.randn(6, 8)
+    wanted = trimkit.Trim(model, "dct", attribution)(x, model(x).argmax(1))
+    result = trimkit.Trim(model, "dct", attribution)(x, "predicted")
+    assert torch.equal(result.scores, wanted.scores)
+    if result.gap is not None:
+        assert torch.equal(result.gap, wanted.gap)
+    values = [trimkit.TrimPenalty("l1")(model, x, target)[1] for target in ("predicted", model(x).argmax(1))]
+    assert torch.equal(*values)

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
-from typing import Any, SupportsIndex, TypeAlias
+from typing import Any, Literal, SupportsIndex, TypeAlias
 
 import torch
 from torch import Tensor
 from torch.nn.functional import log_softmax, logsigmoid
 
-from trimkit.errors import ShapeError
+from trimkit.errors import OptionError, ShapeError, nearest
 
-Target: TypeAlias = SupportsIndex | Tensor | Sequence[int] | Callable[[Any], Tensor] | None
+Word: TypeAlias = Literal["predicted", "label"]
+Target: TypeAlias = Word | SupportsIndex | Tensor | Sequence[int] | Callable[[Any], Tensor] | None
 """None: the output is (N,) or (N, 1). An int k (also a numpy integer): output[:, k]. A tensor (N,): one class a sample.
-A tuple: an index into an output with more axes. A callable: output → (N,)."""
+A tuple: an index into an output with more axes. A callable: output → (N,). "predicted": the class with the largest
+logit at the explained point, or the only output. "label": that of the data."""
+
+WORDS = ("predicted", "label")
+"""What is explained, in words; the same in training, audits, integrations and on the command line."""
 
 _FORMS = (
     "None, an int k for output[:, k], a tensor of labels (N,), a tuple for an index into more axes, or a callable "
@@ -51,6 +56,56 @@ def select(output: Any, target: Target, copies: int = 1, rows: int | None = None
     if isinstance(target, Tensor):
         return _per_sample(output, target, copies)
     return _at(output, _index(target))
+
+
+def require_target(target: Any) -> Any:
+    """The target itself, where it is no unknown word.
+
+    Raises:
+        OptionError: a word that names no target, with the nearest one.
+    """
+    if isinstance(target, str) and target not in WORDS:
+        raise OptionError(
+            "expected target 'predicted', 'label', the number of a class, a tuple, a callable or None, got "
+            f"{target!r}. {nearest(target, WORDS)}"
+        )
+    return target
+
+
+def parse_target(text: str) -> str | int:
+    """A target as typed: ``predicted``, ``label`` or the number of a class.
+
+    Raises:
+        OptionError: anything else.
+    """
+    return int(text) if text.isdecimal() else require_target(text)
+
+
+def resolve_target(target: Target, output: Any, labels: Tensor | None = None) -> Target:
+    """A target without words, fixed at the explained point: the same class along a whole path.
+
+    Args:
+        target: see `Target`.
+        output: of the model for the N samples.
+        labels: (N,) classes, where the data has them.
+    Returns:
+        For a word: classes (N,), or None where there is one output. Any other target as it is.
+    Raises:
+        OptionError: an unknown word, or "label" without labels.
+        ShapeError: a word for an output that is neither (N,) nor (N, K).
+    """
+    if not isinstance(require_target(target), str):
+        return target
+    if not isinstance(output, Tensor) or output.ndim not in (1, 2):
+        got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        raise ShapeError(f"target {target!r} needs an output (N,) or (N, K), got {got}; pass a callable output → (N,)")
+    if output.ndim == 1 or output.shape[1] == 1:
+        return None
+    if target == "predicted":
+        return output.detach().argmax(1)
+    if labels is None:
+        raise OptionError("target 'label' needs labels, and none came; pass them as the target, a tensor (N,)")
+    return labels.to(output.device)
 
 
 def log_probabilities(output: Tensor) -> Tensor:

@@ -193,7 +193,7 @@ BAD = {
     "unknown check": (changed(checks="controlls"), "Did you mean 'controls'"),
     "unknown threshold": (changed(threshold="controls.alfa=1"), "no option 'alfa'. Did you mean 'alpha'"),
     "bad threshold": (changed(threshold="controls.alpha"), "expected name=value"),
-    "bad target": (changed(target="best"), "expected pred, label or the number of a class"),
+    "bad target": (changed(target="best"), "expected target 'predicted', 'label', the number of a class"),
     "target out of range": (changed(target="7"), "target 7 is out of range"),
     "no labels": (changed(data="shop:unlabelled", target="label"), "has none; use target='predicted'"),
     "no samples": (changed(samples="0"), "samples ≥ 1"),

@@ -8,7 +8,7 @@ from torch import nn
 
 import trimkit
 from trimkit.audit.examine import as_dataset, examine, logits, resolve_target
-from trimkit.errors import DataError, ModelError, TrimkitWarning
+from trimkit.errors import DataError, ModelError, OptionError, TrimkitWarning
 
 X = torch.rand(6, 1, 8, 8, generator=torch.Generator().manual_seed(0))
 NAN = X.clone().index_fill_(0, torch.tensor([2]), float("nan"))
@@ -97,15 +97,16 @@ def test_a_constant_is_suspicious():
 
 
 @pytest.mark.parametrize(
-    ("target", "message"),
+    ("target", "kind", "message"),
     [
-        ("label", "needs labels, and data 'data' has none"),
-        (3, "target 3 is out of range: the model has 3 outputs"),
-        ("logit", "expected target 'predicted', 'label', a class index or a callable, got 'logit'"),
+        ("label", DataError, "needs labels, and data 'data' has none"),
+        (3, DataError, "target 3 is out of range: the model has 3 outputs"),
+        (None, DataError, "target None does not fit 3 outputs"),
+        ("logit", OptionError, "expected target 'predicted', 'label', .* or None, got 'logit'"),
     ],
 )
-def test_targets_that_do_not_fit(target, message):
-    with pytest.raises(DataError, match=message):
+def test_targets_that_do_not_fit(target, kind, message):
+    with pytest.raises(kind, match=message):
         examine(fixed(flat), as_dataset(X), target)
 
 

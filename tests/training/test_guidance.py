@@ -186,7 +186,7 @@ def test_no_checkpoint_is_written_with_a_predictor_that_changed(guide, data, tmp
     assert names == {"step-00000000.pt", "step-00000002.pt"}
 
 
-@pytest.mark.parametrize(("target", "column"), [("pred", None), ("label", "y"), (1, 1)])
+@pytest.mark.parametrize(("target", "column"), [("predicted", None), ("label", "y"), (1, 1)])
 def test_targets(guide, batch, target, column):
     method, guidance = guide(TrimTerm("l1", "z", target=target))
     method.eval()

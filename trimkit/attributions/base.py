@@ -18,7 +18,7 @@ from trimkit.coefficients.tree import Tree
 from trimkit.errors import AttributionError, ShapeError
 from trimkit.predictor.graph import graph_leaves
 from trimkit.predictor.guards import mixes_samples
-from trimkit.targets import Target, select
+from trimkit.targets import Target, require_target, resolve_target, select
 
 Function: TypeAlias = Callable[[Tree], Any]
 """Coefficients with k · N rows, k whole copies of the batch in order → the model's raw output for those rows."""
@@ -55,7 +55,6 @@ class Probe:
             `trimkit.predictor.composed.Composed`, with model and transform.
         point: the explained coefficients, tracked by autograd.
         samples: N.
-        target: which number of the output is explained.
         create_graph: the scores will be trained through.
     """
 
@@ -64,8 +63,15 @@ class Probe:
         self.samples = tree.batch_size(point)
         self.create_graph = create_graph
         self.function = function
-        self.target = target
+        self._target = require_target(target)
         self._output: Any = None
+
+    @property
+    def target(self) -> Target:
+        """Which number of the output is explained; "predicted" is settled at the explained point, for all others."""
+        if isinstance(self._target, str):
+            self._target = resolve_target(self._target, self.output)
+        return self._target
 
     @property
     def output(self) -> Any:
@@ -208,6 +214,7 @@ class Attribution(ABC):
             ShapeError: coefficients, baseline or target that do not fit.
         """
         self.require_differentiable(create_graph)
+        require_target(target)
         _check_coefficients(s)
         leave = torch.inference_mode(False) if torch.is_inference_mode_enabled() else nullcontext()
         with leave, torch.enable_grad():

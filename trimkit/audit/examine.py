@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from trimkit import targets
 from trimkit.data import Dataset, Samples, dataset_of, few
 from trimkit.errors import DataError, ModelError
 from trimkit.predictor import FrozenPredictor
@@ -17,8 +18,8 @@ from trimkit.targets import Target, select
 Data: TypeAlias = Dataset | Tensor | Samples | tuple[Tensor | Samples, Tensor]
 """A dataset, x, or (x, y)."""
 
-Wanted: TypeAlias = str | int | Callable[[Any], Tensor]
-"""What is explained: "predicted", "label", a class index, or a callable on the model's output."""
+Wanted: TypeAlias = str | int | tuple[int, ...] | Callable[[Any], Tensor] | None
+"""What is explained: "predicted", "label", a class index, (class,), a callable on the output; None for its only one."""
 
 
 @dataclass(frozen=True)
@@ -137,8 +138,11 @@ def check_target(target: Wanted, data: Dataset, outputs: int) -> None:
     """Refuse a target that model and data do not allow.
 
     Raises:
-        DataError: labels that are missing or out of range, a class that the model does not have, an unknown word.
+        DataError: labels that are missing or out of range, a class that the model does not have.
+        OptionError: an unknown word.
     """
+    targets.require_target(target)
+    target = target[0] if isinstance(target, tuple) and len(target) == 1 else target
     if target == "label" and outputs > 1:
         if data.y is None:
             raise DataError(f"target 'label' needs labels, and data {data.name!r} has none; use target='predicted'")
@@ -148,8 +152,8 @@ def check_target(target: Wanted, data: Dataset, outputs: int) -> None:
             )
     elif isinstance(target, int) and not 0 <= target < outputs:
         raise DataError(f"target {target} is out of range: the model has {outputs} outputs, 0 … {outputs - 1}")
-    elif isinstance(target, str) and target not in ("label", "predicted"):
-        raise DataError(f"expected target 'predicted', 'label', a class index or a callable, got {target!r}")
+    elif isinstance(target, tuple) or (target is None and outputs > 1):
+        raise DataError(f"target {target} does not fit {outputs} outputs; name a class, 'predicted' or 'label'")
 
 
 def resolve_target(target: Wanted, output: Tensor, labels: Tensor | None) -> Target:
@@ -166,10 +170,9 @@ def resolve_target(target: Wanted, output: Tensor, labels: Tensor | None) -> Tar
         return target
     if output.shape[1] == 1:
         return None
-    if target == "label":
-        assert labels is not None
-        return labels.to(output.device)
-    return output.argmax(1) if target == "predicted" else torch.full_like(output[:, 0], int(target), dtype=torch.long)
+    if isinstance(target, int):
+        return torch.full_like(output[:, 0], target, dtype=torch.long)
+    return targets.resolve_target(target, output, labels)
 
 
 def explained_values(output: Any, target: Target) -> Tensor:

@@ -85,7 +85,9 @@ def _parser() -> argparse.ArgumentParser:
         "integrated_gradients"
     )  # fmt: skip
     p.add_argument(
-        "--target", default="pred", help="what is explained: pred (the largest output), label or a class number"
+        "--target",
+        default="predicted",
+        help="what is explained: predicted (the largest output), label or a class number",
     )
     p.add_argument(
         "--samples",
@@ -134,24 +136,18 @@ def _audit_options(arguments: argparse.Namespace) -> dict[str, Any]:
     """The keyword arguments of `trimkit.audit`; refuses wrong ones before anything heavy is imported."""
     if arguments.seed < 0:
         raise OptionError(f"--seed: expected a number ≥ 0, got {arguments.seed}")
+    from trimkit.targets import parse_target
+
     return {
         "transform": parse_choice(arguments.transform),
         "attributions": [parse_choice(a) for a in arguments.attribution or ["integrated_gradients"]],
-        "target": _target(arguments.target),
+        "target": parse_target(arguments.target),
         "checks": arguments.checks,
         "thresholds": parse_values(arguments.threshold, "--threshold"),
         "samples": arguments.samples,
         "batch_size": arguments.batch_size,
         "seed": arguments.seed,
     }
-
-
-def _target(text: str) -> str | int:
-    if text in ("pred", "predicted", "label"):
-        return "label" if text == "label" else "predicted"
-    if text.isdecimal():
-        return int(text)
-    raise OptionError(f"--target: expected pred, label or the number of a class, got {text!r}")
 
 
 def _audit(arguments: argparse.Namespace, options: dict[str, Any], folder: Path) -> Report:

@@ -110,8 +110,8 @@ def _add_guidance(p: ArgumentParser) -> None:
         "--trim-target",
         type=str,
         metavar="WHICH",
-        default="pred",
-        help="output that they explain: pred, label or a class number",
+        default="predicted",
+        help="output that they explain: predicted, label or a class number",
     )
 
 
@@ -147,6 +147,7 @@ def _add_settings(p: ArgumentParser) -> None:
 
 def _train(name: str, of: ArgumentParser, config: Any, command: str) -> Run:
     from trimkit.data import load
+    from trimkit.targets import parse_target
     from trimkit.training import train
 
     if config.out == "":
@@ -159,7 +160,7 @@ def _train(name: str, of: ArgumentParser, config: Any, command: str) -> Run:
         predictor=_predictor(config),
         prediction=config.prediction,
         trim=config.trim,
-        target=_target(config.trim_target),
+        target=parse_target(config.trim_target),
         weights=_weights(config),
         folder=_folder(name, of, config, data, command),
         resume=config.resume,
@@ -232,14 +233,6 @@ def _predictor(config: Any) -> Any:
 
     with _initial_weights(config):
         return load_model(config.predictor, config.predictor_weights)
-
-
-def _target(text: str) -> Any:
-    if text in ("pred", "label"):
-        return text
-    if text.isdecimal():
-        return int(text)
-    raise OptionError(f"--trim-target: expected pred, label or the number of a class, got {text!r}")
 
 
 def _weights(config: Any) -> dict[str, Any]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from trimkit.errors import DataError, nearest
 from trimkit.objective import Weight, as_schedule
-from trimkit.targets import Target
+from trimkit.targets import Target, require_target
 from trimkit.trim import TrimPenalty
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class TrimTrainerMixin(_Base):
         trim_weight: a number, a function of the global step, or its text, see `trimkit.objective.as_schedule`.
         trim_input: the model's floating input that is explained. "inputs_embeds" explains tokens: their embeddings are
             looked up and taken as data, so the penalty does not train the table.
-        trim_target: which of the logits is explained: "labels" for those of the batch, or a `trimkit.targets.Target`.
+        trim_target: which of the logits is explained: "label" for that of the batch, or a `trimkit.targets.Target`.
     """
 
     def __init__(
@@ -46,14 +46,14 @@ class TrimTrainerMixin(_Base):
         trim: TrimPenalty,
         trim_weight: Weight = 1.0,
         trim_input: str = "pixel_values",
-        trim_target: Target | Literal["labels"] = "labels",
+        trim_target: Target = "label",
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self.trim = trim
         self.trim_schedule = as_schedule(trim_weight)
         self.trim_input = trim_input
-        self.trim_target: Any = trim_target
+        self.trim_target: Any = require_target(trim_target)
         self._trim_model: _Logits | None = None
         self._trim_values: list[Tensor] = []
 
@@ -83,7 +83,7 @@ class TrimTrainerMixin(_Base):
         if self._trim_model is None or self._trim_model.model is not model:
             self._trim_model = _Logits(model, self.trim_input)
         x = self._trim_model.take(inputs, self.accelerator.unwrap_model(model))
-        target = inputs.get("labels") if isinstance(self.trim_target, str) else self.trim_target
+        target = inputs.get("labels") if self.trim_target == "label" else self.trim_target
         return self.trim.penalise(self._trim_model, x, target)
 
     def _trim_divisor(self, num_items_in_batch: Any) -> int:

@@ -14,7 +14,7 @@ from trimkit.coefficients.baseline import Baseline, expand_baseline
 from trimkit.coefficients.groups import Groups
 from trimkit.coefficients.tree import Tree
 from trimkit.predictor.guards import is_compiled, refuse_wrappers
-from trimkit.targets import Target, select
+from trimkit.targets import Target, resolve_target, select
 from trimkit.transforms.base import Identity, Transform
 
 _HALF = (torch.float16, torch.bfloat16)
@@ -81,7 +81,7 @@ class Composed:
     @torch.no_grad()
     def change(self, output: Any, target: Target, baseline: Baseline) -> Tensor:
         """f(x) − f(T⁻¹(s₀) + r), (N,), detached."""
-        at_baseline = self(expand_baseline(baseline, self.s))
+        at_baseline, target = self(expand_baseline(baseline, self.s)), resolve_target(target, output)
         return select(output, target).detach() - select(at_baseline, target)
 
 

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -30,11 +30,12 @@ from trimkit.methods import (
 from trimkit.methods.stored import plain
 from trimkit.penalties.base import Penalty
 from trimkit.predictor import FrozenPredictor, Match, PredictionLoss, state_hash
+from trimkit.targets import Target, require_target, resolve_target
 from trimkit.transforms.base import Transform
 from trimkit.trim import Choice, TrimPenalty
 
-TrimTarget: TypeAlias = Literal["pred", "label"] | int
-"""Which output a TRIM term explains: the predicted class, the label, or one class for all."""
+TrimTarget: TypeAlias = Target
+"""Which output a TRIM term explains: "predicted", "label", a class for all, or another `trimkit.targets.Target`."""
 
 PREDICTION = "prediction"
 """The name of the prediction loss among the terms."""
@@ -56,10 +57,13 @@ class TrimTerm:
     space: str | None = None
     weight: Weight = 1.0
     attribution: Choice | Attribution = "input_x_gradient"
-    target: TrimTarget = "pred"
+    target: TrimTarget = "predicted"
+
+    def __post_init__(self) -> None:
+        require_target(self.target)
 
     @classmethod
-    def parse(cls, text: str, target: TrimTarget = "pred") -> TrimTerm:
+    def parse(cls, text: str, target: TrimTarget = "predicted") -> TrimTerm:
         """A term as typed: ``PENALTY[@SPACE][:WEIGHT]``, such as ``l1@z:0.1`` or ``hoyer@z:linear(0, 1, 500)``.
 
         Raises:
@@ -136,7 +140,7 @@ class Guidance:
         if trim.target == "label":
             raise OptionError(
                 f"the TRIM term {trim.name!r} explains samples that the method draws, which have no label; use target "
-                "pred or the number of a class"
+                "predicted or the number of a class"
             )
         return GeneratedTransform(self._method, self._method.space(trim.space))
 
@@ -147,7 +151,7 @@ class Guidance:
                 "penalty": described(trim.penalty),
                 "weight": trim.weight,
                 "attribution": described(trim.attribution),
-                "target": trim.target,
+                "target": described(trim.target),
             }
             for name, trim in self.trims.items()
         }
@@ -236,18 +240,17 @@ class Guidance:
         if batch.y is None:
             raise DataError(
                 f"prediction or TRIM by 'label' needs labelled data, and {named} have no labels; use prediction kl and "
-                "target pred"
+                "target predicted"
             )
         return batch.y
 
-    def _target(self, batch: Batch, target: TrimTarget) -> Tensor | int | None:
+    def _target(self, batch: Batch, target: TrimTarget) -> Target:
+        if not isinstance(target, str):
+            return target
         if target == "label":
             return self._labels(batch)
-        if isinstance(target, int):
-            return target
         with torch.no_grad():
-            output = self.predictor(batch.x)
-        return None if output.ndim == 1 or output.shape[1] == 1 else output.argmax(1)
+            return resolve_target(target, self.predictor(batch.x))
 
 
 @torch.no_grad()

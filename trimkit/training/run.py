@@ -27,7 +27,7 @@ def train(
     predictor: nn.Module | None = None,
     prediction: Match | PredictionLoss = "kl",
     trim: Sequence[str | TrimTerm] = (),
-    target: TrimTarget = "pred",
+    target: TrimTarget = "predicted",
     weights: Mapping[str, Weight] | None = None,
     folder: str | Path | RunFolder | None = None,
     resume: bool = False,
@@ -48,7 +48,7 @@ def train(
         predictor: f; a frozen copy is used, and verified at the start, at every checkpoint and at the end.
         prediction: how f's outputs are compared, see `trimkit.PredictionLoss`; "label" compares with y.
         trim: terms such as ``"l1@z:0.1"`` (PENALTY[@SPACE][:WEIGHT]) or `TrimTerm`.
-        target: which output the terms given as text explain: "pred", "label" or the number of a class.
+        target: which output the terms given as text explain: "predicted", "label", the number of a class, ….
         weights: replaces weights by the names of terms: "recon", "kl", "prediction", "l1@z", …; each a number, a
             function of the step, or text such as "linear(0, 1, 500)". With "recon" at 0 the predictor alone says what
             reconstructions must keep.

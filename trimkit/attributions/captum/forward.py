@@ -86,11 +86,12 @@ class Rows(nn.Module):
         self.model = model_of(probe.function) if model is None else model
         self.parts: list[Tensor] = []
         self._probe = probe
+        self._target = probe.target  # settled now: a word takes a forward, and Captum's hooks would count it
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """One number a row, (rows,)."""
         raw, numbers = self.run(*inputs)
-        target = self._probe.target
+        target = self._target
         return self.tied(select(raw, target[numbers.to(target.device)] if isinstance(target, Tensor) else target))
 
     def run(self, *inputs: Tensor) -> tuple[Any, Tensor]:
