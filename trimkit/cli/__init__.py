@@ -110,7 +110,9 @@ def _version() -> str:
 
 
 def _fail(message: str) -> int:
-    sys.stderr.write(f"trimkit: error: {' '.join(message.split())}\n")
+    from trimkit.registry.loader import printable
+
+    sys.stderr.write(f"trimkit: error: {printable(message)}\n")
     return USAGE
 
 
