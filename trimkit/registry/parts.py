@@ -42,10 +42,21 @@ __all__ = [
 ]
 
 _OURS = {
-    "trimkit-vae": ("vae", "beta-vae", "beta-vae-b", "factor-vae", "beta-tcvae"),
-    "trimkit-gan": ("infogan", "alae", "stylegan", "stylegan2"),
-    "trimkit-ica": ("fastica", "picard", "infomax", "tcl", "ivae", "icebeem"),
+    "trimkit-vae": [
+        "vae",
+        "beta-vae",
+        "beta-vae-b",
+        "factor-vae",
+        "beta-tcvae",
+        "dip-vae-i",
+        "dip-vae-ii",
+        "info-vae",
+        "wae-mmd",
+    ],
+    "trimkit-gan": ["infogan", "alae", "stylegan", "stylegan2"],
+    "trimkit-ica": ["fastica", "picard", "infomax", "trim-ica", "ivae", "tcl", "icebeem"],
 }
+"""Methods of trimkit's other distributions: what names them where they are not installed."""
 
 
 @dataclass(frozen=True, slots=True)
