@@ -82,12 +82,12 @@ def discover(paths: Iterable[str] | None = None) -> list[EntryPoint]:
     Returns:
         Entry points of the group ``trimkit``, trimkit's own first, then by distribution and name.
     """
-    found: dict[str, list[EntryPoint]] = {}
+    entries: dict[str, list[EntryPoint]] = {}
     for distribution in distributions() if paths is None else distributions(path=list(paths)):
         if own := _entry_points(distribution):
             name = canonical(identity(own[0]).distribution)
-            found.setdefault(name if name != UNKNOWN else f"{UNKNOWN} {len(found)}", own)
-    return sorted((entry for own in found.values() for entry in own), key=_order)
+            entries.setdefault(name if name != UNKNOWN else f"{UNKNOWN} {len(entries)}", own)
+    return sorted((entry for own in entries.values() for entry in own), key=_order)
 
 
 def selection(environment: Mapping[str, str]) -> frozenset[str] | None:
