@@ -21,6 +21,22 @@ BROKEN = {
     "syntax-error": ("def broken(:", "SyntaxError"),
     "system-exit": ("import sys; sys.exit(3)", "SystemExit: 3"),
     "value-error": ("raise ValueError('first line\\n   second line')", "ValueError: first line second line"),
+    "cancelled": ("import asyncio; raise asyncio.CancelledError", "raised CancelledError"),
+    "leaving": ("raise GeneratorExit", "raised GeneratorExit"),
+    "unprintable": (
+        "class E(Exception):\n    def __str__(self): raise RuntimeError\nraise E",
+        "raised E: (its message cannot be shown)",
+    ),
+    "unprintable-hook": (
+        hook("class E(Exception):\n        def __str__(self): raise SystemExit\n    raise E"),
+        "trimkit_transforms() raised E: (its message cannot be shown)",
+    ),
+    "coloured": ("raise ValueError('\\x1b[2J\\x1b[31mred\\rover')", "ValueError: [2J[31mred over"),
+    "odd-api": (
+        "class A:\n    def __eq__(self, _): raise OSError\n    def __repr__(self): raise OSError\nTRIMKIT_API = A()",
+        "its TRIMKIT_API is a A; expected the number 1",
+    ),
+    "star-import": ("from trimkit.hooks import *", "add TRIMKIT_API = 1"),
     "wrong-api": (HEAD + "TRIMKIT_API = 99", "TRIMKIT_API 99, this trimkit speaks 1: install a version of wrong-api"),
     "missing-api": ("", "add TRIMKIT_API = 1"),
     "misspelt-hook": (hook("return []", "trimkit_transfroms()"), "'trimkit_transfroms'. Did you mean 'trimkit_trans"),
@@ -72,6 +88,17 @@ def test_keyboard_interrupt_is_the_users_and_passes(site):
     site.add("interrupting", "raise KeyboardInterrupt")
     with pytest.raises(KeyboardInterrupt):
         site.registry(core=False)
+
+
+def test_a_plugin_that_is_slow_to_import_is_named_with_its_time(site, monkeypatch):
+    site.add("slow", GOOD)
+    monkeypatch.setattr(_loader, "SLOW", -1.0)
+    with pytest.warns(TrimkitWarning, match=r"the plugin 'slow' of slow took \d+\.\d s to import"):
+        assert "good" in site.registry(core=False).available("transforms")
+
+
+def test_control_characters_are_left_out_of_what_is_shown():
+    assert _loader.printable("a\x1b[2Jb\r\n  c\x00\x9b\u202ed é") == "a[2Jb cd é"
 
 
 def test_a_plugin_may_be_any_object_with_hooks(site):

@@ -110,6 +110,22 @@ def test_a_name_that_two_distributions_claim_belongs_to_neither(conflict):
     assert [record.state for record in conflict.plugins()] == ["loaded"] * 3
 
 
+def test_a_name_of_trimkits_own_stays_its_own(site):
+    source = PARTS.replace('"soft", f"', '"l1", f"').replace('"haar": "Haar"', '"fft": "Haar"')
+    site.add("acme-trim", source)
+    registry = site.registry()
+    assert type(registry.create("transform", "fft")).__module__.startswith("trimkit.")
+    assert registry.create("transform", "acme-trim:fft", levels=2).levels == 2
+    assert registry.create("transform", "trimkit:fft").dims == registry.create("transform", "fft").dims
+    assert registry.create("penalty", "l1").__module__.startswith("trimkit.")
+    assert {"l1", "acme-trim:l1"} <= set(registry.available("penalties"))
+    assert not {"trimkit:l1"} & set(registry.available("penalties"))
+    (record,) = [record for record in registry.plugins() if record.name == "acme-trim"]
+    assert record.state == "loaded"
+    assert "the penalty 'l1' is trimkit's own: use 'acme-trim:l1' for this one" in record.reason
+    assert all(not each.reason for each in registry.plugins() if each.name == "trimkit")
+
+
 def test_an_object_is_not_a_name(acme):
     with pytest.raises(UnknownNameError, match="expected the name of a transform, got a object"):
         acme.create("transform", object())
@@ -251,3 +267,10 @@ def test_the_default_registry_follows_the_environment(monkeypatch):
         assert "fft" in module.available("transforms")
     finally:
         module.default.cache_clear()
+
+
+def test_every_method_of_our_distributions_is_named_where_it_is_not_installed(site):
+    ours = [part for part in module.default().parts("methods") if part.plugin.distribution.startswith("trimkit-")]
+    for part in ours:
+        with pytest.raises(UnknownNameError, match=f"It comes with {part.plugin.distribution}: pip install"):
+            site.registry().find("method", part.spec.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -188,3 +189,39 @@ def test_data_of_almost_lower_rank_come_out_white():
     x = torch.randn(4000, 6, generator=of, dtype=torch.float64) @ mixing.T + 3
     z = whiten(x).apply(x)
     assert (torch.cov(z.T, correction=0) - torch.eye(z.shape[1])).abs().max() < 0.02
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("scale", [1e-8, 1e-6, 1e6, 1e8])
+def test_a_column_in_another_unit_loses_no_direction(dtype, scale):
+    x = (normal(4000, 4) @ normal(4, 4, seed=1) * torch.tensor([scale, 1, 1, 1], dtype=torch.float64)).to(dtype)
+    whitening = whiten(x)
+    assert whitening.rank == 4
+    assert torch.allclose(covariance(whitening.apply(x.double())), eye(4), atol=1e-9)
+    assert torch.allclose(whitening.forward @ whitening.backward, eye(4), atol=1e-9)
+
+
+@pytest.mark.parametrize("scale", [1e-8, 1e8])
+def test_a_column_in_another_unit_hides_no_dependence(scale):
+    x = normal(500, 4)
+    x[:, 3] = x[:, 1] + x[:, 2]
+    x[:, 0] *= scale
+    assert whiten(x).rank == 3
+
+
+@pytest.mark.parametrize(("scale", "offset"), [(1e-8, 0.0), (1e8, 0.0), (1.0, 1e8)])
+def test_units_and_offsets_leave_the_components_that_scikit_learn_finds(scale, offset):
+    from sklearn.decomposition import FastICA
+
+    from trimkit.unmixing import fastica
+
+    rng = np.random.default_rng(0)
+    s = np.stack([rng.laplace(size=5000), rng.uniform(-1, 1, 5000), rng.exponential(size=5000)], 1)
+    x = s @ rng.standard_normal((3, 3)) * [scale, 1, 1] + offset
+    z = whiten(torch.from_numpy(x)).apply(torch.from_numpy(x))
+    ours = (z @ fastica(z).matrix.T).numpy()
+    theirs = FastICA(whiten="unit-variance", random_state=0, tol=1e-6, max_iter=500).fit_transform(x)
+    alike = abs(np.corrcoef(ours.T, theirs.T)[:3, 3:])
+    assert (alike.max(0) > 0.999).all()
+    assert (alike.max(1) > 0.999).all()
+    assert (abs(np.corrcoef(ours.T, s.T)[:3, 3:]).max(0) > 0.99).all()

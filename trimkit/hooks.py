@@ -24,6 +24,22 @@ from typing import ClassVar, Literal
 
 import pluggy
 
+__all__ = [
+    "GROUP",
+    "KINDS",
+    "AttributionSpec",
+    "CheckSpec",
+    "DatasetSpec",
+    "Hooks",
+    "MethodSpec",
+    "PenaltySpec",
+    "Spec",
+    "TransformSpec",
+    "hookimpl",
+    "hookspec",
+]
+"""Without TRIMKIT_API: a plugin that imports ``*`` must still say for itself which version it was written for."""
+
 TRIMKIT_API = 1
 """The version of this contract. A plugin declares the one it was written for; another number is refused at load."""
 

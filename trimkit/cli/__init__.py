@@ -126,7 +126,9 @@ def _report(error: Exception, cause: BaseException | None) -> int:
     message = str(error)
     if not isinstance(error, TrimkitError | OSError):
         message = f"{type(error).__name__}: {message} (unexpected; TRIMKIT_DEBUG=1 shows where)"
-    sys.stderr.write(f"trimkit: error: {' '.join(message.split())}\n")
+    from trimkit.registry.loader import printable
+
+    sys.stderr.write(f"trimkit: error: {printable(message)}\n")
     return USAGE
 
 

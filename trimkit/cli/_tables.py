@@ -8,6 +8,8 @@ import sys
 import textwrap
 from collections.abc import Sequence
 
+from trimkit.registry.loader import printable
+
 
 def write_table(headings: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:
     """Write a table to stdout.
@@ -17,9 +19,10 @@ def write_table(headings: Sequence[str], rows: Sequence[Sequence[str]], title: s
 
     Args:
         headings: one a column.
-        rows: cells, as many a row as there are headings.
+        rows: cells, as many a row as there are headings; control characters in them are left out.
         title: a line above, or "".
     """
+    rows = [[printable(cell) for cell in row] for row in rows]
     if sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
         _write_rich(headings, rows, title)
     else:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from trimkit.cli._arguments import plain_parser
 from trimkit.cli._tables import write_table
-from trimkit.registry import default
+from trimkit.registry import PluginRecord, default
 
 
 def run(argv: list[str]) -> int:
@@ -26,9 +26,15 @@ def run(argv: list[str]) -> int:
     if parser.parse_args(argv).json:
         sys.stdout.write(json.dumps(default().provenance(), indent=2) + "\n")
         return 0
-    rows = [(r.name, r.distribution, r.version, r.state, r.reason or _grouped(r.adds)) for r in default().plugins()]
+    rows = [(r.name, r.distribution, r.version, r.state, _described(r)) for r in default().plugins()]
     write_table(("name", "distribution", "version", "state", "adds, or why it does not"), rows)
     return 0
+
+
+def _described(record: PluginRecord) -> str:
+    """What a plugin adds, with the names that it cannot have; or why it is not loaded."""
+    parts = _grouped(record.adds) if record.state == "loaded" else ""
+    return "; ".join(filter(None, (parts, record.reason)))
 
 
 def _grouped(adds: Iterable[str]) -> str:

@@ -8,6 +8,8 @@ not for malice: a plugin that hangs, crashes the interpreter or patches other mo
 from __future__ import annotations
 
 import re
+import time
+import unicodedata
 import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -28,6 +30,9 @@ SELECTION = "TRIMKIT_PLUGINS"
 CORE = "trimkit"
 """The distribution whose parts are always there, whatever is selected."""
 
+SLOW = 2.0
+"""Seconds that a plugin may take to import before a warning names it."""
+
 UNKNOWN = "unknown"
 """The name or version of a distribution whose metadata cannot be read."""
 
@@ -44,7 +49,7 @@ class PluginRecord:
         distribution: what ``pip`` calls it; "unknown" where its metadata cannot be read, "" where it is not installed.
         version: of the distribution.
         state: "loaded", "blocked" (installed but not selected) or "failed".
-        reason: why it is not loaded, and the way out; "" when it is.
+        reason: why it is not loaded, and the way out; when it is, "" or which of its names are trimkit's own already.
         adds: its parts, as ``"kind:name"``.
     """
 
@@ -77,12 +82,12 @@ def discover(paths: Iterable[str] | None = None) -> list[EntryPoint]:
     Returns:
         Entry points of the group ``trimkit``, trimkit's own first, then by distribution and name.
     """
-    found: dict[str, list[EntryPoint]] = {}
+    entries: dict[str, list[EntryPoint]] = {}
     for distribution in distributions() if paths is None else distributions(path=list(paths)):
         if own := _entry_points(distribution):
             name = canonical(identity(own[0]).distribution)
-            found.setdefault(name if name != UNKNOWN else f"{UNKNOWN} {len(found)}", own)
-    return sorted((entry for own in found.values() for entry in own), key=_order)
+            entries.setdefault(name if name != UNKNOWN else f"{UNKNOWN} {len(entries)}", own)
+    return sorted((entry for own in entries.values() for entry in own), key=_order)
 
 
 def selection(environment: Mapping[str, str]) -> frozenset[str] | None:
@@ -106,7 +111,7 @@ def load(entry_point: EntryPoint, taken: Collection[tuple[str, str]] = ()) -> tu
     Returns:
         Its record, and the specs of its parts: none unless it is loaded.
     Raises:
-        KeyboardInterrupt: it cannot be told from the user's own, so it passes.
+        KeyboardInterrupt: the user's own cannot be told from one that a plugin raises, so it passes.
     """
     try:
         specs = _ask(_import(entry_point), entry_point)
@@ -141,8 +146,20 @@ def canonical(name: str) -> str:
 
 
 def summary(error: BaseException) -> str:
-    """An exception in one line: its type and its message."""
-    return " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
+    """An exception in one line of printable characters: its type and its message, if it can say one."""
+    try:
+        message = str(error)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # a stranger's __str__
+        message = "(its message cannot be shown)"
+    return printable(f"{type(error).__name__}: {message}").removesuffix(":")
+
+
+def printable(text: str) -> str:
+    """One line without control characters, so that a stranger's words cannot move the cursor or clear the screen."""
+    line = " ".join(text.split())
+    return "".join(letter for letter in line if unicodedata.category(letter) not in ("Cc", "Cf", "Cs"))
 
 
 def _order(entry_point: EntryPoint) -> tuple[bool, str, str]:
@@ -167,27 +184,43 @@ def _entry_points(distribution: Distribution) -> list[EntryPoint]:
 def _refusing(what: str) -> Iterator[None]:
     try:
         yield
-    except _Refused:
+    except (_Refused, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         raise _Refused(f"{what} {summary(error)}") from error
 
 
 def _import(entry_point: EntryPoint) -> Any:
+    began = time.perf_counter()
     with _refusing(f"importing {entry_point.value!r} raised"):
         plugin = entry_point.load()
-        api = getattr(plugin, "TRIMKIT_API", None)
+        _check_api(getattr(plugin, "TRIMKIT_API", None), entry_point)
+    _warn_if_slow(entry_point, time.perf_counter() - began)
+    return plugin
+
+
+def _warn_if_slow(entry_point: EntryPoint, seconds: float) -> None:
+    if seconds > SLOW:
+        message = (
+            f"the plugin {printable(entry_point.name)!r} of {printable(identity(entry_point).distribution)} took "
+            f"{seconds:.1f} s to import, which every command waits for; a plugin's module needs nothing heavy"
+        )
+        warnings.warn(message, TrimkitWarning, stacklevel=2)
+
+
+def _check_api(api: Any, entry_point: EntryPoint) -> None:
     if api is None:
         raise _Refused(
             f"{entry_point.value!r} does not say which API it is written for: add TRIMKIT_API = {TRIMKIT_API}"
         )
+    if type(api) is not int:
+        raise _Refused(f"its TRIMKIT_API is a {type(api).__name__}; expected the number {TRIMKIT_API}")
     if api != TRIMKIT_API:
         distribution, _ = identity(entry_point)
         raise _Refused(
-            f"it is written for TRIMKIT_API {api!r}, this trimkit speaks {TRIMKIT_API}: install a version of "
+            f"it is written for TRIMKIT_API {api}, this trimkit speaks {TRIMKIT_API}: install a version of "
             f"{distribution} and one of trimkit that agree, e.g. pip install --upgrade {CORE} {distribution}"
         )
-    return plugin
 
 
 def _ask(plugin: Any, entry_point: EntryPoint) -> list[Spec]:

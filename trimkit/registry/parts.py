@@ -4,7 +4,8 @@
     create("transform", "fft", dims=2)               # imported now, its options checked
     resolve("penalty", ("hoyer", {}))                # a name, (name, options) or an object, as users pass them
 
-Two distributions that claim one name both lose the short one; ``distribution:name`` always works.
+A name of trimkit's own stays trimkit's. Two other distributions that claim one name both lose the short one;
+``distribution:name`` always works.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import EntryPoint
 from types import MappingProxyType
 from typing import Any
@@ -41,10 +42,21 @@ __all__ = [
 ]
 
 _OURS = {
-    "trimkit-vae": ("vae", "beta-vae", "beta-vae-b", "factor-vae", "beta-tcvae"),
-    "trimkit-gan": ("infogan", "alae", "stylegan", "stylegan2"),
-    "trimkit-ica": ("fastica", "picard", "infomax", "tcl", "ivae", "icebeem"),
+    "trimkit-vae": [
+        "vae",
+        "beta-vae",
+        "beta-vae-b",
+        "factor-vae",
+        "beta-tcvae",
+        "dip-vae-i",
+        "dip-vae-ii",
+        "info-vae",
+        "wae-mmd",
+    ],
+    "trimkit-gan": ["infogan", "alae", "stylegan", "stylegan2"],
+    "trimkit-ica": ["fastica", "picard", "infomax", "trim-ica", "ivae", "tcl", "icebeem"],
 }
+"""Methods of trimkit's other distributions: what names them where they are not installed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +105,7 @@ class Registry:
             self._take(entry_point, selection)
         self._records += _absent(known, selection or ())
         self._parts = {kind: _named(self._of(record.kind)) for kind, record in KINDS.items()}
+        self._records = [replace(each, reason=each.reason or _shared(self._parts, each)) for each in self._records]
 
     def available(self, kind: str) -> Mapping[str, Spec]:
         """The names of one kind and what each part says of itself; none is imported.
@@ -119,7 +132,8 @@ class Registry:
         """
         if not isinstance(name, str):
             raise UnknownNameError(f"expected the name of a {_singular(kind)}, got a {type(name).__name__}")
-        candidates = [part for part in self.parts(kind) if name in (part.spec.name, part.name) or _meant(part, name)]
+        candidates = [part for part in self.parts(kind) if name == part.name or _meant(part, name)]
+        candidates = candidates or [part for part in self.parts(kind) if name == part.spec.name]
         if not candidates:
             unknown = f"There is no {_singular(kind)} {name!r}. {self._way_out(plural(kind), name)}"
             raise UnknownNameError(captum_refusal(name) or unknown)
@@ -210,12 +224,32 @@ class Registry:
 
 
 def _named(owned: list[tuple[Spec, PluginRecord]]) -> list[Part]:
-    """Give each part its shortest unambiguous name."""
+    """Give each part its shortest unambiguous name; trimkit's own parts keep theirs whoever else claims it."""
     claims = [spec.name for spec, _ in owned]
+    core = {spec.name for spec, record in owned if _is_core(record)}
     return [
-        Part(spec.name if claims.count(spec.name) == 1 else f"{record.distribution}:{spec.name}", spec, record)
+        Part(spec.name if _owns(spec, record, claims, core) else f"{record.distribution}:{spec.name}", spec, record)
         for spec, record in owned
     ]
+
+
+def _is_core(record: PluginRecord) -> bool:
+    return canonical(record.distribution) == _loader.CORE
+
+
+def _owns(spec: Spec, record: PluginRecord, claims: list[str], core: Collection[str]) -> bool:
+    return _is_core(record) if spec.name in core else claims.count(spec.name) == 1
+
+
+def _shared(parts: Mapping[str, list[Part]], record: PluginRecord) -> str:
+    """What to tell of the names that a plugin shares with trimkit's own parts, or ""."""
+    core = {(p.spec.kind, p.spec.name) for some in parts.values() for p in some if _is_core(p.plugin)}
+    mine = [p for some in parts.values() for p in some if p.plugin is record and not _is_core(record)]
+    return "; ".join(
+        f"the {p.spec.kind} {p.spec.name!r} is trimkit's own: use {p.name!r} for this one"
+        for p in mine
+        if (p.spec.kind, p.spec.name) in core
+    )
 
 
 def _meant(part: Part, name: str) -> bool:
@@ -259,7 +293,9 @@ def _singular(kind: str) -> str:
 def _load(spec: Spec, label: str) -> Any:
     try:
         return import_target(spec.target)
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         raise PluginError(f"{label} cannot be imported from {spec.target!r}: {_loader.summary(error)}") from error
 
 

@@ -39,16 +39,16 @@ def parse_values(pairs: Sequence[str], of: str) -> dict[str, Any]:
     """
     import yaml
 
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals or not name:
             raise OptionError(f"{of}: expected name=value, got {pair!r}")
         try:
-            found[name] = _number(yaml.safe_load(value))
+            values[name] = _number(yaml.safe_load(value))
         except yaml.YAMLError as error:
             raise OptionError(f"{of}: the value of {name!r} cannot be read: {value!r}") from error
-    return found
+    return values
 
 
 def _number(value: Any) -> Any:

@@ -63,7 +63,8 @@ def whiten(x: Tensor, components: int | None = None, *, kind: Kind = "pca") -> W
     - "zca": K = V Λ^−½ Vᵀ, which changes the data least.
     - "cholesky": K upper triangular with Kᵀ K = C⁻¹; entry i is what it says beyond the entries after it.
 
-    Kessy, Lewin, Strimmer 2018.
+    Kessy, Lewin, Strimmer 2018. Where entries differ in scale by more than one covariance in float64 can hold, "pca"
+    takes the principal components of the standardised entries: they span the same, and none is lost.
 
     Args:
         x: (n, p) real, floating, finite; n ≥ 2. Any precision: the covariance is computed in float64.
@@ -84,6 +85,13 @@ def whiten(x: Tensor, components: int | None = None, *, kind: Kind = "pca") -> W
     values, vectors = values.flip(0).clamp_min(0), vectors.flip(1)
     largest = float((covariance.diagonal() + mean.square()).max())
     rank = int((values > _rounding(values, largest, x.dtype)).sum())
+    if kind == "pca" and rank < (components or x.shape[1]):
+        units, alike, directions_alike, rank_alike = _standardised(x, mean, covariance)
+        if rank_alike > rank:
+            count = _usable(components, rank_alike, x.shape, kind)
+            scales, directions = alike[:count].sqrt(), directions_alike[:, :count]
+            forward, backward = (directions / scales).T / units, units[:, None] * directions * scales
+            return Whitening(mean, forward, backward, values, rank_alike)
     count = _usable(components, rank, x.shape, kind)
     scales, directions = values[:count].sqrt(), vectors[:, :count]
     if kind == "pca":
@@ -110,6 +118,26 @@ def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
             f"whiten: values of size {size:.2g} have squares outside float64; divide the data by {size:.2g}"
         )
     return mean, covariance
+
+
+def _standardised(x: Tensor, mean: Tensor, covariance: Tensor) -> tuple[Tensor, Tensor, Tensor, int]:
+    """Units σ (p,), eigenvalues (p,) falling and eigenvectors (p, p) of the correlations, and their rank.
+
+    A direction v counts where its variance is above what rounding the entries gives it, Σ_j v_j² ε² E[x_j²] / σ_j², and
+    above the error of the eigendecomposition: entries in units 10⁸ apart are told from rounding, each by its own.
+    """
+    deviations = covariance.diagonal().sqrt()
+    units = torch.where(deviations > 0, deviations, 1.0)
+    correlations = covariance.new_zeros(covariance.shape)
+    for rows in x.split(CHUNK):
+        standard = (rows.double() - mean) / units
+        correlations += standard.T @ standard
+    values, vectors = torch.linalg.eigh(correlations / len(x))
+    values, vectors = values.flip(0).clamp_min(0), vectors.flip(1)
+    noise = torch.finfo(x.dtype).eps ** 2 * (1 + (mean / units).square())
+    floor = (vectors.square() * noise[:, None]).sum(0).clamp_min(_rounding(values, 0.0, x.dtype))
+    below = (values <= floor).nonzero()
+    return units, values, vectors, int(below[0]) if len(below) else len(values)
 
 
 def _rounding(values: Tensor, largest: float, dtype: torch.dtype) -> float:

@@ -227,8 +227,8 @@ class TrimICA(Method):
     def finish(self, x: Tensor, aux: Tensor | None = None) -> None:
         """Bring the components into their canonical order, with canonical signs: no term depends on either."""
         s = self.whitened(x) @ self.rotation.double().T
-        found = canonical(self.unwhitener.double() @ self.rotation.double().T, s, order=self.order)
-        self.rotate(found.signs[:, None] * self.rotation.double()[found.order])
+        arranged = canonical(self.unwhitener.double() @ self.rotation.double().T, s, order=self.order)
+        self.rotate(arranged.signs[:, None] * self.rotation.double()[arranged.order])
 
     def phases(self) -> Sequence[Phase]:
         """One phase for the rotation."""

@@ -175,16 +175,18 @@ class LinearICA(Method):
                 f"use more data, or components={most}"
             )
         start = random_rotation(k, torch.Generator().manual_seed(self.seed)).to(z.device)
-        found = self.solve(z, start)
-        if not found.converged:
-            self._warn(f"not converged after {found.iterations} iterations; {self._way_out}")
-        matrix = found.matrix / torch.linalg.vector_norm(found.matrix, dim=1, keepdim=True)  # z is white: variance 1
+        solution = self.solve(z, start)
+        if not solution.converged:
+            self._warn(f"not converged after {solution.iterations} iterations; {self._way_out}")
+        matrix = solution.matrix / torch.linalg.vector_norm(
+            solution.matrix, dim=1, keepdim=True
+        )  # z is white: variance 1
         s, mixing = z @ matrix.T, whitening.backward @ torch.linalg.inv(matrix)
         order, signs = canonical(mixing, s, order=self.order)
         self.mean, self.mixing = whitening.mean, mixing[:, order] * signs
         self.unmixing = (matrix @ whitening.forward)[order] * signs[:, None]
         self.quantiles = _quantiles(s[:: -(-n // KEPT), order] * signs)
-        self._outcome = torch.tensor([found.converged, found.iterations]).to(self._outcome)
+        self._outcome = torch.tensor([solution.converged, solution.iterations]).to(self._outcome)
 
     _way_out = "raise max_iter, ask for fewer components, or check for components that are Gaussian"
 
@@ -276,8 +278,8 @@ class FastICA(LinearICA):
         if solver == "sklearn":
             return _by_sklearn(z, start, self.tol, self.max_iter)
         dtype = torch.float32 if self.precision == "32" else torch.float64
-        found = fastica(z, tol=self.tol, max_iter=self.max_iter, start=start, dtype=dtype)
-        return Solution(found.matrix, bool(found.converged), int(found.iterations))
+        solution = fastica(z, tol=self.tol, max_iter=self.max_iter, start=start, dtype=dtype)
+        return Solution(solution.matrix, bool(solution.converged), int(solution.iterations))
 
 
 class Picard(LinearICA):
@@ -335,11 +337,11 @@ class Infomax(LinearICA):
 
     def solve(self, z: Tensor, start: Tensor) -> Solution:
         """An invertible matrix, see `trimkit_ica.infomax.infomax`; warns of components that have no density."""
-        found, excess = infomax(z, start, extended=self.extended, tol=self.tol, max_iter=self.max_iter)
+        solution, excess = infomax(z, start, extended=self.extended, tol=self.tol, max_iter=self.max_iter)
         wrong = 0 if self.extended else int((excess < 0).sum())
         if wrong:
             self._warn(f"{wrong} components are sub-Gaussian, which gives a wrong unmixing; use extended=True")
-        return found
+        return solution
 
 
 def _by_sklearn(z: Tensor, start: Tensor, tol: float, most: int) -> Solution:
@@ -349,10 +351,10 @@ def _by_sklearn(z: Tensor, start: Tensor, tol: float, most: int) -> Solution:
 
     options: dict[str, Any] = {"whiten": False, "w_init": start.cpu().numpy()}
     model = Sklearn(algorithm="parallel", fun="logcosh", tol=tol, max_iter=most, **options)
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ConvergenceWarning)
         model.fit(z.cpu().numpy())
-    failed = any(issubclass(warning.category, ConvergenceWarning) for warning in told)
+    failed = any(issubclass(warning.category, ConvergenceWarning) for warning in caught)
     return Solution(torch.from_numpy(model.components_).to(z), not failed, int(model.n_iter_))
 
 
