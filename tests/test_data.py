@@ -437,3 +437,19 @@ def test_faults_of_the_users_code_are_named(tmp_path, monkeypatch, name, says):
     (tmp_path / "own_words.py").write_text("def f(:\n")
     with pytest.raises(DataError, match=says):
         load(name)
+
+
+def test_arrays_of_another_byte_order_and_files_of_x_alone_are_read(tmp_path):
+    rows = np.random.default_rng(0).random((6, 4)).astype(np.float32)
+    np.savez(tmp_path / "big.npz", x=rows.astype(">f4"), y=np.arange(6).astype(">i8"))
+    np.save(tmp_path / "alone.npy", rows)
+    np.savetxt(tmp_path / "alone.csv", rows, delimiter=",")
+    for name in ("big.npz", "alone.npy", "alone.csv"):
+        assert torch.equal(load(str(tmp_path / name)).x, torch.as_tensor(rows))
+    assert load(str(tmp_path / "big.npz")).y.tolist() == [*range(6)]
+
+
+def test_labels_in_words_are_refused_for_what_they_are(tmp_path):
+    np.savez(tmp_path / "words.npz", x=np.ones((3, 2)), y=np.array(["cat", "dog", "bird"]))
+    with pytest.raises(DataError, match="'y' holds text, expected numbers; number classes 0, 1"):
+        load(str(tmp_path / "words.npz"))

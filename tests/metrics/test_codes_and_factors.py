@@ -20,7 +20,6 @@ from trimkit.metrics.disentanglement import dci as dci_function
 from trimkit.metrics.disentanglement.dci import complete, disentangled
 from trimkit.metrics.disentanglement.modularity import areas_under_roc, modularity_of_codes
 from trimkit.metrics.disentanglement.sap import single_code_hits
-from trimkit.metrics.disentanglement.separators import separators
 
 SIZES = (3, 6, 2, 8)
 GRID = np.stack(np.meshgrid(range(3), range(4)), -1).reshape(-1, 2).repeat(25, 0)
@@ -160,24 +159,14 @@ def test_unknown_names_are_told_with_the_nearest():
     assert dci_function is disentanglement.dci
 
 
-@pytest.mark.parametrize(("classes", "scale", "shift"), [(2, 1.0, 0.0), (3, 1.0, 0.5), (7, 30.0, 0.0), (7, 0.01, -0.2)])
-def test_separators_are_those_of_liblinear(classes, scale, shift):
-    g = np.random.default_rng(classes)
-    labels = g.integers(0, classes, 400) ** 2 // (classes - 1)  # of unequal frequency
-    labels = np.unique(labels, return_inverse=True)[1]
-    x = scale * (labels + g.standard_normal(400)) + shift
-    w, b = separators(x, labels, labels.max() + 1)
-    theirs = LinearSVC(C=0.01, class_weight="balanced", tol=1e-12, max_iter=100_000).fit(x[:, None], labels)
-    ours = slice(1, 2) if labels.max() == 1 else slice(None)
-    assert w[ours] == pytest.approx(theirs.coef_[:, 0], rel=1e-4, abs=1e-6)
-    assert b[ours] == pytest.approx(theirs.intercept_, rel=1e-4, abs=1e-6)
-
-
-def test_a_separator_of_an_absent_class_is_zero_and_of_a_constant_has_no_slope():
-    w, b = separators(np.arange(10.0), np.arange(10) % 2 * 2, 3)
-    assert (w[1], b[1]) == (0, 0)
-    w, _ = separators(np.zeros(10), np.arange(10) % 3, 3)
-    assert w == pytest.approx([0, 0, 0])
+def test_a_single_code_of_a_constant_or_of_an_absent_class_is_a_defined_guess():
+    parts = halves(60, 1 / 3, generator(0, "sap"))
+    one = np.zeros(60, dtype=int)
+    one[parts.test[0]] = 1  # a class that no row to learn from has
+    hits = single_code_hits(with_second_code(np.zeros((60, 1))), as_factors(np.c_[one, np.arange(60) % 3], 60), parts)
+    assert hits[:, :, 0].mean(0) == pytest.approx(1 - 1 / len(parts.test))
+    guessed = np.bincount((np.arange(60) % 3)[parts.test], minlength=3) / len(parts.test)
+    assert np.isclose(guessed, hits[:, 0, 1].mean()).any()
 
 
 def test_sap_is_the_difference_of_single_codes():

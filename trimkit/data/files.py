@@ -22,7 +22,7 @@ from trimkit.registry import available, create
 from trimkit.registry.spelling import parse_spec
 from trimkit.registry.usercode import find_factory, run_user_code
 
-SUFFIXES = (".npz", ".safetensors", ".pt", ".pth")
+SUFFIXES = (".npz", ".npy", ".csv", ".safetensors", ".pt", ".pth")
 
 MOST_FLOATS = 1024**3
 """Bytes that uint8 samples may take as float32; beyond, they stay bytes and are converted when asked for."""
@@ -36,10 +36,10 @@ def load(spec: str, split: str = "train", *, aux: str | None = None, **options: 
     """A dataset by its name, its file or folder, or a function of the user's.
 
     Args:
-        spec: a registered name ("digits"); a file with arrays (.npz, .safetensors, .pt); a folder of pictures, see
-            `trimkit.data.folders.folder`; or ``package.module:function`` or ``file.py:function``, called with the split
-            where it takes one, which returns a `Dataset`, x, or (x, y). Options may follow: ``photos:size=64``,
-            ``sprites:split=all``, ``digits:aux=labels``.
+        spec: a registered name ("digits"); a file with arrays (.npz, .safetensors, .pt), or with x alone (.npy; .csv
+            without a heading); a folder of pictures, see `trimkit.data.folders.folder`; or ``package.module:function``
+            or ``file.py:function``, called with the split where it takes one, which returns a `Dataset`, x, or (x, y).
+            Options may follow: ``photos:size=64``, ``sprites:split=all``, ``digits:aux=labels``.
         split: "train" or "test", or another that the data know.
         aux: "labels" to take the labels y as auxiliary variables u, in place of the data's own.
         **options: of a dataset, folder or function, beside those in the spec.
@@ -100,7 +100,7 @@ def _read(path: Path) -> Mapping[str, Any]:
         raise DataError(f"data file {path} does not exist")
     try:
         found = _READERS[path.suffix](path)
-        return {name: value if name in _TEXTS else torch.as_tensor(value) for name, value in found.items()}
+        return {name: value if name in _TEXTS else _tensor(path, name, value) for name, value in found.items()}
     except TrimkitError:
         raise
     except Exception as error:
@@ -108,6 +108,32 @@ def _read(path: Path) -> Mapping[str, Any]:
             f"cannot read arrays from {path}: expected a {path.suffix} file of plain arrays x and y, without pickled "
             "objects (they can run code and are never loaded), got another format or a damaged file; write it anew"
         ) from error
+
+
+def _tensor(path: Path, name: str, value: Any) -> Tensor:
+    """An array as a tensor, in this machine's byte order.
+
+    Raises:
+        DataError: it holds text.
+    """
+    dtype = getattr(value, "dtype", None)
+    if getattr(dtype, "kind", "") in ("U", "S"):
+        raise DataError(f"data file {path}: {name!r} holds text, expected numbers; number classes 0, 1, … instead")
+    if not getattr(dtype, "isnative", True):
+        value = value.astype(dtype.newbyteorder("="))
+    return torch.as_tensor(value)
+
+
+def _read_npy(path: Path) -> Mapping[str, Any]:
+    import numpy as np
+
+    return {"x": np.load(path, allow_pickle=False)}
+
+
+def _read_csv(path: Path) -> Mapping[str, Any]:
+    import numpy as np
+
+    return {"x": np.loadtxt(path, delimiter=",", ndmin=2)}
 
 
 def _read_npz(path: Path) -> Mapping[str, Any]:
@@ -143,6 +169,8 @@ def _read_torch(path: Path) -> Mapping[str, Tensor]:
 
 _READERS: dict[str, Callable[[Path], Mapping[str, Any]]] = {
     ".npz": _read_npz,
+    ".npy": _read_npy,
+    ".csv": _read_csv,
     ".safetensors": _read_safetensors,
     ".pt": _read_torch,
     ".pth": _read_torch,

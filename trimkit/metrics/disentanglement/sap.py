@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from sklearn.svm import LinearSVC
 
 from trimkit.metrics.arrays import (
     Factors,
@@ -18,7 +19,7 @@ from trimkit.metrics.arrays import (
     with_second_code,
 )
 from trimkit.metrics.bootstrap import DRAWS, generator, interval, row_weights, weighted_means
-from trimkit.metrics.disentanglement.separators import separators
+from trimkit.metrics.predictors import quiet
 from trimkit.metrics.results import MetricResult, by_name, plain
 
 CONSTANT = 1e-12
@@ -73,11 +74,15 @@ def sap(
 def single_code_hits(z: Floats, v: Factors, parts: Halves) -> Floats:
     """Whether each test row's factor k is predicted right from code d alone: (n, D, K), 0 or 1."""
     hits = np.empty((len(parts.test), z.shape[1], len(v.sizes)))
-    for k, size in enumerate(v.sizes):
+    for k in range(len(v.sizes)):
         learnt, asked = v.values[parts.train, k], v.values[parts.test, k]
+        if (learnt == learnt[0]).all():  # nothing to separate
+            hits[:, :, k] = (asked == learnt[0])[:, None]
+            continue
         for d in range(z.shape[1]):
-            w, b = separators(z[parts.train, d], learnt, size)
-            hits[:, d, k] = (z[parts.test, d, None] * w + b).argmax(1) == asked
+            with quiet():
+                machine = LinearSVC(C=0.01, class_weight="balanced", dual=False).fit(z[parts.train, d, None], learnt)
+            hits[:, d, k] = machine.predict(z[parts.test, d, None]) == asked
     return hits
 
 
