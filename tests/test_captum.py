@@ -41,7 +41,7 @@ def data(*shape, seed=1):
 MODEL, X, Y = network(), data(4, 1, 6, 6), torch.tensor([0, 2, 1, 1])
 THIRDS = Groups(("left", "middle", "right"), torch.arange(6) // 2, "column")
 SPECTRUM = Groups(("low", "high"), torch.arange(4) // 2, "frequency")
-FEW = {"captum:Lime": {"n_samples": 10}, "captum:KernelShap": {"n_samples": 10}}
+FEW = {"captum:Lime": {"n_samples": 40}, "captum:KernelShap": {"n_samples": 40}}
 ON_A_GRID = [name for name, spec in SPECS.items() if not spec.complex_ok]
 
 
@@ -303,7 +303,7 @@ def test_trees_of_coefficients_become_tuples():
         return MODEL(torch.cat([parts["top"], parts["rest"]], dim=2))
 
     parts = {"top": X[:, :, :2], "rest": X[:, :, 2:]}
-    found = adapters.KernelShap(n_samples=20)(of_tree, parts, target=Y)
+    found = adapters.KernelShap(n_samples=40)(of_tree, parts, target=Y)
     whole = {key: value.shape for key, value in parts.items()}
     assert {key: value.shape for key, value in found.items()} == whole
     with pytest.raises(ShapeError, match="expected one tensor, got a tree of 2"):
@@ -361,3 +361,50 @@ def test_a_compiled_model_is_explained_as_it_was_written():
 def test_captum_is_imported_when_it_is_used():
     program = "import sys, trimkit.attributions.captum; assert 'captum' not in sys.modules"
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+class Skipping(nn.Module):
+    """A connection that no module makes: a sum or a concatenation."""
+
+    def __init__(self, join, width):
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.relu, self.last = nn.Linear(6, 6), nn.ReLU(), nn.Linear(width, 1)
+        self.join = join
+
+    def forward(self, x):
+        return self.last(self.join(x, self.relu(self.first(x))))
+
+
+@pytest.mark.parametrize(("join", "width"), [(torch.add, 6), (lambda a, b: torch.cat([a, b], 1), 12)])
+def test_relevance_that_is_not_conserved_is_refused_with_the_measured_gap(join, width):
+    model, x = Skipping(join, width).double(), data(3, 6)
+    with pytest.raises(AttributionError, match=r"captum:LRP is wrong on this model: .* miss it by up to \d"):
+        adapters.LRP()(model, x)
+    assert torch.equal(model.last.bias, Skipping(join, width).double().last.bias)
+    result = Trim(model, "identity", "contextual_decomposition")(x)  # the way out
+    assert torch.isfinite(result.scores).all()
+
+
+class Mixed(nn.Sequential):
+    """One ReLU is a module, the other is functional."""
+
+    def forward(self, x):
+        return self[2](F.relu(self[1](self[0](x))))
+
+
+@pytest.mark.parametrize("name", ["captum:GuidedBackprop", "captum:Deconvolution"])
+def test_functional_relus_beside_modules_are_counted(name):
+    layers = nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2)
+    with pytest.raises(AttributionError, match="1 of the model's ReLUs are functional"):
+        made(name)(Mixed(*layers).double(), data(3, 4), target=1)
+    assert made(name)(nn.Sequential(*layers).double(), data(3, 4), target=1).shape == (3, 4)
+
+
+def test_kernel_shap_has_samples_enough_for_a_linear_model_by_default_and_refuses_too_few():
+    linear, x = nn.Linear(64, 1, bias=False).double(), data(2, 64)
+    right = x * linear.weight
+    assert (adapters.KernelShap()(linear, x) - right).norm() < 0.02 * right.norm()
+    for kind in (adapters.KernelShap, adapters.Lime):
+        with pytest.raises(AttributionError, match=r"25 samples cannot tell 64 groups apart; .* at least 65"):
+            kind(n_samples=25)(linear, x)

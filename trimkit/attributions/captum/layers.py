@@ -5,16 +5,20 @@ from __future__ import annotations
 import warnings
 from importlib import import_module
 from typing import Any, ClassVar, TypeAlias
+from weakref import WeakSet
 
+import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
-from trimkit.attributions.base import Probe
+from trimkit.attributions.base import Probe, track
 from trimkit.attributions.captum.adapter import CaptumAttribution, FromSamples
-from trimkit.attributions.captum.forward import Inputs, Rows, is_affine, scores_like
+from trimkit.attributions.captum.forward import Inputs, Rows, is_affine, scores_like, to_real
 from trimkit.coefficients import tree
 from trimkit.coefficients.tree import Tree
 from trimkit.errors import AttributionError, OptionError, TrimkitWarning, nearest
-from trimkit.predictor.composed import Composed, model_of
+from trimkit.predictor.composed import Composed, eager, model_of
+from trimkit.predictor.guards import unchanged
 from trimkit.predictor.state import copy_of
 
 Layer: TypeAlias = str | int | float | nn.Module
@@ -66,6 +70,12 @@ class _Rectified(Hooked):
             raise AttributionError(
                 f"captum:{self.name} found no torch.nn.ReLU module (functional relu cannot be seen), so it would give "
                 "the plain gradient; use modules, or saliency"
+            )
+        unseen = functional_relus(model_of(probe.function), _data(probe, s))
+        if unseen:
+            raise AttributionError(
+                f"captum:{self.name} changes torch.nn.ReLU modules only, and {unseen} of the model's ReLUs are "
+                "functional, whose gradient would stay plain; make each a torch.nn.ReLU, or use saliency"
             )
 
 
@@ -124,14 +134,84 @@ class LRP(Hooked):
 
     affine_inverse: ClassVar[bool] = True
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._conserving: WeakSet[nn.Module] = WeakSet()
+
     def explainer(self, probe: Probe) -> Any:
-        """Captum's class on a copy whose reshaping layers have a rule."""
-        rules = import_module("captum.attr._utils.lrp_rules")
-        model = copy_of(model_of(probe.function))
+        """Captum's class on a copy whose reshaping layers have a rule, of a model on which relevance is conserved.
+
+        Raises:
+            AttributionError: it is not: skip connections, concatenations or products stay unseen.
+        """
+        model = model_of(probe.function)
+        if model not in self._conserving:
+            self._require_conservation(probe, _with_rules(model))
+            self._conserving.add(model)
+        return self.kind(Rows(probe, _with_rules(model)))
+
+    def _require_conservation(self, probe: Probe, model: nn.Module) -> None:
+        """Without biases, which take relevance of their own, scores of the data must sum to the output."""
         for module in model.modules():
-            if isinstance(module, nn.Flatten | nn.Unflatten | nn.Identity):
-                module.rule = rules.EpsilonRule()  # type: ignore[assignment]
-        return self.kind(Rows(probe, model))
+            for name in ("bias", "running_mean"):
+                if isinstance(offset := getattr(module, name, None), Tensor):
+                    offset.data.zero_()
+        x = track(_data(probe, probe.point), keep_graph=False)
+        rows = Rows(Probe(model, x, probe.target, create_graph=False), model)
+        inputs, numbers = to_real(x), torch.arange(probe.samples, device=tree.leaves(x)[0].device)
+        relevance = self.kind(rows).attribute(inputs, additional_forward_args=(numbers,))
+        gap = sum(part.flatten(1).sum(1) for part in relevance) - rows(*inputs, numbers)
+        whole = sum(part.flatten(1).abs().sum(1) for part in relevance)
+        worst, scale = float(gap.detach().abs().max()), float(whole.detach().abs().max())
+        if not worst <= 0.01 * scale + 1e-6:
+            raise AttributionError(
+                f"captum:{self.name} is wrong on this model: without biases its scores should sum to the output, and "
+                f"miss it by up to {worst:.2g} (largest sum of magnitudes {scale:.2g}). Its rules do not see what "
+                "happens between modules, such as skip connections, concatenations and products; use "
+                "contextual_decomposition or integrated_gradients"
+            )
+
+
+def _with_rules(model: nn.Module) -> nn.Module:
+    """A copy whose reshaping layers have a rule."""
+    rules = import_module("captum.attr._utils.lrp_rules")
+    copied = copy_of(model)
+    for module in copied.modules():
+        if isinstance(module, nn.Flatten | nn.Unflatten | nn.Identity):
+            module.rule = rules.EpsilonRule()  # type: ignore[assignment]
+    return copied
+
+
+def _data(probe: Probe, s: Tree) -> Tree:
+    """What the model sees."""
+    return probe.function.data(s) if isinstance(probe.function, Composed) else s
+
+
+class _CountRelus(TorchFunctionMode):
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += getattr(func, "__name__", "") in ("relu", "relu_")
+        return func(*args, **(kwargs or {}))
+
+
+def functional_relus(model: nn.Module, x: Tree) -> int:
+    """How many ReLUs one forward of a model computes outside of torch.nn.ReLU modules."""
+    calls: list[nn.Module] = []
+    hooks = [
+        module.register_forward_hook(lambda module, _, __: calls.append(module))
+        for module in model.modules()
+        if isinstance(module, nn.ReLU)
+    ]
+    try:
+        with torch.no_grad(), eager(model), unchanged(model), _CountRelus() as relus:
+            model(tree.map_leaves(lambda leaf: leaf.detach().clone(), x))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return relus.count - len(calls)
 
 
 def find_layer(name: str, function: Any, layer: Layer) -> nn.Module:

@@ -139,14 +139,33 @@ class ShapleyValueSampling(_Grouped):
     stochastic: ClassVar[bool] = True
 
 
-class Lime(_Grouped):
+class _Fitted(_Grouped):
+    """Fits a linear model to f at random subsets of the groups; by default of 4 samples a group, at least 50.
+
+    Raises:
+        AttributionError: fewer samples than the groups and the constant that they determine, when it is explained.
+    """
+
+    stochastic: ClassVar[bool] = True
+
+    def arguments(self, probe: Probe, s: Tree) -> dict[str, Any]:
+        """Masks of the groups, and samples enough to tell them apart."""
+        given = super().arguments(probe, s)
+        groups = 1 + max(int(mask.max()) for mask in given["feature_mask"])
+        samples = given.setdefault("n_samples", max(50, 4 * groups))
+        if samples <= groups:
+            raise AttributionError(
+                f"captum:{self.name}: {samples} samples cannot tell {groups} groups apart; expected n_samples of at "
+                f"least {groups + 1}, better {4 * groups}, or fewer groups=Groups(…)"
+            )
+        return given
+
+
+class Lime(_Fitted):
     """A sparse linear model of f around s, Ribeiro et al. 2016; ``n_samples``, ``interpretable_model``."""
 
-    stochastic: ClassVar[bool] = True
 
-
-class KernelShap(_Grouped):
+class KernelShap(_Fitted):
     """Shapley values by a weighted linear model, Lundberg & Lee 2017; option ``n_samples``."""
 
-    stochastic: ClassVar[bool] = True
     least: ClassVar[int] = 2
