@@ -8,50 +8,95 @@ from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from trimkit.coefficients import tree
 from trimkit.coefficients.baseline import Baseline, expand_baseline
 from trimkit.coefficients.groups import Groups
 from trimkit.coefficients.tree import Tree
 from trimkit.predictor.guards import is_compiled, refuse_wrappers
+from trimkit.predictor.inputs import Inputs, Site
 from trimkit.targets import Target, resolve_target, select
 from trimkit.transforms.base import Identity, Transform
 
 _HALF = (torch.float16, torch.bfloat16)
 
-Model: TypeAlias = Callable[[Tensor], Any]
+Model: TypeAlias = Callable[..., Any]
 
 
 class Composed:
-    """f'(s) = f(T⁻¹(s) + r), with r fixed at the explained x.
+    """f'(s) = f(T⁻¹(s) + r), with r fixed at the explained x: an input, or the output of a layer.
 
-    Takes any whole number of copies of the batch, as attributions with paths give it; each copy gets the same residual.
+    Takes any whole number of copies of the batch, as attributions with paths give it; each copy gets the same residual
+    and the same held inputs.
 
     Attributes:
         s: coefficients of x, in the graph where the transform or x requires grad.
         residual: r, like x.
+        size: shape of one sample of x.
+        site: where x is in the model.
+        output: with a graph, at a layer: of the one forward that read x there, whose rest is computed from s. Its
+            numbers are the plain model's; so are its gradients where the transform is exact. Else None.
 
     Raises:
         ModelError: a model whose wrapper makes second derivatives silently wrong.
     """
 
-    def __init__(self, model: Model, transform: Transform, x: Tensor, *, keep_graph: bool) -> None:
+    def __init__(
+        self,
+        model: Model,
+        transform: Transform,
+        x: Inputs,
+        *,
+        keep_graph: bool,
+        site: Site | None = None,
+    ) -> None:
         refuse_wrappers(model)
         self.model = model
         self.transform = transform
+        self.site = site or Site(model, x)
+        self.output: Any = None
+        self._compiled = is_compiled(model)
+        with torch.set_grad_enabled(keep_graph):
+            if self.site.layer is None:
+                self._place(self.site.value)
+            elif keep_graph:
+                with sdpa_kernel(SDPBackend.MATH), self._eager():
+                    self.output = self.site.intercept(model, self._fused)
+            else:
+                with self._eager():
+                    self.site.intercept(model, self._place)
+
+    def _place(self, x: Tensor) -> None:
         self.size = x.shape[1:]
         self._dtype, self._contiguous = x.dtype, x.is_contiguous()
-        self._compiled = is_compiled(model)
-        with torch.set_grad_enabled(keep_graph), _full_precision(x.device):
-            exact = x.float() if x.dtype in _HALF and not isinstance(transform, Identity) else x
-            self.s: Tree = transform(exact)
-            self.residual = transform.residual(exact, tree.map_leaves(Tensor.detach, self.s))
+        with _full_precision(x.device):
+            exact = x.float() if x.dtype in _HALF and not isinstance(self.transform, Identity) else x
+            self.s: Tree = self.transform(exact)
+            self.residual = self.transform.residual(exact, tree.map_leaves(Tensor.detach, self.s))
+
+    def _fused(self, h: Tensor) -> Tensor:
+        """What takes the place of a layer's output h: h itself, to which T⁻¹(s) adds nothing but its derivative in s.
+
+        The task's gradient is that of the plain model also where T is lossy: what passes through s is taken off again.
+        """
+        self._place(h)
+        given = self.s
+        self.s = tree.map_leaves(lambda leaf: leaf + torch.zeros_like(leaf).requires_grad_(), given)
+        return h + (self.data(self.s) - self.data(given)).to(h)
 
     def __call__(self, s: Tree) -> Any:
         """The model's raw output for k · N rows of coefficients."""
-        x = self.data(s)
-        with torch.compiler.set_stance("force_eager") if self._compiled else nullcontext():
-            return self.model(x)  # compiled code has no second derivative
+        return self.run(self.model, s)
+
+    def run(self, model: Model, s: Tree, samples: Tensor | None = None) -> Any:
+        """The raw output of the model, or of a copy of it, for rows of coefficients as in `data`."""
+        with self._eager():
+            return self.site.run(model, self.data(s, samples), samples)
+
+    def _eager(self) -> AbstractContextManager[Any]:
+        """Compiled code has no second derivative."""
+        return torch.compiler.set_stance("force_eager") if self._compiled else nullcontext()
 
     def data(self, s: Tree, samples: Tensor | None = None) -> Tensor:
         """T⁻¹(s) + r, (rows, *size), in the number type of x and laid out in memory as x was: models may ask for both.

@@ -25,7 +25,10 @@ def check_input(x: Any) -> None:
     if not isinstance(x, Tensor):
         raise ShapeError(f"expected a tensor x (N, ...), got {type(x).__name__}; convert it with torch.as_tensor")
     if not x.is_floating_point():
-        raise ShapeError(f"expected floating x, got {x.dtype}; convert it as in training, e.g. x.float() / 255")
+        raise ShapeError(
+            f"expected floating x, got {x.dtype}; convert it as in training, e.g. x.float() / 255, or "
+            "explain token ids at their embedding: at='embedding', the path of that module"
+        )
     if x.ndim < 2 or 0 in x.shape:
         raise ShapeError(f"expected x (N, ...) with at least one sample and one feature, got {tuple(x.shape)}")
 

@@ -22,10 +22,10 @@ from trimkit.penalties.sampling import Points
 from trimkit.predictor.composed import Composed, Model
 from trimkit.predictor.graph import missing_second_derivative, require_reach
 from trimkit.predictor.guards import (
-    check_input,
     warn_of_custom_functions,
     warn_of_train_mode,
 )
+from trimkit.predictor.inputs import At, Inputs, Site, call_model
 from trimkit.registry import resolve
 from trimkit.targets import Target
 from trimkit.transforms.base import Transform
@@ -60,6 +60,8 @@ class TrimPenalty:
         transform: name, (name, options) or `trimkit.Transform`.
         attribution: name, (name, options) or `trimkit.Attribution`; must be differentiable.
         baseline: s₀ for the attribution.
+        at: what is explained, as in `trimkit.Trim`: one of several inputs, or the output of a layer. A lossy or
+            learnable transform at a layer takes a second forward for the task's output.
         parameters: what the penalty is meant to train; by default the model's parameters and the transform's.
         points: where the penalty looks, see `trimkit.penalties.sampling`; None for the data. Elsewhere, the task's
             output takes a forward of its own.
@@ -88,6 +90,7 @@ class TrimPenalty:
         transform: Choice | Transform = "identity",
         attribution: Choice | Attribution = "input_x_gradient",
         baseline: Baseline = None,
+        at: At = None,
         parameters: Iterable[nn.Parameter] | None = None,
         points: Points | None = None,
         seed: int = 0,
@@ -97,6 +100,7 @@ class TrimPenalty:
         self.attribution: Attribution = resolve("attribution", attribution)
         self.attribution.require_differentiable(True)
         self.baseline = baseline
+        self.at = at
         self.points = points
         self.last: PenaltyReport | None = None
         self._generator = torch.Generator().manual_seed(seed)
@@ -106,13 +110,13 @@ class TrimPenalty:
         self._examined: WeakKeyDictionary[Any, int] = WeakKeyDictionary()  # model → parameters reached
 
     def __call__(
-        self, model: Model, x: Tensor, target: Target = None, *, generator: torch.Generator | None = None
+        self, model: Model, x: Inputs, target: Target = None, *, generator: torch.Generator | None = None
     ) -> tuple[Any, Tensor]:
         """Task output and penalty from one fused forward.
 
         Args:
             model: the model in training, as the user wrapped it.
-            x: (N, ...) real, floating.
+            x: (N, ...) real, floating; or a tuple or mapping of arguments, see ``at``.
             target: which number of the output is explained, see `trimkit.targets.Target`.
             generator: source of randomness for stochastic attributions.
         Returns:
@@ -122,34 +126,43 @@ class TrimPenalty:
             AttributionError, ShapeError, ModelError: as in `Trim`.
         """
         composed, output, values = self._explain(model, x, target, generator)
-        if self.points is not None or any(leaf.requires_grad for leaf in tree.leaves(composed.s)):
-            output = model(x)  # else the task's loss would train the transform through T⁻¹(T(x)) + r, which is x
+        if self.points is not None or not self._keeps_task(composed):
+            output = call_model(model, x)  # else the task's loss would train T through T⁻¹(T(x)) + r, which is x
         return output, values.mean()
 
+    def _keeps_task(self, composed: Composed) -> bool:
+        """Whether the task's gradient passes T⁻¹(T(x)) + r as it would pass x."""
+        if composed.output is None:
+            return not any(leaf.requires_grad for leaf in tree.leaves(composed.s))
+        return self.transform.exact and not any(p.requires_grad for p in self.transform.parameters())
+
     def penalise(
-        self, model: Model, x: Tensor, target: Target = None, *, generator: torch.Generator | None = None
+        self, model: Model, x: Inputs, target: Target = None, *, generator: torch.Generator | None = None
     ) -> Tensor:
         """The mean penalty alone, for models that are not trained themselves; arguments as in a call."""
         return self.per_sample(model, x, target, generator=generator).mean()
 
     def per_sample(
-        self, model: Model, x: Tensor, target: Target = None, *, generator: torch.Generator | None = None
+        self, model: Model, x: Inputs, target: Target = None, *, generator: torch.Generator | None = None
     ) -> Tensor:
         """The penalty of each sample, (N,), with its graph; arguments as in a call."""
         return self._explain(model, x, target, generator)[2]
 
     def _explain(
-        self, model: Model, x: Tensor, target: Target, generator: torch.Generator | None
+        self, model: Model, x: Inputs, target: Target, generator: torch.Generator | None
     ) -> tuple[Composed, Any, Tensor]:
-        check_input(x)
+        site = Site(model, x, self.at)
         if torch.is_inference_mode_enabled():
             raise PenaltyError(
                 "a penalty cannot be trained under torch.inference_mode(); leave it for the training step"
             )
         warn_of_train_mode(model, dropout=False)
         generator = generator or self._generator
-        explained = x if self.points is None else self.points(x, generator)
-        composed = Composed(model, self.transform, explained, keep_graph=True)
+        if self.points is not None:
+            if not site.plain:
+                raise PenaltyError("points are drawn for a single input x; leave out points=, or at=")
+            site = Site(model, self.points(site.value, generator))
+        composed = Composed(model, self.transform, x, keep_graph=True, site=site)
         found = self.attribution.explain(
             composed,
             composed.s,

@@ -20,10 +20,10 @@ from trimkit.coefficients.tree import Tree
 from trimkit.errors import DataError, ModelError
 from trimkit.predictor.composed import Composed, Model
 from trimkit.predictor.guards import (
-    check_input,
     unchanged,
     warn_of_train_mode,
 )
+from trimkit.predictor.inputs import At, Inputs, Site
 from trimkit.registry import resolve
 from trimkit.targets import Target
 from trimkit.transforms.base import Transform
@@ -60,6 +60,8 @@ class Trim:
         model: any callable on tensors; a module is called as the user wrapped it, in the mode that it is in.
         transform: name, (name, options) or `trimkit.Transform`.
         attribution: name, (name, options) or `trimkit.Attribution`.
+        at: what is explained, see `trimkit.predictor.inputs.At`: one of several inputs, or the output of a layer. All
+            else is held fixed, each row with its sample.
 
     Example:
         >>> import torch
@@ -74,16 +76,18 @@ class Trim:
         model: Model,
         transform: Choice | Transform = "identity",
         attribution: Choice | Attribution = "integrated_gradients",
+        at: At = None,
     ) -> None:
         if not callable(model):
             raise ModelError(f"Trim: expected a callable model, got {type(model).__name__}")
         self.model = model
         self.transform: Transform = resolve("transform", transform)
         self.attribution: Attribution = resolve("attribution", attribution)
+        self.at = at
 
     def __call__(
         self,
-        x: Tensor,
+        x: Inputs,
         target: Target = None,
         *,
         baseline: Baseline = None,
@@ -93,7 +97,8 @@ class Trim:
         """Attribute the model's output for x to the coefficients of x.
 
         Args:
-            x: (N, ...) real, floating, finite.
+            x: (N, ...), or a tuple or mapping of arguments of which ``at`` names one; what is explained is real,
+                floating and finite.
             target: which number of the output is explained, see `trimkit.targets.Target`.
             baseline: s₀, see `trimkit.coefficients.baseline.Baseline`; zeros by default.
             create_graph: keep the graph, to train through the scores.
@@ -103,15 +108,16 @@ class Trim:
         Raises:
             ShapeError, DataError: x that is empty, not floating or not finite; a target or baseline that does not fit.
             AttributionError: create_graph for an attribution that cannot be trained through.
-            ModelError: a model whose wrapper makes second derivatives silently wrong.
+            OptionError: ``at`` names neither an input nor a layer.
+            ModelError: a model whose wrapper makes second derivatives silently wrong, a layer that runs twice.
         """
-        check_input(x)
-        if not bool(torch.isfinite(x).all()):
+        site = Site(self.model, x, self.at)
+        if site.layer is None and not bool(torch.isfinite(site.value).all()):
             raise DataError("expected finite values in x, got NaN or infinity; clean the data before explaining it")
         self.attribution.require_differentiable(create_graph)
         warn_of_train_mode(self.model, dropout=True)
         with unchanged(self.model):
-            composed = Composed(self.model, self.transform, x, keep_graph=create_graph)
+            composed = Composed(self.model, self.transform, x, keep_graph=create_graph, site=site)
             found = self.attribution.explain(
                 composed,
                 composed.s,

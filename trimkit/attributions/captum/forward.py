@@ -109,7 +109,7 @@ class Rows(nn.Module):
         function = self._probe.function
         if not isinstance(function, Composed):
             return self.model(s)
-        return self.model(function.data(s, numbers))
+        return function.run(self.model, s, numbers)
 
 
 def is_affine(transform: Transform, s: Tree, size: Sequence[int]) -> bool:

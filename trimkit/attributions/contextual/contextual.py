@@ -130,6 +130,11 @@ class ContextualDecomposition(Attribution):
 
 def _data(function: Any, s: Tree) -> Tree:
     """What the model sees."""
+    if isinstance(function, Composed) and not function.site.plain:
+        raise AttributionError(
+            "contextual decomposition explains the only input of a model, no layer and none of several inputs; use "
+            "integrated_gradients"
+        )
     return function.data(s) if isinstance(function, Composed) else s
 
 

@@ -1,0 +1,157 @@
+"""What a model is called with, and which part of it is explained; all else is held, and belongs to its sample."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from trimkit.errors import OptionError, ShapeError, nearest
+from trimkit.predictor.guards import check_input
+from trimkit.predictor.layers import Layer, find_layer
+
+Inputs: TypeAlias = Tensor | tuple[Any, ...] | Mapping[str, Any]
+"""A tensor (N, ...), a tuple of positional arguments, or a mapping of keyword arguments."""
+
+At: TypeAlias = int | str | nn.Module | None
+"""What is explained: an input by position or name, a module's output by its path ("encoder.layer.3", "lstm[0]") or the
+module itself; None for the only input."""
+
+
+class Site:
+    """The explained point of a model, and everything that is held fixed around it.
+
+    Args:
+        model: f, in which a layer is looked up.
+        x: what f is called with.
+        at: what is explained.
+    Raises:
+        ShapeError: an explained input that is no floating tensor, or a held tensor with other rows than samples.
+        OptionError: ``at`` is missing, names nothing, or names several things.
+
+    Attributes:
+        x: the arguments, a mapping as a dict.
+        layer: where a module's output is explained, else None.
+        samples: N.
+    """
+
+    def __init__(self, model: Callable[..., Any], x: Inputs, at: At = None) -> None:
+        self.x: Any = dict(x) if isinstance(x, Mapping) else x
+        self._key = _input_key(self.x, at)
+        self.layer: Layer | None = None
+        if self._key is None and at is not None:
+            self.layer = find_layer(model, at, _names(self.x))
+            self.samples = _samples(self.x)
+        else:
+            check_input(self.value)
+            self.samples = len(self.value)
+        if not isinstance(self.x, Tensor):
+            _check_rows(self.x, self.samples)
+
+    @property
+    def value(self) -> Any:
+        """The explained input; not that of a layer."""
+        return self.x if self._key is None else self.x[self._key]
+
+    @property
+    def plain(self) -> bool:
+        """One tensor goes in, and it is what is explained."""
+        return self.layer is None and isinstance(self.x, Tensor)
+
+    def run(self, model: Callable[..., Any], value: Tensor, samples: Tensor | None = None) -> Any:
+        """The model's raw output where the explained point takes other values.
+
+        Args:
+            model: f, or a copy of it.
+            value: (rows, ...) whole copies of the batch in order, or the rows that ``samples`` names.
+            samples: (rows,) the number of the sample whose held inputs each row gets.
+        """
+        if self.plain:
+            return model(value)
+        if samples is None:
+            samples = torch.arange(self.samples, device=value.device).repeat(len(value) // self.samples)
+        held = self.x if len(samples) == self.samples and _in_order(samples) else take_rows(self.x, samples)
+        if self.layer is not None:
+            return self.layer.run(model, lambda h: value.to(h), lambda: call_model(model, held))
+        arguments = list(held) if isinstance(held, tuple) else dict(held)
+        arguments[self._key] = value  # type: ignore[index]
+        return call_model(model, tuple(arguments) if isinstance(held, tuple) else arguments)
+
+    def intercept(self, model: Callable[..., Any], replace: Callable[[Tensor], Tensor | None]) -> Any:
+        """One forward of the inputs, in which the layer's output h becomes ``replace(h)``; None: it stays."""
+        assert self.layer is not None
+
+        def checked(h: Tensor) -> Tensor | None:
+            if h.ndim < 2 or len(h) != self.samples or not h.is_floating_point():
+                raise ShapeError(
+                    f"expected a floating output ({self.samples}, ...) of {self.layer}, one row a sample, got "
+                    f"{h.dtype} {tuple(h.shape)}; explain a layer whose first axis is the batch (batch_first=True)"
+                )
+            return replace(h)
+
+        return self.layer.run(model, checked, lambda: call_model(model, self.x))
+
+
+def call_model(model: Callable[..., Any], x: Inputs) -> Any:
+    """f(x) for a tensor, f(*x) for a tuple, f(**x) for a mapping."""
+    if isinstance(x, Mapping):
+        return model(**x)
+    return model(*x) if isinstance(x, tuple) else model(x)
+
+
+def take_rows(held: Any, samples: Tensor) -> Any:
+    """The rows of some samples from every tensor of a structure; scalars and what is no tensor stay as they are."""
+    if isinstance(held, Tensor):
+        return held[samples.to(held.device)] if held.ndim else held
+    if isinstance(held, Mapping):
+        return {key: take_rows(value, samples) for key, value in held.items()}
+    if isinstance(held, tuple | list):
+        return type(held)(take_rows(value, samples) for value in held)
+    return held
+
+
+def _input_key(x: Any, at: At) -> int | str | None:
+    """The position or name of the explained input; None for the only tensor, or where ``at`` must be a layer."""
+    names = _names(x)
+    if isinstance(at, list | tuple | set | Mapping):
+        raise OptionError(f"expected one input or layer as at=, got {at!r}; explain one at a time, the others are held")
+    if at is None and not isinstance(x, Tensor):
+        if isinstance(x, tuple | dict) and len(x) != 1:
+            raise OptionError(f"expected at= with {len(x)} inputs; name what is explained: one of {names}, or a layer")
+        return names[0] if names else None
+    if isinstance(at, int) and not (isinstance(x, tuple) and -len(x) <= at < len(x)):
+        raise OptionError(f"at={at} is no position of the inputs; {nearest(str(at), map(str, names))}")
+    return at if isinstance(at, int) or (isinstance(at, str) and at in names) else None
+
+
+def _names(x: Any) -> list[Any]:
+    return list(x) if isinstance(x, dict) else list(range(len(x))) if isinstance(x, tuple) else []
+
+
+def _in_order(samples: Tensor) -> bool:
+    return bool((samples == torch.arange(len(samples), device=samples.device)).all())
+
+
+def _tensors(held: Any) -> list[Tensor]:
+    if isinstance(held, Tensor):
+        return [held] if held.ndim else []
+    children = held.values() if isinstance(held, Mapping) else held if isinstance(held, tuple | list) else ()
+    return [tensor for child in children for tensor in _tensors(child)]
+
+
+def _samples(x: Any) -> int:
+    tensors = _tensors(x)
+    if not tensors or not len(tensors[0]):
+        raise ShapeError("expected at least one tensor (N, ...) with N ≥ 1 among the inputs")
+    return len(tensors[0])
+
+
+def _check_rows(x: Any, samples: int) -> None:
+    for tensor in _tensors(x):
+        if len(tensor) != samples:
+            raise ShapeError(
+                f"expected {samples} rows, one a sample, in every input, got {tuple(tensor.shape)}; what belongs to no "
+                "sample (a table, a graph's edges) is bound beforehand: functools.partial(model, name=value)"
+            )
