@@ -26,6 +26,7 @@ from trimkit.predictor.composed import (
     groups_of,
     model_of,
 )
+from trimkit.registry.options import one_of, whole_number
 from trimkit.targets import select
 
 
@@ -71,12 +72,9 @@ class ContextualDecomposition(Attribution):
     """
 
     def __init__(self, groups: Groups | Literal["transform", "coefficients"] = "transform", chunk: int = 64) -> None:
-        if chunk < 1:
-            raise AttributionError(f"contextual_decomposition: expected chunk ≥ 1, got {chunk}")
-        if not isinstance(groups, Groups) and groups not in ("transform", "coefficients"):
-            raise AttributionError(
-                f"contextual_decomposition: expected groups transform, coefficients or Groups, got {groups!r}"
-            )
+        whole_number("contextual_decomposition", chunk=chunk)
+        if not isinstance(groups, Groups):
+            one_of("contextual_decomposition", ("transform", "coefficients"), groups=groups)
         self.groups = groups
         self.chunk = chunk
 
