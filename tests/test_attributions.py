@@ -14,7 +14,7 @@ from trimkit.attributions.gradient import gauss_legendre
 from trimkit.coefficients import tree
 from trimkit.coefficients.baseline import expand_baseline
 from trimkit.coefficients.groups import Groups
-from trimkit.errors import AttributionError, ShapeError
+from trimkit.errors import AttributionError, OptionError, ShapeError
 from trimkit.registry import available, create
 from trimkit.transforms import DCT, FFT, FrequencyBands
 
@@ -304,7 +304,7 @@ def test_bad_coefficients_baselines_and_targets_are_refused(s, options, says):
 
 @pytest.mark.parametrize("option", ["n_steps", "chunk"])
 def test_steps_must_be_positive(option):
-    with pytest.raises(AttributionError, match=f"{option} ≥ 1, got 0"):
+    with pytest.raises(OptionError, match=f"{option} ≥ 1, got 0"):
         IntegratedGradients(**{option: 0})
 
 

@@ -18,7 +18,7 @@ from trimkit.attributions import (
     SmoothGrad,
 )
 from trimkit.coefficients.groups import Groups
-from trimkit.errors import AttributionError, ShapeError
+from trimkit.errors import AttributionError, OptionError, ShapeError
 
 torch.manual_seed(0)
 MODEL = nn.Sequential(nn.Conv2d(1, 3, 3), nn.Tanh(), nn.Flatten(), nn.Linear(48, 3)).double()
@@ -164,5 +164,5 @@ class TestGradientOfLoss:
     ],
 )
 def test_options_out_of_range_are_refused(make):
-    with pytest.raises(AttributionError, match="expected"):
+    with pytest.raises(OptionError, match="expected"):
         make()

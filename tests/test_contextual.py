@@ -10,7 +10,7 @@ from trimkit.attributions import InputXGradient
 from trimkit.attributions.contextual import ContextualDecomposition, decompose
 from trimkit.coefficients import tree
 from trimkit.coefficients.groups import Groups
-from trimkit.errors import AttributionError
+from trimkit.errors import AttributionError, OptionError
 from trimkit.transforms import DCT, FFT, FrequencyBands
 from trimkit.transforms.base import Identity, Transform
 
@@ -221,5 +221,5 @@ def test_an_output_that_cannot_be_followed_is_refused():
 
 @pytest.mark.parametrize(("options", "says"), [({"chunk": 0}, "chunk ≥ 1"), ({"groups": "bands"}, "expected groups")])
 def test_wrong_options_are_refused(options, says):
-    with pytest.raises(AttributionError, match=says):
+    with pytest.raises(OptionError, match=says):
         ContextualDecomposition(**options)

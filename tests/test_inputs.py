@@ -14,6 +14,8 @@ A, B = torch.randn(4, 6, dtype=torch.float64), torch.randn(4, 5, dtype=torch.flo
 IDS = torch.randint(0, 10, (4, 5))
 MASK = torch.ones(4, 5, dtype=torch.long)
 MASK[0, 3:] = 0
+LOSSY = torch.randn(3, 30, dtype=torch.float64)
+"""Three patterns for a layer of 30 units: most of the layer is their residual."""
 
 
 class Two(nn.Module):
@@ -113,7 +115,9 @@ def test_scores_at_a_layer_are_those_of_the_truncated_model(tokens):
 
 
 class TestPenaltyAtALayer:
-    @pytest.mark.parametrize("transform", ["identity", "dct", ("frequency_bands", {"bands": 2})])
+    @pytest.mark.parametrize(
+        "transform", ["identity", "dct", ("frequency_bands", {"bands": 2}), ("dictionary", {"matrix": LOSSY})]
+    )
     @pytest.mark.parametrize("attribution", ["input_x_gradient", ("integrated_gradients", {"n_steps": 4})])
     def test_the_task_has_the_plain_models_output_and_gradients(self, tokens, transform, attribution):
         y = torch.tensor([0, 1, 2, 0])

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from trimkit.errors import ShapeError, TransformError
+from trimkit.errors import OptionError, ShapeError
 from trimkit.transforms import Color
 
 SPACES = ["ycbcr", "lab", "hsv"]
@@ -69,5 +69,5 @@ def test_groups_are_the_channels():
     ],
 )
 def test_what_does_not_fit_says_what_would(make, says):
-    with pytest.raises((ShapeError, TransformError), match=says):
+    with pytest.raises((OptionError, ShapeError), match=says):
         make()

@@ -3,7 +3,7 @@ import torch
 
 import trimkit
 from trimkit.coefficients import tree
-from trimkit.errors import ShapeError, TransformError, UnknownNameError
+from trimkit.errors import OptionError, ShapeError, TransformError, UnknownNameError
 from trimkit.transforms import DCT, FFT, PCA, ZCA, Color, Compose, Dictionary, FrequencyBands, Wavelet
 
 RGB = torch.rand(6, 3, 8, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
@@ -56,9 +56,9 @@ def test_it_explains_a_model_by_its_name():
 @pytest.mark.parametrize(
     ("make", "error", "says"),
     [
-        (lambda: Compose([]), TransformError, "a list of transforms"),
-        (lambda: Compose("color"), TransformError, "a list of transforms"),
-        (lambda: Compose([3]), TransformError, "names or transforms, got int"),
+        (lambda: Compose([]), OptionError, "a list of transforms"),
+        (lambda: Compose("color"), OptionError, "a list of transforms"),
+        (lambda: Compose([3]), OptionError, "names or transforms, got int"),
         (lambda: Compose(["colour"]), UnknownNameError, "Did you mean 'color'"),
         (lambda: Compose(["wavelet", "dct"])(RGB), TransformError, "real data for DCT, got a tree of coefficients"),
         (lambda: Compose(["fft", "dct"])(RGB), TransformError, "real data for DCT, got complex coefficients"),

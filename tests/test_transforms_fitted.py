@@ -8,7 +8,7 @@ from scipy.optimize import nnls
 from sklearn.datasets import load_digits
 
 import trimkit
-from trimkit.errors import DataError, ShapeError, TransformError, TrimkitWarning
+from trimkit.errors import DataError, OptionError, ShapeError, TransformError, TrimkitWarning
 from trimkit.transforms import NMF, PCA, ZCA, Dictionary
 from trimkit.transforms.fitted import active_parts
 
@@ -146,8 +146,8 @@ class TestDictionary:
 @pytest.mark.parametrize(
     ("make", "error", "says"),
     [
-        (lambda: PCA(0), TransformError, "components ≥ 1, got 0"),
-        (lambda: ZCA(0), TransformError, "epsilon > 0, got 0"),
+        (lambda: PCA(0), OptionError, "components ≥ 1, got 0"),
+        (lambda: ZCA(0), OptionError, "epsilon > 0, got 0"),
         (lambda: PCA()(DIGITS), TransformError, "pca is not fitted; call fit"),
         (lambda: NMF().inverse(double(2, 16)), TransformError, "nmf is not fitted"),
         (lambda: ZCA().groups((1, 8, 8)), TransformError, "zca is not fitted"),
@@ -156,14 +156,14 @@ class TestDictionary:
             ShapeError,
             r"fitted to samples of size \(1, 8, 8\), got \(1, 8, 4\)",
         ),
-        (lambda: PCA(9).fit(double(5, 20)), TransformError, "components ≤ 4 for 5 samples of 20 entries, got 9"),
+        (lambda: PCA(9).fit(double(5, 20)), OptionError, "components ≤ 4 for 5 samples of 20 entries, got 9"),
         (lambda: PCA().fit(double(1, 20)), ShapeError, "at least two samples"),
         (lambda: PCA().fit(torch.ones(3, 4, dtype=torch.int64)), ShapeError, "floating tensor"),
         (lambda: PCA().fit([[1.0]]), ShapeError, "got list"),
         (lambda: PCA().fit(torch.full((3, 4), float("nan"))), DataError, "NaN or infinity"),
         (lambda: ZCA().fit(torch.ones(3, 4)), DataError, "samples that are all alike"),
         (lambda: NMF().fit(-DIGITS), DataError, "data ≥ 0, got negative"),
-        (lambda: Dictionary([1.0, 2.0]), TransformError, r"matrix \(k, n\)"),
+        (lambda: Dictionary([1.0, 2.0]), OptionError, r"matrix \(k, n\)"),
         (lambda: Dictionary([[float("nan")]]), DataError, "NaN or infinity"),
         (lambda: Dictionary([[1.0, 2.0]])(torch.ones(2, 3)), ShapeError, r"samples of 2 entries, .* got size \(3,\)"),
         (lambda: Dictionary([[1.0, 2.0]]).inverse(torch.ones(2, 3)), ShapeError, r"\(N, 1\), got \(2, 3\)"),

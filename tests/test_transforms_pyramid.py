@@ -3,7 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trimkit.errors import ShapeError, TransformError
+from trimkit.errors import OptionError, ShapeError
 from trimkit.transforms import LaplacianPyramid
 from trimkit.transforms.pyramid import expand, reduce
 
@@ -75,5 +75,5 @@ def test_slow_waves_lie_in_coarser_levels_than_fast_ones():
     ],
 )
 def test_what_does_not_fit_says_what_would(make, says):
-    with pytest.raises((ShapeError, TransformError), match=says):
+    with pytest.raises((OptionError, ShapeError), match=says):
         make()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch.autograd import gradcheck, gradgradcheck
 
 from trimkit.coefficients import tree
-from trimkit.errors import ShapeError, TransformError
+from trimkit.errors import OptionError, ShapeError
 from trimkit.transforms import AdaptiveWavelet, Wavelet
 from trimkit.transforms.filterbank import FilterBank
 from trimkit.transforms.wavelet import pywt_filters
@@ -210,5 +210,5 @@ class TestAdaptive:
     ],
 )
 def test_what_does_not_fit_says_what_would(make, says):
-    with pytest.raises((ShapeError, TransformError), match=says):
+    with pytest.raises((OptionError, ShapeError), match=says):
         make()

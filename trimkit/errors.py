@@ -22,8 +22,8 @@ class PluginError(TrimkitError):
     """A plugin whose part cannot be loaded or built."""
 
 
-class OptionError(TrimkitError, TypeError):
-    """An option of a part that is missing, unknown, or of the wrong type or range."""
+class OptionError(TrimkitError, TypeError, ValueError):
+    """An option that is missing, unknown, or of the wrong type or range, wherever it is given."""
 
 
 class ShapeError(TrimkitError, ValueError):

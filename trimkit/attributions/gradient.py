@@ -17,6 +17,7 @@ from trimkit.coefficients.baseline import difference, product
 from trimkit.coefficients.tree import Tree
 from trimkit.errors import AttributionError
 from trimkit.predictor.guards import why_not_again
+from trimkit.registry.options import one_of, whole_number
 from trimkit.targets import class_log_probabilities, log_probabilities, select
 
 ROWS = 64
@@ -69,8 +70,7 @@ class GradientOfLoss(Attribution):
     gradient_like: ClassVar[bool] = True
 
     def __init__(self, loss: Literal["log_probabilities", "cross_entropy"] = "log_probabilities") -> None:
-        if loss not in ("log_probabilities", "cross_entropy"):
-            raise AttributionError(f"gradient_of_loss: expected loss log_probabilities or cross_entropy, got {loss!r}")
+        one_of("gradient_of_loss", ("log_probabilities", "cross_entropy"), loss=loss)
         self.loss = loss
 
     def attribute(self, probe: Probe, s: Tree, baseline: Tree, generator: torch.Generator | None) -> Tree:
@@ -103,11 +103,8 @@ class IntegratedGradients(Attribution):
     complete: ClassVar[bool] = True
 
     def __init__(self, n_steps: int = 32, chunk: int | None = None, memory: Memory = "auto") -> None:
-        for name, value in (("n_steps", n_steps), ("chunk", chunk)):
-            if value is not None and value < 1:
-                raise AttributionError(f"integrated_gradients: expected {name} ≥ 1, got {value}")
-        if memory not in ("auto", "graph", "two_pass"):
-            raise AttributionError(f"integrated_gradients: expected memory auto, graph or two_pass, got {memory!r}")
+        whole_number("integrated_gradients", n_steps=n_steps, chunk=1 if chunk is None else chunk)
+        one_of("integrated_gradients", ("auto", "graph", "two_pass"), memory=memory)
         self.n_steps = n_steps
         self.chunk = chunk
         self.memory = memory

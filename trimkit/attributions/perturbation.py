@@ -12,8 +12,9 @@ from trimkit.attributions.base import Attribution, Probe
 from trimkit.coefficients import tree
 from trimkit.coefficients.groups import Groups
 from trimkit.coefficients.tree import Tree
-from trimkit.errors import AttributionError, ShapeError
+from trimkit.errors import AttributionError, OptionError, ShapeError
 from trimkit.predictor.composed import fitted_labels, groups_of
+from trimkit.registry.options import whole_number
 from trimkit.targets import select
 
 Masks = Iterator[Tree]
@@ -30,8 +31,7 @@ class _Ablation(Attribution):
     """
 
     def __init__(self, chunk: int) -> None:
-        if chunk < 1:
-            raise AttributionError(f"{type(self).__name__}: expected chunk ≥ 1, got {chunk}")
+        whole_number(type(self).__name__, chunk=chunk)
         self.chunk = chunk
 
     def masks(self, probe: Probe, s: Tree) -> Masks:
@@ -93,7 +93,7 @@ class Occlusion(_Ablation):
             halves if stride is None else (stride,) * len(halves) if isinstance(stride, int) else tuple(stride)
         )
         if len(self.stride) != len(self.window) or min(*self.window, *self.stride, 1) < 1 or not self.window:
-            raise AttributionError(f"occlusion: expected window and stride ≥ 1 of one length, got {window}, {stride}")
+            raise OptionError(f"occlusion: expected window and stride ≥ 1 of one length, got {window}, {stride}")
 
     def masks(self, probe: Probe, s: Tree) -> Masks:
         """One for each position of the window; a window that juts out is cut at the edge."""

@@ -13,6 +13,7 @@ from trimkit.coefficients.baseline import Baseline, difference, product
 from trimkit.coefficients.tree import Tree
 from trimkit.errors import AttributionError, ShapeError
 from trimkit.processes import draw, gather
+from trimkit.registry.options import real_number, whole_number
 
 
 class _FromReferences(Attribution):
@@ -160,5 +161,5 @@ def _as_reference(like: Tensor, reference: Tensor) -> Tensor:
 
 
 def _check(name: str, samples: int, noise: float) -> None:
-    if samples < 1 or not noise >= 0:
-        raise AttributionError(f"{name}: expected samples ≥ 1 and noise ≥ 0, got {samples} and {noise}")
+    whole_number(name, samples=samples)
+    real_number(name, noise=noise)

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from trimkit.coefficients import tree
 from trimkit.coefficients.tree import Tree
-from trimkit.errors import OptionError, PenaltyError
+from trimkit.errors import PenaltyError
 from trimkit.penalties.base import alive, expand
+from trimkit.registry.options import one_of
 
 
 def agreement(scores: Tree, *, reference: Tree, distance: Literal["cosine", "mse"] = "cosine") -> Tensor:
@@ -30,8 +31,7 @@ def agreement(scores: Tree, *, reference: Tree, distance: Literal["cosine", "mse
         PenaltyError: "cosine" to a map that is all zero.
         ShapeError: a map that does not fit.
     """
-    if distance not in ("cosine", "mse"):
-        raise OptionError(f"agreement: expected distance 'cosine' or 'mse', got {distance!r}")
+    one_of("agreement", ("cosine", "mse"), distance=distance)
     a, m = tree.rows(scores), tree.rows(expand("agreement: the reference", reference, scores))
     if distance == "mse":
         return (a - m).square().mean(1)

@@ -13,6 +13,7 @@ from trimkit.coefficients.tree import Tree
 from trimkit.errors import OptionError, ShapeError
 from trimkit.penalties.base import alive, expand
 from trimkit.penalties.sampling import uniform
+from trimkit.registry.options import real_number
 
 TEMPERATURE = 2 / 3  # β of Louizos et al. 2018, section 4
 STRETCH = (-0.1, 1.1)  # (γ, ζ), the same
@@ -40,8 +41,7 @@ def l0_gate(scores: Tree, *, threshold: float = 0.1) -> Tensor:
     Raises:
         OptionError: threshold ≤ 0.
     """
-    if threshold <= 0:
-        raise OptionError(f"l0_gate: expected threshold > 0, got {threshold}")
+    real_number("l0_gate", above=True, threshold=threshold)
     a = tree.rows(scores).abs()
     live = alive(a)
     safe = torch.where(live[:, None], a, torch.ones_like(a))

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from trimkit.coefficients import tree
 from trimkit.coefficients.tree import Tree
-from trimkit.errors import OptionError, ShapeError
+from trimkit.errors import ShapeError
+from trimkit.registry.options import one_of
 
 
 def total_variation(scores: Tree, *, dims: int | None = None) -> Tensor:
@@ -25,8 +26,7 @@ def total_variation(scores: Tree, *, dims: int | None = None) -> Tensor:
         OptionError: dims that is neither 1 nor 2.
         ShapeError: too few axes, or no leaf with two neighbours.
     """
-    if dims not in (None, 1, 2):
-        raise OptionError(f"total_variation: expected dims 1 or 2, got {dims!r}")
+    one_of("total_variation", (None, 1, 2), dims=dims)
     tree.rows(scores)  # refuses complex scores and empty batches
     steps = [step for leaf in tree.leaves(scores) for step in _steps(leaf, dims)]
     if not any(step.numel() for step in steps):

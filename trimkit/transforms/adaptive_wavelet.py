@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from trimkit.coefficients.tree import Tree
-from trimkit.errors import TransformError
+from trimkit.errors import OptionError
 from trimkit.transforms.filterbank import FilterBank
 from trimkit.transforms.fourier import Dims
 from trimkit.transforms.wavelet import Multilevel, pywt_filters
@@ -49,7 +49,7 @@ class AdaptiveWavelet(Multilevel):
         super().__init__(levels, dims)
         low, _, low_back, _ = pywt_filters(wavelet, "adaptive_wavelet")
         if low != low_back:
-            raise TransformError(
+            raise OptionError(
                 f"adaptive_wavelet: {wavelet!r} is not orthogonal; start from one that is, such as 'db5' or 'sym5'"
             )
         self.raw = nn.Parameter(torch.tensor(low))

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from trimkit.coefficients.groups import Groups
 from trimkit.coefficients.tree import Tree
-from trimkit.errors import ShapeError, TransformError
+from trimkit.errors import ShapeError
+from trimkit.registry.options import whole_number
 from trimkit.transforms.base import Size, Transform, single_leaf
 from trimkit.transforms.fourier import FFT, Dims, band_names, radial_bands
 
@@ -27,8 +28,7 @@ class FrequencyBands(Transform):
 
     def __init__(self, dims: Dims = None, bands: int = 4) -> None:
         super().__init__()
-        if bands < 1:
-            raise TransformError(f"frequency_bands: expected bands ≥ 1, got {bands}")
+        whole_number("frequency_bands", bands=bands)
         self.bands = bands
         self._fft = FFT(dims)
 

@@ -13,6 +13,7 @@ from trimkit.coefficients import tree
 from trimkit.coefficients.groups import Groups, equal_parts
 from trimkit.coefficients.tree import Tree
 from trimkit.errors import ShapeError, TransformError
+from trimkit.registry.options import whole_number
 
 Size = Sequence[int]
 """Shape of one sample of data, without the batch: (C, H, W), (C, L) or (F,)."""
@@ -109,8 +110,7 @@ class Identity(Transform):
 
     def __init__(self, parts: int = 4) -> None:
         super().__init__()
-        if parts < 1:
-            raise TransformError(f"identity: expected parts ≥ 1, got {parts}")
+        whole_number("identity", parts=parts)
         self.parts = parts
 
     def forward(self, x: Tensor) -> Tensor:

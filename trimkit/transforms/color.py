@@ -12,7 +12,7 @@ from torch import Tensor
 
 from trimkit.coefficients.groups import Groups
 from trimkit.coefficients.tree import Tree
-from trimkit.errors import ShapeError, TransformError, nearest
+from trimkit.errors import OptionError, ShapeError, nearest
 from trimkit.transforms.base import Size, Transform, single_leaf
 
 Space = Literal["ycbcr", "lab", "hsv"]
@@ -62,7 +62,7 @@ class Color(Transform):
     def __init__(self, space: Space = "ycbcr") -> None:
         super().__init__()
         if space not in CHANNELS:
-            raise TransformError(f"color: there is no space {space!r}. {nearest(str(space), CHANNELS)}")
+            raise OptionError(f"color: there is no space {space!r}. {nearest(str(space), CHANNELS)}")
         self.space: Space = space
 
     def forward(self, x: Tensor) -> Tensor:

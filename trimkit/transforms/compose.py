@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from trimkit.coefficients.groups import Groups
 from trimkit.coefficients.tree import Tree
-from trimkit.errors import ShapeError, TransformError
+from trimkit.errors import OptionError, ShapeError, TransformError
 from trimkit.registry import resolve
 from trimkit.transforms.base import Size, Transform
 
@@ -32,11 +32,11 @@ class Compose(Transform):
     def __init__(self, of: Sequence[str | tuple[str, dict[str, Any]] | Transform]) -> None:
         super().__init__()
         if isinstance(of, str) or not isinstance(of, Sequence) or not of:
-            raise TransformError(f'compose: expected a list of transforms, such as ["color", "wavelet"], got {of!r}')
+            raise OptionError(f'compose: expected a list of transforms, such as ["color", "wavelet"], got {of!r}')
         parts = [resolve("transform", choice) for choice in of]
         strangers = [type(part).__name__ for part in parts if not isinstance(part, Transform)]
         if strangers:
-            raise TransformError(f"compose: expected names or transforms, got {strangers[0]}")
+            raise OptionError(f"compose: expected names or transforms, got {strangers[0]}")
         self.parts = nn.ModuleList(parts)
         self.exact = all(part.exact for part in parts)
         self._sizes: dict[tuple[int, ...], list[tuple[int, ...]]] = {}

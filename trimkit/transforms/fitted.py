@@ -10,7 +10,8 @@ from torch import Tensor
 
 from trimkit.coefficients.groups import Groups
 from trimkit.coefficients.tree import Tree
-from trimkit.errors import DataError, TransformError, TrimkitWarning
+from trimkit.errors import DataError, OptionError, TrimkitWarning
+from trimkit.registry.options import real_number, whole_number
 from trimkit.transforms.base import Identity, Size, single_leaf
 from trimkit.transforms.linear import Components, Fitted
 
@@ -37,7 +38,8 @@ class PCA(Fitted, Components):
 
     def __init__(self, components: int | None = None) -> None:
         super().__init__("components", "variance")
-        self._count = _count("pca", components)
+        whole_number("pca", components=1 if components is None else components)
+        self._count = components
 
     def learn(self, rows: Tensor) -> dict[str, Tensor]:
         """Mean, components and variances by singular value decomposition."""
@@ -87,7 +89,8 @@ class NMF(Fitted, Components):
 
     def __init__(self, components: int = 16, iterations: int = 400, seed: int = 0) -> None:
         super().__init__("components")
-        self._count = _count("nmf", components) or 16
+        whole_number("nmf", components=components)
+        self._count = components
         self.iterations = iterations
         self.seed = seed
 
@@ -155,8 +158,7 @@ class ZCA(Fitted):
 
     def __init__(self, epsilon: float = 1e-3, parts: int = 4) -> None:
         super().__init__("whitening", "colouring")
-        if not epsilon > 0:
-            raise TransformError(f"zca: expected epsilon > 0, got {epsilon}; without it the inverse need not exist")
+        real_number("zca", above=True, epsilon=epsilon)
         self.epsilon = epsilon
         self._places = Identity(parts)
 
@@ -204,15 +206,9 @@ def active_parts(rows: Tensor, parts: Tensor) -> Tensor:
     return (solutions > 0).to(rows)
 
 
-def _count(name: str, components: int | None) -> int | None:
-    if components is not None and components < 1:
-        raise TransformError(f"{name}: expected components ≥ 1, got {components}")
-    return components
-
-
 def _within(name: str, count: int | None, most: int, rows: Tensor) -> int:
     if count is not None and count > most:
-        raise TransformError(
+        raise OptionError(
             f"{name}: expected components ≤ {most} for {len(rows)} samples of {rows.shape[1]} entries, got {count}; "
             "lower components, or fit to more data"
         )

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from trimkit.coefficients.groups import Groups
 from trimkit.coefficients.tree import Tree
-from trimkit.errors import ShapeError, TransformError
+from trimkit.errors import ShapeError
+from trimkit.registry.options import one_of, whole_number
 from trimkit.transforms.base import Size, Transform, single_leaf, spatial_axes
 
 Dims = Literal[1, 2] | None
@@ -29,10 +30,8 @@ class _Frequency(Transform):
 
     def __init__(self, dims: Dims = None, bands: int = 8) -> None:
         super().__init__()
-        if dims not in (None, 1, 2):
-            raise TransformError(f"{self._name}: expected dims 1 or 2, got {dims!r}")
-        if bands < 1:
-            raise TransformError(f"{self._name}: expected bands ≥ 1, got {bands}")
+        one_of(self._name, (None, 1, 2), dims=dims)
+        whole_number(self._name, bands=bands)
         self.dims = dims
         self.bands = bands
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from trimkit.coefficients.groups import Groups
 from trimkit.coefficients.tree import Tree
-from trimkit.errors import DataError, ShapeError, TransformError
+from trimkit.errors import DataError, OptionError, ShapeError, TransformError
 from trimkit.transforms.base import Size, Transform, single_leaf
 
 
@@ -83,7 +83,7 @@ class Dictionary(Components):
         super().__init__()
         components = torch.as_tensor(matrix)
         if components.ndim != 2 or 0 in components.shape or not components.is_floating_point():
-            raise TransformError(
+            raise OptionError(
                 f"dictionary: expected a floating matrix (k, n), one pattern a row, got {components.dtype} "
                 f"{tuple(components.shape)}"
             )

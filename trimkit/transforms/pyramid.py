@@ -12,7 +12,8 @@ from torch.nn import functional
 from trimkit.coefficients import tree
 from trimkit.coefficients.groups import Groups
 from trimkit.coefficients.tree import Tree
-from trimkit.errors import ShapeError, TransformError
+from trimkit.errors import OptionError, ShapeError
+from trimkit.registry.options import one_of, whole_number
 from trimkit.transforms.base import Size, Transform, spatial_axes
 from trimkit.transforms.fourier import Dims
 
@@ -32,10 +33,8 @@ class LaplacianPyramid(Transform):
 
     def __init__(self, levels: int | None = None, dims: Dims = None) -> None:
         super().__init__()
-        if dims not in (None, 1, 2):
-            raise TransformError(f"laplacian_pyramid: expected dims 1 or 2, got {dims!r}")
-        if levels is not None and levels < 1:
-            raise TransformError(f"laplacian_pyramid: expected levels ≥ 1, got {levels}")
+        one_of("laplacian_pyramid", (None, 1, 2), dims=dims)
+        whole_number("laplacian_pyramid", levels=1 if levels is None else levels)
         self.levels = levels
         self.dims = dims
 
@@ -43,14 +42,14 @@ class LaplacianPyramid(Transform):
         """Number of levels for samples of this size.
 
         Raises:
-            TransformError: more levels than the longest axis can be halved.
+            OptionError: more levels than the longest axis can be halved.
         """
         axes = size[-self._axes(size) :]
         most = max(1, math.ceil(math.log2(max(axes))))
         if self.levels is None:
             return max(1, min(3, int(math.log2(max(1.0, min(axes) / 4)))))
         if self.levels > most:
-            raise TransformError(
+            raise OptionError(
                 f"laplacian_pyramid: expected levels ≤ {most} for samples of size {tuple(size)}, got {self.levels}; "
                 "lower levels, or leave it out"
             )

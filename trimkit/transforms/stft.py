@@ -9,7 +9,8 @@ from torch import Tensor
 
 from trimkit.coefficients.groups import Groups
 from trimkit.coefficients.tree import Tree
-from trimkit.errors import ShapeError, TransformError, nearest
+from trimkit.errors import OptionError, ShapeError, nearest
+from trimkit.registry.options import whole_number
 from trimkit.transforms.base import Size, Transform, single_leaf
 from trimkit.transforms.fourier import band_names, radial_bands
 
@@ -32,7 +33,7 @@ class STFT(Transform):
         window: "hann", "hamming" or "blackman".
         bands: number of equally wide frequency bands into which everything above zero frequency is grouped.
     Raises:
-        TransformError: frames that cover some sample too little to be inverted (NOLA).
+        OptionError: frames that cover some sample too little to be inverted (NOLA).
     """
 
     def __init__(
@@ -44,11 +45,10 @@ class STFT(Transform):
     ) -> None:
         super().__init__()
         if n_fft < 4 or n_fft % 2:
-            raise TransformError(f"stft: expected n_fft even and ≥ 4, got {n_fft}")
-        if bands < 1:
-            raise TransformError(f"stft: expected bands ≥ 1, got {bands}")
+            raise OptionError(f"stft: expected n_fft even and ≥ 4, got {n_fft}")
+        whole_number("stft", bands=bands)
         if window not in WINDOWS:
-            raise TransformError(f"stft: there is no window {window!r}. {nearest(str(window), WINDOWS)}")
+            raise OptionError(f"stft: there is no window {window!r}. {nearest(str(window), WINDOWS)}")
         self.n_fft = n_fft
         self.hop = n_fft // 4 if hop is None else hop
         self.window = window
@@ -93,10 +93,10 @@ class STFT(Transform):
     def _require_cover(self) -> None:
         """Signals end anywhere within a hop after the last frame's centre: that far, every sample must be covered."""
         if not 1 <= self.hop <= self.n_fft // 2:
-            raise TransformError(f"stft: expected 1 ≤ hop ≤ n_fft / 2 = {self.n_fft // 2}, got {self.hop}")
+            raise OptionError(f"stft: expected 1 ≤ hop ≤ n_fft / 2 = {self.n_fft // 2}, got {self.hop}")
         square = WINDOWS[self.window](self.n_fft, dtype=torch.float64).square()
         if square[self.n_fft // 2 + self.hop - 1] < COVER:
-            raise TransformError(
+            raise OptionError(
                 f"stft: with hop {self.hop} a signal's last samples lie at the edge of a {self.window} window of "
                 f"{self.n_fft}, which cannot be inverted; lower hop, e.g. to {self.n_fft // 4}"
             )

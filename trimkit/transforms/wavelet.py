@@ -14,7 +14,8 @@ from torch import Tensor
 from trimkit.coefficients import tree
 from trimkit.coefficients.groups import Groups
 from trimkit.coefficients.tree import Tree
-from trimkit.errors import ShapeError, TransformError, nearest
+from trimkit.errors import OptionError, ShapeError, nearest
+from trimkit.registry.options import one_of, whole_number
 from trimkit.transforms.base import Size, Transform, spatial_axes
 from trimkit.transforms.filterbank import FilterBank
 from trimkit.transforms.fourier import Dims
@@ -36,10 +37,8 @@ class Multilevel(Transform):
 
     def __init__(self, levels: int | None, dims: Dims) -> None:
         super().__init__()
-        if dims not in (None, 1, 2):
-            raise TransformError(f"{self._name}: expected dims 1 or 2, got {dims!r}")
-        if levels is not None and levels < 1:
-            raise TransformError(f"{self._name}: expected levels ≥ 1, got {levels}")
+        one_of(self._name, (None, 1, 2), dims=dims)
+        whole_number(self._name, levels=1 if levels is None else levels)
         self.levels = levels
         self.dims = dims
 
@@ -61,7 +60,7 @@ class Multilevel(Transform):
 
         Raises:
             ShapeError: an axis of fewer than two entries.
-            TransformError: more levels than the shortest axis can be halved.
+            OptionError: more levels than the shortest axis can be halved.
         """
         shortest = min(size[-spatial_axes(self._name, size, self.dims) :])
         most = math.ceil(math.log2(shortest)) if shortest else 0
@@ -70,7 +69,7 @@ class Multilevel(Transform):
         if self.levels is None:
             return max(1, int(math.log2(max(1.0, shortest / (self.filter_length - 1)))))
         if self.levels > most:
-            raise TransformError(
+            raise OptionError(
                 f"{self._name}: expected levels ≤ {most} for samples of size {tuple(size)}, got {self.levels}; "
                 "lower levels, or leave it out"
             )
@@ -171,13 +170,13 @@ def pywt_filters(wavelet: str, label: str) -> tuple[list[float], list[float], li
     """Low- and high-pass filters of analysis, then those whose adjoint inverts it, by the wavelet's name.
 
     Raises:
-        TransformError: PyWavelets has no discrete wavelet of that name; names the nearest.
+        OptionError: PyWavelets has no discrete wavelet of that name; names the nearest.
     """
     import pywt
 
     known = pywt.wavelist(kind="discrete")  # type: ignore[attr-defined]
     if wavelet not in known:
-        raise TransformError(f"{label}: there is no discrete wavelet {wavelet!r}. {nearest(str(wavelet), known)}")
+        raise OptionError(f"{label}: there is no discrete wavelet {wavelet!r}. {nearest(str(wavelet), known)}")
     found = pywt.Wavelet(wavelet)  # type: ignore[attr-defined]
     return found.dec_lo, found.dec_hi, found.rec_lo[::-1], found.rec_hi[::-1]
 

@@ -26,6 +26,7 @@ from trimkit.predictor.composed import (
     groups_of,
     model_of,
 )
+from trimkit.registry.options import one_of, whole_number
 from trimkit.targets import select
 
 Rule: TypeAlias = Literal["alone", "shapley"]
@@ -87,14 +88,10 @@ class ContextualDecomposition(Attribution):
         chunk: int = 64,
         rule: Rule = "alone",
     ) -> None:
-        if chunk < 1:
-            raise AttributionError(f"contextual_decomposition: expected chunk ≥ 1, got {chunk}")
-        if not isinstance(groups, Groups) and groups not in ("transform", "coefficients"):
-            raise AttributionError(
-                f"contextual_decomposition: expected groups transform, coefficients or Groups, got {groups!r}"
-            )
-        if rule not in ("alone", "shapley"):
-            raise AttributionError(f"contextual_decomposition: expected rule alone or shapley, got {rule!r}")
+        whole_number("contextual_decomposition", chunk=chunk)
+        one_of("contextual_decomposition", ("alone", "shapley"), rule=rule)
+        if not isinstance(groups, Groups):
+            one_of("contextual_decomposition", ("transform", "coefficients"), groups=groups)
         self.rule: Rule = rule
         self.groups = groups
         self.chunk = chunk
