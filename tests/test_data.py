@@ -453,3 +453,12 @@ def test_labels_in_words_are_refused_for_what_they_are(tmp_path):
     np.savez(tmp_path / "words.npz", x=np.ones((3, 2)), y=np.array(["cat", "dog", "bird"]))
     with pytest.raises(DataError, match="'y' holds text, expected numbers; number classes 0, 1"):
         load(str(tmp_path / "words.npz"))
+
+
+def test_floating_pixels_up_to_255_are_noticed(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 1, 8, 8))
+    np.savez(tmp_path / "floats.npz", x=pixels.astype(np.float32))
+    with pytest.warns(TrimkitWarning, match="up to 2[0-9]+, as pixels in 0 … 255 do; .* divide by 255"):
+        load(str(tmp_path / "floats.npz"))
+    np.savez(tmp_path / "bytes.npz", x=pixels.astype(np.uint8))
+    assert load(str(tmp_path / "bytes.npz")).x.max() <= 1

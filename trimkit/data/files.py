@@ -10,6 +10,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -116,30 +117,23 @@ def _tensor(path: Path, name: str, value: Any) -> Tensor:
     Raises:
         DataError: it holds text.
     """
-    dtype = getattr(value, "dtype", None)
-    if getattr(dtype, "kind", "") in ("U", "S"):
+    if not isinstance(value, np.ndarray):
+        return torch.as_tensor(value)
+    if value.dtype.kind in "US":
         raise DataError(f"data file {path}: {name!r} holds text, expected numbers; number classes 0, 1, … instead")
-    if not getattr(dtype, "isnative", True):
-        value = value.astype(dtype.newbyteorder("="))
-    return torch.as_tensor(value)
+    return torch.as_tensor(value.astype(value.dtype.newbyteorder("="), copy=False))
 
 
 def _read_npy(path: Path) -> Mapping[str, Any]:
-    import numpy as np
-
     return {"x": np.load(path, allow_pickle=False)}
 
 
 def _read_csv(path: Path) -> Mapping[str, Any]:
-    import numpy as np
-
     return {"x": np.loadtxt(path, delimiter=",", ndmin=2)}
 
 
 def _read_npz(path: Path) -> Mapping[str, Any]:
     """The arrays that are known by name; others, such as dSprites' pickled metadata, are not touched."""
-    import numpy as np
-
     with np.load(path, allow_pickle=False) as archive:
         wanted = [name for name in archive.files if name in _ARRAYS] or archive.files
         found = {name: archive[name] for name in wanted if name != IMAGES}
@@ -150,8 +144,6 @@ def _read_npz(path: Path) -> Mapping[str, Any]:
 @lru_cache(maxsize=1)
 def _images(path: Path, *_state: int) -> Any:
     """The images of a file of dSprites: kept, so that its splits share the 3 GB. `Bytes` never changes them."""
-    import numpy as np
-
     with np.load(path, allow_pickle=False) as archive:
         return archive[IMAGES]
 
@@ -186,6 +178,13 @@ def _from_arrays(name: str, arrays: Mapping[str, Any], split: str) -> Dataset:
     x = of("x")
     if x is None:
         raise DataError(f"data {name!r}: expected an array 'x' or 'x_{split}', got {sorted(arrays) or 'nothing'}")
+    if x.is_floating_point() and x.ndim == 4 and x.numel() and float(x.min()) >= 0 and 100 < float(x.max()) <= 255:
+        warnings.warn(
+            f"data {name!r}: x holds floating values up to {float(x.max()):g}, as pixels in 0 … 255 do; methods expect "
+            "about 0 … 1, so divide by 255, or store x as uint8, which is divided when read",
+            TrimkitWarning,
+            stacklevel=4,
+        )
     names = of("factor_names")
     return dataset_of(
         name,

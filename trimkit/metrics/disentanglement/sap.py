@@ -81,7 +81,7 @@ def single_code_hits(z: Floats, v: Factors, parts: Halves) -> Floats:
             continue
         for d in range(z.shape[1]):
             with quiet():
-                machine = LinearSVC(C=0.01, class_weight="balanced", dual=False).fit(z[parts.train, d, None], learnt)
+                machine = LinearSVC(C=0.01, class_weight="balanced", dual="auto").fit(z[parts.train, d, None], learnt)
             hits[:, d, k] = machine.predict(z[parts.test, d, None]) == asked
     return hits
 
