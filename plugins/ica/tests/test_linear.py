@@ -394,3 +394,18 @@ def test_every_two_fits_agree_through_the_product_of_their_matrices(mixture):
     x = mixture("laplace", n=20_000).x
     for a, b in itertools.combinations([fitted(kind, x) for kind in METHODS], 2):
         assert torch.allclose(a.unmixing @ torch.linalg.pinv(b.unmixing), UNIT, atol=0.05)
+
+
+@pytest.mark.parametrize("name", ["fastica", "picard", "infomax"])
+@pytest.mark.parametrize(("unit", "offset"), [(1e-8, 0.0), (1e8, 0.0), (1.0, 1e8)])
+def test_units_and_offsets_of_columns_lose_no_component(name, unit, offset):
+    generator = torch.Generator().manual_seed(0)
+    uniform = torch.rand(2, 4000, 3, generator=generator, dtype=torch.float64)
+    s = uniform.log().diff(dim=0)[0]  # Laplace: the difference of two exponentials
+    mixing = torch.randn(3, 3, generator=generator, dtype=torch.float64)
+    x = s @ mixing * torch.tensor([unit, 1, 1], dtype=torch.float64) + offset
+    method = trimkit.create("method", name, (3,))
+    method.fit(x)
+    alike = torch.corrcoef(torch.cat((s, method.encode(x).mean), 1).T)[:3, 3:].abs()
+    assert bool((alike.amax(0) > 0.99).all())
+    assert bool((alike.amax(1) > 0.99).all())
