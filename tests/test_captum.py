@@ -48,8 +48,6 @@ ON_A_GRID = [name for name, spec in SPECS.items() if not spec.complex_ok]
 def made(name, groups=THIRDS, **options):
     if name == "captum:ShapleyValues":
         options["groups"] = groups
-    if name.startswith("captum:Neuron"):
-        options |= {"layer": "1", "neuron": (2, 3, 3)}
     if name == "captum:GuidedGradCam":
         options["layer"] = "1"
     return create("attribution", name, **{**FEW.get(name, {}), **options})
@@ -256,7 +254,7 @@ class Decoder(Identity):
         return torch.tanh(s)
 
 
-@pytest.mark.parametrize("name", ["DeepLift", "DeepLiftShap", "LRP", "NeuronDeepLift", "NeuronDeepLiftShap"])
+@pytest.mark.parametrize("name", ["DeepLift", "DeepLiftShap", "LRP"])
 def test_layer_rules_behind_a_decoder_are_refused(name):
     with pytest.raises(AttributionError, match="silently wrong behind Decoder, whose inverse is not affine"):
         Trim(MODEL, Decoder(), made(f"captum:{name}"))(X, Y)

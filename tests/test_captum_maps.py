@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from trimkit import Trim
 from trimkit.attributions import captum as adapters
+from trimkit.attributions.captum.layers import find_layer
 from trimkit.attributions.captum.maps import keeps_places
 from trimkit.errors import AttributionError, OptionError
 from trimkit.registry import create
@@ -103,3 +104,32 @@ class TestGuidedGradCam:
     def test_a_model_without_pictures_is_refused(self):
         with pytest.raises(AttributionError, match=r"got \(4, 36\) of the input"):
             adapters.GuidedGradCam("1")(nn.Sequential(nn.Unflatten(1, (1, 6, 6)), *MODEL), X.flatten(1), target=Y)
+
+
+class Nested(nn.Module):
+    """Its layers are called 1.1, 1.10 and so on."""
+
+    def __init__(self):
+        super().__init__()
+        self.add_module("1", nn.Sequential(*(nn.Linear(3, 3) for _ in range(12))))
+
+
+def test_a_layer_is_a_name_a_number_or_a_module():
+    nested = Nested()
+    layer = nested.get_submodule("1.5")
+    for given in ("1.5", 1.5, layer):
+        assert find_layer("GuidedGradCam", nested, given) is layer
+
+
+@pytest.mark.parametrize(
+    ("layer", "says"),
+    [
+        (1.1, r"layer 1\.1 may be 1\.1 or 1\.10, since it was read as a number; pass the layer in Python"),
+        ("2", r"Nested has no layer '2'\. "),
+        (2.5, r"Nested has no layer '2\.5'\. "),
+        (nn.Linear(3, 3), r"expected a layer of the explained Nested, got a Linear that is none of its submodules"),
+    ],
+)
+def test_a_layer_that_is_not_clear_or_not_there_is_refused(layer, says):
+    with pytest.raises(OptionError, match=says):
+        find_layer("GuidedGradCam", Nested(), layer)

@@ -1,6 +1,7 @@
 """Every attribution class of Captum's has a name here, or a refusal that says why and what to do."""
 
 import inspect
+import warnings
 
 import captum.attr
 import pytest
@@ -33,7 +34,7 @@ def test_all_classes_were_looked_at():
     refused = [name for name in classes() if f"captum:{name}" not in available("attributions")]
     assert len(classes()) - len(refused) == len([name for name in available("attributions") if "captum:" in name])
     assert {"InternalInfluence", "LayerActivation", "LayerConductance", "LLMAttribution"} <= set(refused)
-    assert not [name for name in refused if name.startswith("Neuron") and name != "NeuronAttribution"]
+    assert len([name for name in refused if name.startswith("Neuron")]) == 10
 
 
 def test_a_name_that_is_not_captums_is_unknown():
@@ -58,4 +59,23 @@ def test_the_way_out_of_layer_attributions():
     found = eval(example, names)
     layer = captum.attr.LayerIntegratedGradients(model, model[2])
     expected = layer.attribute(x, x0, target=y, n_steps=32).detach()
+    assert torch.allclose(found.scores, expected, atol=1e-7)
+
+
+@pytest.mark.parametrize("unit", [2, (2,), lambda hidden: hidden[:, 0] + hidden[:, 4]])
+def test_the_way_out_of_neuron_attributions_gives_their_numbers(unit):
+    with pytest.raises(UnknownNameError, match=r"equals the plain attribution on the model cut there") as refusal:
+        create("attribution", "captum:NeuronIntegratedGradients")
+    example = "Trim(head, 'identity', 'integrated_gradients')(x, unit)"
+    assert example in str(refusal.value)
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(48, 6), nn.Tanh(), nn.Linear(6, 3)
+    ).double()
+    x = torch.randn(4, 1, 6, 6, dtype=torch.float64)
+    found = eval(example, {"head": model[:4], "x": x, "unit": unit, "Trim": Trim})
+    layer = captum.attr.NeuronIntegratedGradients(model, model[3])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # Captum's remark on functions of a layer
+        expected = layer.attribute(x.requires_grad_(), unit, n_steps=32).detach()
     assert torch.allclose(found.scores, expected, atol=1e-7)

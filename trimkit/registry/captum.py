@@ -97,45 +97,6 @@ _CLASSES: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
         "Selvaraju et al. 2017, arXiv:1610.02391",
         {**_MODULE, "complex_ok": False, "tree_ok": False},
     ),
-    ("NeuronGradient", "Gradient of a neuron of an inner layer.", "Simonyan et al. 2013, arXiv:1312.6034", _MODULE),
-    ("NeuronIntegratedGradients", "Gradients of a neuron averaged from the baseline to the point.", _IG, _MODULE),
-    (
-        "NeuronGradientShap",
-        "Gradients of a neuron at random points between noisy samples and references.",
-        _SHAP,
-        {**_MODULE, "stochastic": True},
-    ),
-    (
-        "NeuronConductance",
-        "The part of integrated gradients that flows through a neuron.",
-        "Dhamdhere et al. 2018, arXiv:1805.12233",
-        _MODULE,
-    ),
-    (
-        "NeuronDeepLift",
-        "Differences of a neuron from the baseline, passed back layer by layer.",
-        "Shrikumar et al. 2017, arXiv:1704.02685",
-        _MODULE,
-    ),
-    ("NeuronDeepLiftShap", "DeepLift of a neuron averaged over references.", _SHAP, _MODULE),
-    (
-        "NeuronGuidedBackprop",
-        "Gradient of a neuron with negative parts cut at each ReLU layer.",
-        "Springenberg et al. 2014, arXiv:1412.6806",
-        _MODULE,
-    ),
-    (
-        "NeuronDeconvolution",
-        "Gradient of a neuron rectified at each ReLU layer.",
-        "Zeiler, Fergus 2014, arXiv:1311.2901",
-        _MODULE,
-    ),
-    (
-        "NeuronFeatureAblation",
-        "Change of a neuron when a group is set to the baseline.",
-        "",
-        {**_MODULE, "order": "perturbation"},
-    ),
 )
 """Name of Captum's class, what it gives, its source, and the facts that differ from the defaults."""
 
@@ -144,6 +105,10 @@ _OF_LAYERS = (
     *("LayerFeatureAblation", "LayerFeaturePermutation", "LayerGradCam", "LayerGradientShap"),
     *("LayerGradientXActivation", "LayerIntegratedGradients", "LayerLRP"),
 )
+_OF_NEURONS = (
+    *("NeuronConductance", "NeuronDeconvolution", "NeuronDeepLift", "NeuronDeepLiftShap", "NeuronFeatureAblation"),
+    *("NeuronGradient", "NeuronGradientShap", "NeuronGuidedBackprop", "NeuronIntegratedGradients"),
+)
 _PROMPTS = "scores the words of a prompt, and trimkit explains tensors"
 _ABSTRACT = "is a base class, which scores nothing by itself; Captum's methods are in `trimkit list attributions`"
 _REFUSED: dict[str, str] = {
@@ -151,8 +116,14 @@ _REFUSED: dict[str, str] = {
         _OF_LAYERS,
         "scores the units of a layer, and trimkit scores coefficients of the input. A layer's activations are a space, "
         "too: split the network there and explain what follows, as in `head, tail = model[:3], model[3:]` and "
-        "`Trim(tail, 'identity', 'integrated_gradients')(head(x), y, baseline=head(x0))`. What drives a single unit is "
-        "captum:NeuronIntegratedGradients",
+        "`Trim(tail, 'identity', 'integrated_gradients')(head(x), y, baseline=head(x0))`. What drives a "
+        "single unit is any attribution of the model cut there: `Trim(head, 'fft', 'integrated_gradients')(x, unit)`",
+    ),
+    **dict.fromkeys(
+        _OF_NEURONS,
+        "scores the input for a unit of a layer, and equals the plain attribution on the model cut there: after "
+        "`head = model[:4]`, use `Trim(head, 'identity', 'integrated_gradients')(x, unit)`, with the unit (an int, an "
+        "index or a function of the layer's output) as target, in any space and with any attribution",
     ),
     **dict.fromkeys(("LLMAttribution", "LLMGradientAttribution", "RemoteLLMAttribution"), _PROMPTS),
     "DataLoaderAttribution": "adds up over the batches of a loader what another method gives; use `trimkit.audit`",

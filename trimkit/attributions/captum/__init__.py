@@ -18,17 +18,6 @@ from trimkit.attributions.captum.gradients import (
 )
 from trimkit.attributions.captum.layers import LRP, Deconvolution, DeepLift, DeepLiftShap, GuidedBackprop
 from trimkit.attributions.captum.maps import GuidedGradCam
-from trimkit.attributions.captum.neurons import (
-    NeuronConductance,
-    NeuronDeconvolution,
-    NeuronDeepLift,
-    NeuronDeepLiftShap,
-    NeuronFeatureAblation,
-    NeuronGradient,
-    NeuronGradientShap,
-    NeuronGuidedBackprop,
-    NeuronIntegratedGradients,
-)
 from trimkit.attributions.captum.values import (
     FeatureAblation,
     FeaturePermutation,
@@ -54,15 +43,6 @@ __all__ = [
     "IntegratedGradients",
     "KernelShap",
     "Lime",
-    "NeuronConductance",
-    "NeuronDeconvolution",
-    "NeuronDeepLift",
-    "NeuronDeepLiftShap",
-    "NeuronFeatureAblation",
-    "NeuronGradient",
-    "NeuronGradientShap",
-    "NeuronGuidedBackprop",
-    "NeuronIntegratedGradients",
     "NoiseTunnel",
     "Occlusion",
     "Saliency",
