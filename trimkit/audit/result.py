@@ -83,7 +83,8 @@ class Report:
 
     def to_html(self) -> str:
         """The report as one self-contained page."""
-        from trimkit.audit.report import render, sections_of
+        from trimkit.audit.page import sections_of
+        from trimkit.report import render
 
         return render(*sections_of(self))
 

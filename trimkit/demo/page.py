@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from trimkit.audit.report import (
+from trimkit.audit.page import compare_bands, compare_samples, headline, limitations, provenance
+from trimkit.demo.story import MODELS, TESTS, Story
+from trimkit.report import (
     Headline,
     Section,
     Signature,
     Table,
     Text,
     VerdictTable,
-    compare_bands,
-    compare_samples,
     render,
 )
-from trimkit.audit.report.compose import headline, limitations, provenance
-from trimkit.demo.story import MODELS, TESTS, Story
 from trimkit.report.verdicts import Estimate, Status
 
 LABEL = "integrated_gradients"

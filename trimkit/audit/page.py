@@ -9,7 +9,7 @@ from typing import Any
 
 from trimkit.audit.checks.controls import series_of
 from trimkit.audit.evidence import KEPT, Example
-from trimkit.audit.report.coefficients import coefficient_figure, pixel_figure
+from trimkit.audit.pictures import coefficient_figure, pixel_figure
 from trimkit.audit.result import Report
 from trimkit.report.charts import Chart, Series, Style
 from trimkit.report.pictures import Figure, input_figure
@@ -49,7 +49,7 @@ _STYLES: tuple[Style, ...] = ("one", "two", "three")
 
 
 def sections_of(report: Report) -> tuple[str, str, list[Section]]:
-    """The page of one audit: title, lead and sections, for `trimkit.audit.report.render`."""
+    """The page of one audit: title, lead and sections, for `trimkit.report.render`."""
     about = report.provenance
     title = f"What {about['model']['class']} looks at in {about['data']['name']}"
     lead = (
