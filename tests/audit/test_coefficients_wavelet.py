@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from trimkit.audit.report.coefficients import coefficient_figure, nested_subbands
+from trimkit.audit.pictures import coefficient_figure, nested_subbands
 from trimkit.transforms import AdaptiveWavelet, LaplacianPyramid, Wavelet
 
 

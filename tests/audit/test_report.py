@@ -15,7 +15,9 @@ from jinja2 import UndefinedError
 from PIL import Image
 
 import trimkit
-from trimkit.audit.report import (
+from trimkit.audit.page import compare_bands, compare_samples, sections_of
+from trimkit.audit.pictures import coefficient_figure, full_spectrum, log_radius, warp
+from trimkit.report import (
     Chart,
     Curve,
     DeletionCurves,
@@ -32,15 +34,10 @@ from trimkit.audit.report import (
     Text,
     VerdictTable,
     bar_figure,
-    coefficient_figure,
-    compare_bands,
-    compare_samples,
     input_figure,
     render,
-    sections_of,
     signed_figure,
 )
-from trimkit.audit.report.coefficients import full_spectrum, log_radius, warp
 from trimkit.report.charts import round_numbers
 from trimkit.report.pictures import mosaic, palette
 from trimkit.report.verdicts import Estimate, Status, Verdict

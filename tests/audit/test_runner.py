@@ -19,6 +19,7 @@ from trimkit.audit.subject import Subject
 from trimkit.audit.values import SampleValues
 from trimkit.errors import AttributionError, DataError, ModelError, OptionError, TransformError, UnknownNameError
 from trimkit.predictor import state_hash
+from trimkit.report.sections import Text
 
 
 def values(subject):
@@ -205,6 +206,9 @@ def test_a_strangers_check_is_one_more_verdict(model, data):
         def measure(self, subject, batch, labels):
             return {label: {"mean": batch.x.flatten(1).mean(1)} for label in labels}
 
+        def sections(self, findings):
+            return [Text("Brightness of samples", paragraphs=(f"{len(findings.ids)} samples measured.",))]
+
         def conclude(self, findings):
             estimate = findings.bootstrap.estimate(findings.values["mean"])
             return self.verdict(findings, Status.WARN, "Neither.", estimate, ("≥", 0.0))
@@ -212,6 +216,9 @@ def test_a_strangers_check_is_one_more_verdict(model, data):
     report = trimkit.audit(model, data, checks=[Brightness(), "reconstruction"], samples=40)
     assert report.verdict("brightness").estimate.value == pytest.approx(float(report_mean(data, 40)), abs=1e-6)
     assert report.overall is Status.WARN
+    page = report.to_html()
+    assert "Brightness of samples" in page
+    assert "40 samples measured." in page
 
 
 def report_mean(data, n):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from trimkit.audit.evidence import Example
 from trimkit.methods.stored import finite
 from trimkit.report.page import write_text
+from trimkit.report.sections import Section
 from trimkit.report.verdicts import Status, Verdict, exit_code, overall
 from trimkit.transforms.base import Transform
 
@@ -28,6 +29,7 @@ class Report:
         examples: label → samples to look at.
         provenance: see `trimkit.audit.provenance`.
         transform: the space; pictures of coefficients depend on it.
+        sections: label → check's name → the check's own parts of the page.
         notes: what looked suspicious in model or data.
     """
 
@@ -37,6 +39,7 @@ class Report:
     provenance: Mapping[str, Any]
     transform: Transform
     notes: tuple[str, ...] = field(default=())
+    sections: Mapping[str, Mapping[str, Sequence[Section]]] = field(default_factory=dict)
 
     @property
     def overall(self) -> Status:
@@ -80,7 +83,8 @@ class Report:
 
     def to_html(self) -> str:
         """The report as one self-contained page."""
-        from trimkit.audit.report import render, sections_of
+        from trimkit.audit.page import sections_of
+        from trimkit.report import render
 
         return render(*sections_of(self))
 

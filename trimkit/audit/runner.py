@@ -26,6 +26,7 @@ from trimkit.coefficients.baseline import Baseline
 from trimkit.data import Dataset, few
 from trimkit.errors import DataError, OptionError, TransformError, TrimkitWarning, nearest
 from trimkit.registry import available, create, resolve, specification
+from trimkit.report.sections import Section
 from trimkit.report.verdicts import Verdict
 from trimkit.transforms.base import Transform
 from trimkit.trim import Choice
@@ -205,6 +206,7 @@ class _Run:
         """Verdicts and evidence from all samples."""
         verdicts: list[Verdict] = []
         evidence: dict[str, dict[str, Any]] = defaultdict(dict)
+        sections: dict[str, dict[str, Sequence[Section]]] = defaultdict(dict)
         for check in self.checks:
             for label in self._labels(check):
                 if reason := self.reasons.get((check.name, label), ""):
@@ -212,12 +214,13 @@ class _Run:
                     continue
                 findings = self._findings(check.name, label)
                 verdicts.append(check.conclude(findings))
-                evidence[label][check.name] = check.evidence(findings)
+                evidence[label][check.name] = findings.evidence = check.evidence(findings)
+                sections[label][check.name] = check.sections(findings)
         for label in self.subject.attributions:
             evidence[label][_BANDS] = conclude_bands(self._findings(_BANDS, label))
         shown = {label: tuple(found) for label, found in self.examples.items()}
         record = provenance(self.subject, self.checks)
-        return Report(tuple(verdicts), dict(evidence), shown, record, self.subject.transform, notes)
+        return Report(tuple(verdicts), dict(evidence), shown, record, self.subject.transform, notes, dict(sections))
 
     def _prepare(self) -> None:
         for check in self.checks:

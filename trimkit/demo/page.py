@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from trimkit.audit.report import (
+from trimkit.audit.page import compare_bands, compare_samples, headline, limitations, provenance
+from trimkit.demo.story import MODELS, TESTS, Story
+from trimkit.report import (
     Headline,
     Section,
     Signature,
     Table,
     Text,
     VerdictTable,
-    compare_bands,
-    compare_samples,
     render,
 )
-from trimkit.audit.report.compose import deletion_curves, headline, limitations, provenance, randomisation_panel
-from trimkit.demo.story import MODELS, TESTS, Story
 from trimkit.report.verdicts import Estimate, Status
 
 LABEL = "integrated_gradients"
@@ -137,7 +135,7 @@ def _verdicts(story: Story) -> list[Section]:
 
 
 def _evidence(story: Story) -> list[Section]:
-    plain = story.audits["fft"]
+    plain = story.audits["fft"].sections[LABEL]
     deletion = (
         "Plain model. Groups are removed, those with the largest score first: a good explanation's curve falls below "
         "both controls, whatever the removed coefficients are replaced by."
@@ -150,7 +148,7 @@ def _evidence(story: Story) -> list[Section]:
         "2017 but in Fourier space (TRIM, Singh et al. 2020): masked, saliency, fft."
     )
     return [
-        deletion_curves(plain, LABEL, "Deletion curves", deletion),
-        randomisation_panel(plain, LABEL, "Randomisation", random),
+        *(replace(section, lead=deletion) for section in plain["controls"]),
+        *(replace(section, lead=random) for section in plain["randomisation"]),
         Text("The penalty", paragraphs=(penalty,)),
     ]

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
 from trimkit.audit.statistics import FEWEST, Array, Bootstrap, in_key_order
 from trimkit.audit.subject import Batch, Subject
+from trimkit.report.sections import Section
 from trimkit.report.verdicts import Direction, Estimate, Status, Verdict, judge, number, samples_needed
 
 
@@ -25,6 +26,7 @@ class Findings:
         subject: what was audited.
         forwards: samples sent through a model by the check, for all attributions together.
         bootstrap: draws over these samples.
+        evidence: what `Check.evidence` returned, for `Check.sections`.
     """
 
     label: str
@@ -33,6 +35,7 @@ class Findings:
     subject: Subject
     forwards: int
     bootstrap: Bootstrap
+    evidence: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Check(ABC):
@@ -88,6 +91,10 @@ class Check(ABC):
     def evidence(self, findings: Findings) -> dict[str, Any]:
         """Plain JSON values that the report draws, beside the verdict. None here."""
         return {}
+
+    def sections(self, findings: Findings) -> Sequence[Section]:
+        """The check's own pictures on the page, drawn from `findings.evidence`. None here."""
+        return ()
 
     def chosen(self, subject: Subject) -> set[int]:
         """The ids that this check uses: all audited ones, or the first `samples` in key order."""

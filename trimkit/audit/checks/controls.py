@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +16,8 @@ from trimkit.audit.subject import Batch, Subject
 from trimkit.coefficients import tree
 from trimkit.coefficients.tree import Tree
 from trimkit.errors import OptionError
+from trimkit.report.charts import Chart, Series, Style
+from trimkit.report.sections import DeletionCurves, Section
 from trimkit.report.verdicts import Estimate, Status, Verdict, holm, number, samples_needed
 
 CONTROLS = ("random", "input-only")
@@ -128,6 +131,31 @@ class Controls(Check):
         ]
         return {"removed": [k / groups for k in cuts(groups)], "operators": operators, "comparisons": compared}
 
+    def sections(self, findings: Findings) -> list[Section]:
+        """What the model still says while groups are removed, one chart for each removal operator."""
+        evidence = findings.evidence
+        bands = [band for curves in evidence["operators"].values() for band in curves.values()]
+        every = [v for band in bands for v in (*band["low"], *band["high"])]
+        limits = (0.0, 1.0) if min(every) >= 0 and max(every) <= 1 else (min(0.0, *every), max(0.0, *every))
+        charts = tuple(
+            Chart(
+                operator,
+                (
+                    series_of(findings.label, curves["scores"], "one"),
+                    series_of("random order", curves["random"], "random"),
+                    series_of("amplitude of the input", curves["input-only"], "input"),
+                ),
+                tuple(evidence["removed"]),
+                x_axis="share of the groups that are removed",
+                y_axis="explained class's probability" if limits == (0.0, 1.0) else "explained output",
+                percent=limits == (0.0, 1.0),
+                y_limits=limits,
+                subtitle=OPERATORS[operator],
+            )
+            for operator, curves in evidence["operators"].items()
+        )
+        return [DeletionCurves("Deletion curves", _LEAD, charts)]
+
     def _orders(self, subject: Subject, batch: Batch, labels: list[str]) -> dict[str, Tensor]:
         groups = subject.groups
         amplitude = groups.sums(magnitude(batch.s))
@@ -161,6 +189,17 @@ class Controls(Check):
         if won:
             return f"Better than both controls under {_and(won)} only; {lost}."
         return f"Under no removal operator better than both controls; {lost}."
+
+
+_LEAD = (
+    "Groups are removed, those with the largest score first. A good explanation's curve falls below both "
+    "controls, whatever removed coefficients become."
+)
+
+
+def series_of(name: str, band: Mapping[str, Sequence[float]], style: Style) -> Series:
+    """A line with its interval, from lists "value", "low" and "high"."""
+    return Series(name, tuple(band["value"]), tuple(band["low"]), tuple(band["high"]), style)
 
 
 def magnitude(s: Tree) -> Tree:

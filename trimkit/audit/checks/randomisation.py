@@ -18,6 +18,7 @@ from trimkit.audit.statistics import Array, centred_ranks, rank_correlation
 from trimkit.audit.subject import Batch, Counted, Subject
 from trimkit.coefficients import tree
 from trimkit.errors import ModelError, OptionError
+from trimkit.report.sections import RandomisationPanel, Section
 from trimkit.report.verdicts import Estimate, Status, Verdict, judge, number
 
 EDGES = np.linspace(-1, 1, 41)
@@ -136,6 +137,17 @@ class Randomisation(Check):
             "excess": vars(_draws(findings).excess(values["trained"], values["null"]).estimate),
         }
 
+    def sections(self, findings: Findings) -> list[Section]:
+        """Likeness to untrained models beside the likeness of untrained models to each other."""
+        evidence = findings.evidence
+        markers = (
+            ("trained and random", sum(evidence["trained"]) / len(evidence["trained"])),
+            ("random and random", sum(evidence["null"]) / len(evidence["null"])),
+            ("scores and input", evidence["input"]),
+        )
+        counts = (tuple(evidence["histograms"][name]) for name in ("trained", "null"))
+        return [RandomisationPanel("Randomisation", _LEAD, tuple(evidence["edges"]), *counts, markers)]
+
     def _ranks(self, subject: Subject, batch: Batch, label: str, model: Counted) -> Array:
         return centred_ranks(tree.rows(subject.explain(batch, label, model=model).scores))
 
@@ -174,6 +186,11 @@ class Randomisation(Check):
             f"copies={copies + more} probably would."
         )
 
+
+_LEAD = (
+    "Rank correlation of maps. If the scores depend on what was learned, a trained model's map is no more like "
+    "a random model's than two random models' maps are like each other."
+)
 
 _ZERO = "All scores are zero, so there is nothing to rank: the model's output does not react to these coefficients."
 

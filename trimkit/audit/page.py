@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+from trimkit.audit.checks.controls import series_of
 from trimkit.audit.evidence import KEPT, Example
-from trimkit.audit.removal import OPERATORS
-from trimkit.audit.report.coefficients import coefficient_figure, pixel_figure
+from trimkit.audit.pictures import coefficient_figure, pixel_figure
 from trimkit.audit.result import Report
 from trimkit.report.charts import Chart, Series, Style
 from trimkit.report.pictures import Figure, input_figure
 from trimkit.report.sections import (
     Curve,
-    DeletionCurves,
     Headline,
     Provenance,
-    RandomisationPanel,
     SampleRow,
     SampleRows,
     Section,
@@ -50,7 +49,7 @@ _STYLES: tuple[Style, ...] = ("one", "two", "three")
 
 
 def sections_of(report: Report) -> tuple[str, str, list[Section]]:
-    """The page of one audit: title, lead and sections, for `trimkit.audit.report.render`."""
+    """The page of one audit: title, lead and sections, for `trimkit.report.render`."""
     about = report.provenance
     title = f"What {about['model']['class']} looks at in {about['data']['name']}"
     lead = (
@@ -63,6 +62,8 @@ def sections_of(report: Report) -> tuple[str, str, list[Section]]:
         report.verdicts,
     )
     parts: list[Section] = [headline(report), verdicts]
+    for several in report.sections.get("", {}).values():
+        parts += several
     for label in report.labels:
         parts += _of_attribution(report, label)
     return title, lead, [*parts, limitations(report), provenance(report), Signature("Signed by")]
@@ -103,7 +104,7 @@ def band_chart(reports: Mapping[str, Report], label: str, title: str = "") -> Ch
         title: above the chart.
     """
     bands = [report.evidence[label]["bands"] for report in reports.values()]
-    series = [_series(name, band["share"], style) for name, band, style in zip(reports, bands, _STYLES, strict=False)]
+    series = [series_of(name, band["share"], style) for name, band, style in zip(reports, bands, _STYLES, strict=False)]
     control = Series("amplitude of the input", tuple(bands[0]["input"]["value"]), style="input")
     axis = bands[0]["axis"]
     ordered = axis.split()[0] in ("frequency", "position", "scale", "spatial")
@@ -136,46 +137,6 @@ def compare_samples(title: str, lead: str, reports: Mapping[str, Report], label:
     return SampleRows(title, lead, columns, tuple(rows))
 
 
-def deletion_curves(report: Report, label: str, title: str = "Deletion curves", lead: str = "") -> DeletionCurves:
-    """What the model still says while groups are removed, one chart for each removal operator."""
-    found = report.evidence[label]["controls"]
-    x = tuple(found["removed"])
-    every = [v for curves in found["operators"].values() for c in curves.values() for v in (*c["low"], *c["high"])]
-    limits = (0.0, 1.0) if min(every) >= 0 and max(every) <= 1 else (min(0.0, *every), max(0.0, *every))
-    charts = tuple(
-        Chart(
-            operator,
-            (
-                _series(label, curves["scores"], "one"),
-                _series("random order", curves["random"], "random"),
-                _series("amplitude of the input", curves["input-only"], "input"),
-            ),
-            x,
-            x_axis="share of the groups that are removed",
-            y_axis="explained class's probability" if limits == (0.0, 1.0) else "explained output",
-            percent=limits == (0.0, 1.0),
-            y_limits=limits,
-            subtitle=OPERATORS[operator],
-        )
-        for operator, curves in found["operators"].items()
-    )
-    return DeletionCurves(title, lead, charts)
-
-
-def randomisation_panel(report: Report, label: str, title: str = "Randomisation", lead: str = "") -> RandomisationPanel:
-    """Likeness to untrained models beside the likeness of untrained models to each other."""
-    found = report.evidence[label]["randomisation"]
-    markers = (
-        ("trained and random", _mean(found["trained"])),
-        ("random and random", _mean(found["null"])),
-        ("scores and input", found["input"]),
-    )
-    histograms = found["histograms"]
-    return RandomisationPanel(
-        title, lead, tuple(found["edges"]), tuple(histograms["trained"]), tuple(histograms["null"]), markers
-    )
-
-
 def limitations(report: Report) -> Text:
     """What the result does not say, and what looked suspicious."""
     notes = tuple(f"Noted: {note}" for note in report.notes)
@@ -202,38 +163,28 @@ def provenance(report: Report) -> Provenance:
 
 
 def _of_attribution(report: Report, label: str) -> list[Section]:
-    of = f" · {label}" if len(report.labels) > 1 else ""
-    evidence = report.evidence[label]
+    suffix = f" · {label}" if len(report.labels) > 1 else ""
     space = space_name(report.transform)
     parts: list[Section] = [
         sample_rows(
             report,
             label,
-            f"Samples{of}",
+            f"Samples{suffix}",
             "Red raises the explained output, blue lowers it."
             if _in_pixels(report)
             else f"The same attribution, once in pixels and once in {space} space. Red raises the explained output, "
             "blue lowers it.",
         ),
         Curve(
-            f"Where the scores lie{of}",
+            f"Where the scores lie{suffix}",
             "Mean share of |score| by group, with its 95 % interval over samples. Where the line leaves the amplitude "
             "of the input, the model and not the picture decides.",
             band_chart({label: report}, label),
         ),
     ]
-    if "controls" in evidence:
-        lead = (
-            "Groups are removed, those with the largest score first. A good explanation's curve falls below both "
-            "controls, whatever removed coefficients become."
-        )
-        parts.append(deletion_curves(report, label, f"Deletion curves{of}", lead))
-    if "randomisation" in evidence:
-        lead = (
-            "Rank correlation of maps. If the scores depend on what was learned, a trained model's map is no more like "
-            "a random model's than two random models' maps are like each other."
-        )
-        parts.append(randomisation_panel(report, label, f"Randomisation{of}", lead))
+    parts += [
+        replace(s, title=f"{s.title}{suffix}") for several in report.sections.get(label, {}).values() for s in several
+    ]
     return parts
 
 
@@ -278,17 +229,9 @@ def _caption(example: Example) -> str:
     return " · ".join(said)
 
 
-def _series(name: str, band: Mapping[str, Sequence[float]], style: Style) -> Series:
-    return Series(name, tuple(band["value"]), tuple(band["low"]), tuple(band["high"]), style)
-
-
 def _short(name: str) -> str:
     """``0.088–0.177`` → ``0.09–0.18``, so that nine labels fit a line."""
     return re.sub(r"\d+\.\d+", lambda found: f"{float(found[0]):.2f}", name)
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
 
 
 def _and(names: Sequence[Any]) -> str:
