@@ -12,7 +12,7 @@ from trimkit.coefficients import tree
 from trimkit.errors import OptionError, ShapeError, TransformError
 from trimkit.registry import available, create, default
 from trimkit.transforms import DCT, FFT, FrequencyBands, Identity, Transform
-from trimkit.transforms.fourier import dct_matrix, radial_bands
+from trimkit.transforms.fourier import dct, dct_matrix, inverse_dct, radial_bands
 
 SIZES = [(1, 4, 4), (2, 5, 4), (1, 4, 5), (1, 3, 7), (2, 6), (1, 5)]
 SIGNALS = [(2, 6), (1, 5), (7,)]
@@ -263,3 +263,19 @@ def test_a_lossy_transform_has_its_residual():
 
     x = torch.tensor([[1.0, 3.0]])
     assert Coarse().residual(x, Coarse()(x)).tolist() == [[-1.0, 1.0]]
+
+
+@pytest.mark.parametrize("n", [257, 300])
+def test_a_long_cosine_transform_is_its_matrix(n):
+    x = torch.randn(2, 3, n, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    matrix = dct_matrix(n, torch.float64, torch.device("cpu"))
+    torch.testing.assert_close(dct(x), x @ matrix.T, rtol=0, atol=1e-12)
+    torch.testing.assert_close(inverse_dct(x), x @ matrix, rtol=0, atol=1e-12)
+    torch.testing.assert_close(inverse_dct(dct(x)), x, rtol=0, atol=1e-12)
+
+
+def test_a_long_cosine_transform_can_be_derived_twice():
+    x = torch.randn(1, 257, dtype=torch.float64, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    for function in (dct, inverse_dct):
+        assert torch.autograd.gradcheck(function, x, fast_mode=True)
+        assert torch.autograd.gradgradcheck(function, x, fast_mode=True)

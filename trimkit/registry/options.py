@@ -49,7 +49,7 @@ def real_number(owner: str, least: float = 0.0, most: float = math.inf, *, above
     )
     for name, value in options.items():
         real = isinstance(value, Real) and not isinstance(value, bool)
-        if not real or not least <= value <= most or not math.isfinite(value) or (above and value == least):
+        if not real or not least <= float(value) <= most or not math.isfinite(value) or (above and value == least):
             raise refused(owner, name, f"{'' if real else 'as a number '}{bounds}", value)
 
 

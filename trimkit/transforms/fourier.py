@@ -19,6 +19,9 @@ from trimkit.transforms.base import Size, Transform, single_leaf, spatial_axes
 
 Dims = Literal[1, 2] | None
 
+DENSE = 256
+"""Up to this length a cosine transform is one product with its matrix; beyond it, an FFT, which needs no n² numbers."""
+
 
 class _Frequency(Transform):
     """What FFT and DCT share: trailing axes, and groups by the magnitude of the frequency.
@@ -90,26 +93,67 @@ class FFT(_Frequency):
 
 
 class DCT(_Frequency):
-    """Orthonormal cosine transform (DCT-II) by its matrix: s = D x Dᵀ, real, as many coefficients as x has entries."""
+    """Orthonormal cosine transform (DCT-II): s = D x Dᵀ, real, as many coefficients as x has entries."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, ..., n) → the same shape, over the last one or two axes."""
-        return self._apply_matrix(x, self._check(x), lambda d: d)
+        return _along(x, self._check(x), dct)
 
     def inverse(self, s: Tree, size: Size | None = None) -> Tensor:
         """The transpose, which is the inverse."""
         leaf = single_leaf(s, "dct")
-        return self._apply_matrix(leaf, self._check(leaf), lambda d: d.T)
-
-    def _apply_matrix(self, x: Tensor, dims: int, side: Callable[[Tensor], Tensor]) -> Tensor:
-        x = x @ side(dct_matrix(x.shape[-1], x.dtype, x.device)).T
-        return side(dct_matrix(x.shape[-2], x.dtype, x.device)) @ x if dims == 2 else x
+        return _along(leaf, self._check(leaf), inverse_dct)
 
     def groups(self, size: Size) -> Groups:
         """``dc`` and equally wide bands of frequency magnitude, low to high."""
         axes = [torch.arange(n, dtype=torch.float64) / (2 * n) for n in size[-self._spatial(size) :]]  # cycles/pixel
         frequencies = _magnitude(axes[1], axes[0]) if len(axes) == 2 else axes[0]
         return _band_groups(frequencies, self.bands, tuple(size))
+
+
+def dct(x: Tensor) -> Tensor:
+    """Orthonormal DCT-II along the last axis, (..., n) → (..., n): the FFT of the entries in another order, turned."""
+    n = x.shape[-1]
+    if n <= DENSE:
+        return x @ dct_matrix(n, x.dtype, x.device).T
+    turned = torch.fft.fft(x[..., _folded(n, x.device)]) * _turns(n, x)
+    return turned.real * _scales(n, x)
+
+
+def inverse_dct(s: Tensor) -> Tensor:
+    """The transpose of `dct`, which is its inverse, along the last axis."""
+    n = s.shape[-1]
+    if n <= DENSE:
+        return s @ dct_matrix(n, s.dtype, s.device)
+    real = s / _scales(n, s)
+    mirrored = torch.cat([torch.zeros_like(real[..., :1]), real[..., 1:].flip(-1)], dim=-1)
+    x = torch.fft.ifft(torch.complex(real, -mirrored) * _turns(n, s).conj()).real
+    return x[..., _folded(n, s.device).argsort()]
+
+
+def _along(x: Tensor, dims: int, transform: Callable[[Tensor], Tensor]) -> Tensor:
+    """A transform of the last axis, applied to the last one or two."""
+    x = transform(x)
+    return transform(x.mT).mT if dims == 2 else x
+
+
+def _folded(n: int, device: torch.device) -> Tensor:
+    """Even places upwards, then odd ones downwards: 0, 2, 4, …, 5, 3, 1."""
+    places = torch.arange(n, device=device)
+    return torch.cat([places[::2], places[1::2].flip(0)])
+
+
+def _turns(n: int, like: Tensor) -> Tensor:
+    """exp(−iπk/2n), computed in double precision: (n,) complex."""
+    angles = torch.arange(n, dtype=torch.float64) * (-math.pi / (2 * n))
+    return torch.complex(angles.cos().to(like), angles.sin().to(like))
+
+
+def _scales(n: int, like: Tensor) -> Tensor:
+    """√(1/n), then √(2/n): (n,)."""
+    scales = like.new_full((n,), math.sqrt(2 / n))
+    scales[0] = math.sqrt(1 / n)
+    return scales
 
 
 @cache
