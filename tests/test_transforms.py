@@ -279,3 +279,10 @@ def test_a_long_cosine_transform_can_be_derived_twice():
     for function in (dct, inverse_dct):
         assert torch.autograd.gradcheck(function, x, fast_mode=True)
         assert torch.autograd.gradgradcheck(function, x, fast_mode=True)
+
+
+@pytest.mark.parametrize("name", ["fft", "dct", "frequency_bands"])
+@pytest.mark.parametrize("size", [(64, 1), (1, 1, 16), (3, 16, 1)])
+def test_an_axis_along_which_nothing_can_vary_is_refused(name, size):
+    with pytest.raises(ShapeError, match=r"at least 2 entries along .* put the axis that varies last"):
+        create("transform", name)(torch.randn(8, *size))

@@ -86,13 +86,13 @@ def as_schedule(weight: Weight) -> Schedule:
     try:
         if match is None:
             return float(weight)
-        shape = {"linear": linear, "cosine": cosine, "cyclical": cyclical, "one_cycle": one_cycle}[match[1]]
-        return shape(float(match[2]), float(match[3]), int(match[4]))
+        numbers = float(match[2]), float(match[3]), int(match[4])
     except ValueError as error:
         raise OptionError(
             "expected a weight such as 0.5, 'linear(0, 4, 5000)', 'cosine(0, 1, 5000)', 'cyclical(0, 1, 5000)' or "
             f"'one_cycle(0.04, 1, 5000)', got {weight!r}"
         ) from error
+    return {"linear": linear, "cosine": cosine, "cyclical": cyclical, "one_cycle": one_cycle}[match[1]](*numbers)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, SupportsIndex, TypeAlias
+from typing import Any, SupportsIndex, TypeAlias
 
 import torch
 from torch import Tensor
@@ -12,8 +12,7 @@ from torch.nn.functional import log_softmax, logsigmoid
 
 from trimkit.errors import OptionError, ShapeError, nearest
 
-Word: TypeAlias = Literal["predicted", "label"]
-Target: TypeAlias = Word | SupportsIndex | Tensor | Sequence[int] | Callable[[Any], Tensor] | None
+Target: TypeAlias = str | SupportsIndex | Tensor | Sequence[int] | Callable[[Any], Tensor] | None
 """None: the output is (N,) or (N, 1). An int k (also a numpy integer): output[:, k]. A tensor (N,): one class a sample.
 A tuple: an index into an output with more axes. A callable: output → (N,). "predicted": the class with the largest
 logit at the explained point, or the only output. "label": that of the data."""

@@ -175,7 +175,10 @@ BAD = {
     "pickled model": (changed(model="whole.pt"), "a pickled module runs code"),
     "weights are a folder": (changed(weights="."), "is a folder; expected a file in it"),
     "data are a folder": (changed(data="."), "no pictures in .; expected .png, .jpg"),
-    "option of the wrong type": (changed(transform="fft:bands=x"), "bands: expected int, got 'x'"),
+    "option of the wrong type": (
+        changed(transform="fft:bands=x"),
+        "fft: expected bands as a whole number ≥ 1, got 'x'",
+    ),
     "negative seed": (changed(seed="-1"), "--seed: expected a number ≥ 0, got -1"),
     "no such device": (changed(device="gpu"), "--device: expected auto, cpu, cuda"),
     "missing weights": (changed(weights="gone.safetensors"), "does not exist"),

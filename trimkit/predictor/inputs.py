@@ -72,11 +72,11 @@ class Site:
             return model(value)
         if samples is None:
             samples = torch.arange(self.samples, device=value.device).repeat(len(value) // self.samples)
-        held = self.x if len(samples) == self.samples and _in_order(samples) else take_rows(self.x, samples)
+        held: Any = self.x if len(samples) == self.samples and _in_order(samples) else take_rows(self.x, samples)
         if self.layer is not None:
             return self.layer.run(model, lambda h: value.to(h), lambda: call_model(model, held))
-        arguments = list(held) if isinstance(held, tuple) else dict(held)
-        arguments[self._key] = value  # type: ignore[index]
+        arguments: Any = list(held) if isinstance(held, tuple) else dict(held)
+        arguments[self._key] = value
         return call_model(model, tuple(arguments) if isinstance(held, tuple) else arguments)
 
     def intercept(self, model: Callable[..., Any], replace: Callable[[Tensor], Tensor | None]) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import is_lazy
 
 from trimkit.errors import ModelError
 
@@ -23,7 +23,7 @@ def copy_of(model: nn.Module) -> nn.Module:
     Raises:
         ModelError: a module that cannot be copied, or whose lazy parameters have no shape yet.
     """
-    if any(isinstance(parameter, UninitializedTensorMixin) for parameter in model.parameters()):
+    if any(is_lazy(parameter) for parameter in model.parameters()):
         raise ModelError(f"{type(model).__name__} has lazy parameters without a shape; call it once on data first")
     computed = [value for part in model.modules() for _, value in _attributes(part) if not value.is_leaf]
     try:

@@ -48,7 +48,14 @@ class _Frequency(Transform):
     def _check(self, x: Tensor) -> int:
         if x.is_complex() or x.dtype not in (torch.float32, torch.float64):
             raise ShapeError(f"{self._name}: expected float32 or float64 data, got {x.dtype}; convert with x.float()")
-        return self._spatial(x.shape[1:])
+        axes = self._spatial(x.shape[1:])
+        if 1 in x.shape[-axes:]:
+            raise ShapeError(
+                f"{self._name}: expected at least 2 entries along the last {f'{axes} axes' if axes > 1 else 'axis'} of "
+                f"a sample, got size {tuple(x.shape[1:])}; put the axis that varies last, e.g. x.transpose(1, 2) for "
+                "signals (N, time, channels)"
+            )
+        return axes
 
 
 class FFT(_Frequency):

@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
-import inspect
+import re
 
 import pytest
 import torch
 
 import trimkit
-from trimkit.errors import ModelError
+from trimkit.cli import main
+from trimkit.errors import ModelError, OptionError
 from trimkit.methods import Gaussian
 from trimkit.registry import available, default, specification
+from trimkit.registry.calling import signature_of
+
+SHARED = {"latent_dim", "network", "likelihood", "scale", "learning_rate"}
+OWN = {
+    "vae": set(),
+    "beta-vae": {"beta"},
+    "beta-vae-b": {"gamma", "capacity"},
+    "beta-tcvae": {"alpha", "beta", "gamma", "estimator"},
+    "factor-vae": {"gamma", "discriminator_width", "discriminator_learning_rate"},
+    "dip-vae-i": {"lambda_off_diagonal", "lambda_diagonal"},
+    "dip-vae-ii": {"lambda_off_diagonal", "lambda_diagonal"},
+    "info-vae": {"alpha", "lambda_mmd", "kernel"},
+    "wae-mmd": {"lambda_mmd", "kernel", "stochastic"},
+}
 
 NAMES = [name for name, spec in available("methods").items() if spec.family == "vae"]
 
 
 def make(name: str, shape: tuple[int, ...] = (1, 8, 8), **options):
-    taken = inspect.signature(default().find("method", name).load()).parameters
+    signature = signature_of(default().find("method", name).load())
+    assert signature is not None
+    taken = signature.parameters
     sized = {"dataset_size": 48} if "dataset_size" in taken else {}
     small = {"discriminator_width": 16} if "discriminator_width" in taken else {}
     return trimkit.create("method", name, shape=shape, latent_dim=3, network="mlp", **{**sized, **small, **options})
@@ -25,6 +42,18 @@ def make(name: str, shape: tuple[int, ...] = (1, 8, 8), **options):
 def test_all_nine_are_registered():
     expected = "beta-tcvae beta-vae beta-vae-b dip-vae-i dip-vae-ii factor-vae info-vae vae wae-mmd"
     assert sorted(NAMES) == expected.split()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_help_names_the_options_of_the_family_and_its_own(name, capsys):
+    assert main(["train", name, "--help"]) == 0
+    assert set(re.findall(r"--method\.(\w+)", capsys.readouterr().out)) == SHARED | OWN[name]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_unknown_option_is_refused_by_its_name(name):
+    with pytest.raises(OptionError, match=r"no option 'learning_rat'.*Did you mean 'learning_rate'"):
+        make(name, learning_rat=1e-3)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -14,6 +14,7 @@ import trimkit
 from trimkit.errors import DataError, OptionError, ShapeError
 from trimkit.methods import Batch, standard_normal
 from trimkit.registry import default
+from trimkit.registry.calling import signature_of
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -80,8 +81,13 @@ def test_beta_may_be_a_schedule(make_vae):
 
 def test_options_are_given_by_name():
     for name in ("vae", "beta-vae", "beta-vae-b"):
-        taken = list(inspect.signature(default().find("method", name).load()).parameters.values())
-        assert [p.name for p in taken if p.kind is not inspect.Parameter.KEYWORD_ONLY] == ["shape", "latent_dim"]
+        signature = signature_of(default().find("method", name).load())
+        assert signature is not None
+        taken = signature.parameters.values()
+        assert [p.name for p in taken if p.kind is not inspect.Parameter.KEYWORD_ONLY] == [
+            "shape",
+            "latent_dim",
+        ]
 
 
 def test_beta_must_not_be_negative(make_vae):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from trimkit.methods import DiagonalGaussian, LikelihoodChoice, Scale, Schedule, Term, Weight, as_schedule, gather
-from trimkit_vae.networks import NetworkChoice
+from trimkit.methods import DiagonalGaussian, Schedule, Term, Weight, as_schedule, gather
 from trimkit_vae.vae import VAE, not_negative
 
 
@@ -24,12 +24,7 @@ class CapacityVAE(VAE):
         gamma: weight of |mean KL − C|: a number ≥ 0 or a schedule.
         capacity: C in nats by step: a number, text such as "linear(0, 25, 100000)" for start, end and steps, rising or
             falling; from Python, any function of the step.
-        network: "burgess" for square images of 8, 16, … 256 pixels, "conv" for images and signals of any size from 16,
-            "mlp" for data of any shape; or a function (shape, latent_dim) → (encoder, decoder), as pkg.mod:function.
-        likelihood: p(x|z): "bernoulli" for binary data, "gaussian" or "laplace" for grey values and other real data,
-            "logistic" for 256 grey levels, the energy "ms-ssim"; or a function shape → Likelihood, as pkg.mod:function.
-        scale: σ, b or s of the likelihood, in data units, or "learned".
-        learning_rate: of Adam.
+        common: network, likelihood, scale and learning_rate, see `VAE`.
 
     Raises:
         OptionError: an option out of range.
@@ -43,14 +38,9 @@ class CapacityVAE(VAE):
         *,
         gamma: Weight = 1000.0,
         capacity: Weight = "linear(0, 25, 100000)",
-        network: NetworkChoice = "burgess",
-        likelihood: LikelihoodChoice = "gaussian",
-        scale: Scale = 0.1,
-        learning_rate: float = 5e-4,
+        **common: Any,
     ) -> None:
-        super().__init__(
-            shape, latent_dim, network=network, likelihood=likelihood, scale=scale, learning_rate=learning_rate
-        )
+        super().__init__(shape, latent_dim, **common)
         self.gamma = gamma
         self.capacity = capacity
         not_negative(gamma=gamma, capacity=capacity)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from trimkit.methods import (
     DiagonalGaussian,
-    LikelihoodChoice,
-    Scale,
     Schedule,
     Term,
     Weight,
@@ -18,7 +17,6 @@ from trimkit.methods import (
     gather,
     no_autocast,
 )
-from trimkit_vae.networks import NetworkChoice
 from trimkit_vae.vae import VAE, not_negative
 
 
@@ -32,12 +30,7 @@ class DIPVAEI(VAE):
         latent_dim: number of latents D.
         lambda_off_diagonal: λ_od, weight of Σ_{i≠j} S_ij²: a number ≥ 0 or a schedule.
         lambda_diagonal: λ_d, weight of Σ_i (S_ii − 1)²: a number ≥ 0 or a schedule.
-        network: "burgess" for square images of 8, 16, … 256 pixels, "conv" for images and signals of any size from 16,
-            "mlp" for data of any shape; or a function (shape, latent_dim) → (encoder, decoder), as pkg.mod:function.
-        likelihood: p(x|z): "bernoulli" for binary data, "gaussian" or "laplace" for grey values and other real data,
-            "logistic" for 256 grey levels, the energy "ms-ssim"; or a function shape → Likelihood, as pkg.mod:function.
-        scale: σ, b or s of the likelihood, in data units, or "learned".
-        learning_rate: of Adam.
+        common: network, likelihood, scale and learning_rate, see `VAE`.
 
     Raises:
         OptionError: an option out of range.
@@ -51,14 +44,9 @@ class DIPVAEI(VAE):
         *,
         lambda_off_diagonal: Weight = 10.0,
         lambda_diagonal: Weight = 100.0,
-        network: NetworkChoice = "burgess",
-        likelihood: LikelihoodChoice = "gaussian",
-        scale: Scale = 0.1,
-        learning_rate: float = 5e-4,
+        **common: Any,
     ) -> None:
-        super().__init__(
-            shape, latent_dim, network=network, likelihood=likelihood, scale=scale, learning_rate=learning_rate
-        )
+        super().__init__(shape, latent_dim, **common)
         self.lambda_off_diagonal = lambda_off_diagonal
         self.lambda_diagonal = lambda_diagonal
         not_negative(lambda_off_diagonal=lambda_off_diagonal, lambda_diagonal=lambda_diagonal)
@@ -94,14 +82,8 @@ class DIPVAEII(DIPVAEI):
     Args:
         shape: of one sample: (C, H, W), (C, L) or (F,).
         latent_dim: number of latents D.
-        lambda_off_diagonal: λ_od, weight of Σ_{i≠j} S_ij²: a number ≥ 0 or a schedule.
         lambda_diagonal: λ_d, weight of Σ_i (S_ii − 1)²: a number ≥ 0 or a schedule.
-        network: "burgess" for square images of 8, 16, … 256 pixels, "conv" for images and signals of any size from 16,
-            "mlp" for data of any shape; or a function (shape, latent_dim) → (encoder, decoder), as pkg.mod:function.
-        likelihood: p(x|z): "bernoulli" for binary data, "gaussian" or "laplace" for grey values and other real data,
-            "logistic" for 256 grey levels, the energy "ms-ssim"; or a function shape → Likelihood, as pkg.mod:function.
-        scale: σ, b or s of the likelihood, in data units, or "learned".
-        learning_rate: of Adam.
+        common: lambda_off_diagonal, see `DIPVAEI`; network, likelihood, scale and learning_rate, see `VAE`.
 
     Raises:
         OptionError: an option out of range.
@@ -113,23 +95,10 @@ class DIPVAEII(DIPVAEI):
         shape: tuple[int, ...],
         latent_dim: int = 10,
         *,
-        lambda_off_diagonal: Weight = 10.0,
         lambda_diagonal: Weight = 10.0,
-        network: NetworkChoice = "burgess",
-        likelihood: LikelihoodChoice = "gaussian",
-        scale: Scale = 0.1,
-        learning_rate: float = 5e-4,
+        **common: Any,
     ) -> None:
-        super().__init__(
-            shape,
-            latent_dim,
-            lambda_off_diagonal=lambda_off_diagonal,
-            lambda_diagonal=lambda_diagonal,
-            network=network,
-            likelihood=likelihood,
-            scale=scale,
-            learning_rate=learning_rate,
-        )
+        super().__init__(shape, latent_dim, lambda_diagonal=lambda_diagonal, **common)
 
     def covariance(self, q: DiagonalGaussian) -> Tensor:
         """S = Cov(μ) + E[diag σ²]: (D, D)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,9 +14,7 @@ from trimkit.errors import OptionError, ShapeError
 from trimkit.methods import (
     Batch,
     DiagonalGaussian,
-    LikelihoodChoice,
     Phase,
-    Scale,
     Schedule,
     StepResult,
     Term,
@@ -27,7 +26,6 @@ from trimkit.methods import (
     own_rows,
 )
 from trimkit_vae.initialisation import he_uniform
-from trimkit_vae.networks import NetworkChoice
 from trimkit_vae.vae import VAE, not_negative, positive
 
 SLOPE = 0.2
@@ -50,12 +48,8 @@ class FactorVAE(VAE):
         gamma: weight of the total correlation: a number ≥ 0 or a schedule; 35 as in the paper on dSprites.
         discriminator_width: of each of its six hidden layers.
         discriminator_learning_rate: of its Adam, whose β are (.5, .9).
-        network: "burgess" for square images of 8, 16, … 256 pixels, "conv" for images and signals of any size from 16,
-            "mlp" for data of any shape; or a function (shape, latent_dim) → (encoder, decoder), as pkg.mod:function.
-        likelihood: p(x|z): "bernoulli" for binary data, "gaussian" or "laplace" for grey values and other real data,
-            "logistic" for 256 grey levels, the energy "ms-ssim"; or a function shape → Likelihood, as pkg.mod:function.
-        scale: σ, b or s of the likelihood, in data units, or "learned".
-        learning_rate: of Adam.
+        learning_rate: of Adam for encoder and decoder; 10⁻⁴ as in the paper, where the other VAEs have 5·10⁻⁴.
+        common: network, likelihood and scale, see `VAE`.
 
     Raises:
         OptionError: an option out of range.
@@ -70,14 +64,10 @@ class FactorVAE(VAE):
         gamma: Weight = 35.0,
         discriminator_width: int = 1000,
         discriminator_learning_rate: float = 1e-4,
-        network: NetworkChoice = "burgess",
-        likelihood: LikelihoodChoice = "gaussian",
-        scale: Scale = 0.1,
         learning_rate: float = 1e-4,
+        **common: Any,
     ) -> None:
-        super().__init__(
-            shape, latent_dim, network=network, likelihood=likelihood, scale=scale, learning_rate=learning_rate
-        )
+        super().__init__(shape, latent_dim, learning_rate=learning_rate, **common)
         self.gamma = gamma
         self.discriminator_width = discriminator_width
         self.discriminator_learning_rate = discriminator_learning_rate

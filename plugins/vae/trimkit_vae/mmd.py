@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,9 +15,7 @@ from trimkit.methods import (
     DiagonalGaussian,
     KernelName,
     LatentSpace,
-    LikelihoodChoice,
     Posterior,
-    Scale,
     Schedule,
     Term,
     Weight,
@@ -26,7 +25,6 @@ from trimkit.methods import (
     maximum_mean_discrepancy,
     standard_normal,
 )
-from trimkit_vae.networks import NetworkChoice
 from trimkit_vae.vae import VAE, not_negative
 
 
@@ -42,12 +40,7 @@ class InfoVAE(VAE):
         lambda_mmd: λ with α + λ ≥ 1. Large, since recon is a sum over pixels and each kernel's MMD is below 2; as
             in wae-mmd by default.
         kernel: "imq" or "rbf", see `trimkit.methods.maximum_mean_discrepancy`.
-        network: "burgess" for square images of 8, 16, … 256 pixels, "conv" for images and signals of any size from 16,
-            "mlp" for data of any shape; or a function (shape, latent_dim) → (encoder, decoder), as pkg.mod:function.
-        likelihood: p(x|z): "bernoulli" for binary data, "gaussian" or "laplace" for grey values and other real data,
-            "logistic" for 256 grey levels, the energy "ms-ssim"; or a function shape → Likelihood, as pkg.mod:function.
-        scale: σ, b or s of the likelihood, in data units, or "learned".
-        learning_rate: of Adam.
+        common: network, likelihood, scale and learning_rate, see `VAE`.
 
     Raises:
         OptionError: an option out of range.
@@ -62,14 +55,9 @@ class InfoVAE(VAE):
         alpha: float = 1.0,
         lambda_mmd: float = 500.0,
         kernel: KernelName = "imq",
-        network: NetworkChoice = "burgess",
-        likelihood: LikelihoodChoice = "gaussian",
-        scale: Scale = 0.1,
-        learning_rate: float = 5e-4,
+        **common: Any,
     ) -> None:
-        super().__init__(
-            shape, latent_dim, network=network, likelihood=likelihood, scale=scale, learning_rate=learning_rate
-        )
+        super().__init__(shape, latent_dim, **common)
         self.alpha = alpha
         self.lambda_mmd = lambda_mmd
         self.kernel: KernelName = kernel
@@ -100,12 +88,7 @@ class WAE(VAE):
             likelihood with σ = 0.1 weighs 1/2σ² = 50.
         kernel: "imq" or "rbf", see `trimkit.methods.maximum_mean_discrepancy`.
         stochastic: draw z ~ q(z|x); otherwise the encoder is deterministic, z = μ(x), and has no variance.
-        network: "burgess" for square images of 8, 16, … 256 pixels, "conv" for images and signals of any size from 16,
-            "mlp" for data of any shape; or a function (shape, latent_dim) → (encoder, decoder), as pkg.mod:function.
-        likelihood: p(x|z): "bernoulli" for binary data, "gaussian" or "laplace" for grey values and other real data,
-            "logistic" for 256 grey levels, the energy "ms-ssim"; or a function shape → Likelihood, as pkg.mod:function.
-        scale: σ, b or s of the likelihood, in data units, or "learned".
-        learning_rate: of Adam.
+        common: network, likelihood, scale and learning_rate, see `VAE`.
 
     Raises:
         OptionError: an option out of range.
@@ -120,14 +103,9 @@ class WAE(VAE):
         lambda_mmd: Weight = 500.0,
         kernel: KernelName = "imq",
         stochastic: bool = False,
-        network: NetworkChoice = "burgess",
-        likelihood: LikelihoodChoice = "gaussian",
-        scale: Scale = 0.1,
-        learning_rate: float = 5e-4,
+        **common: Any,
     ) -> None:
-        super().__init__(
-            shape, latent_dim, network=network, likelihood=likelihood, scale=scale, learning_rate=learning_rate
-        )
+        super().__init__(shape, latent_dim, **common)
         self.lambda_mmd = lambda_mmd
         self.kernel: KernelName = kernel
         self.stochastic = stochastic

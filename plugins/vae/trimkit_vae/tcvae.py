@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,8 +12,6 @@ from trimkit.errors import OptionError
 from trimkit.methods import (
     DiagonalGaussian,
     Estimator,
-    LikelihoodChoice,
-    Scale,
     Schedule,
     Term,
     Weight,
@@ -20,7 +19,6 @@ from trimkit.methods import (
     decompose_kl,
     mixture_weights,
 )
-from trimkit_vae.networks import NetworkChoice
 from trimkit_vae.vae import VAE, not_negative
 
 
@@ -39,12 +37,7 @@ class BetaTCVAE(VAE):
         beta: weight of the total correlation: a number ≥ 0 or a schedule.
         gamma: weight of the KL of the marginals, ≥ 0.
         estimator: of the aggregate posterior: "symmetric", "mss", "mws", "batch" or "leave-one-out".
-        network: "burgess" for square images of 8, 16, … 256 pixels, "conv" for images and signals of any size from 16,
-            "mlp" for data of any shape; or a function (shape, latent_dim) → (encoder, decoder), as pkg.mod:function.
-        likelihood: p(x|z): "bernoulli" for binary data, "gaussian" or "laplace" for grey values and other real data,
-            "logistic" for 256 grey levels, the energy "ms-ssim"; or a function shape → Likelihood, as pkg.mod:function.
-        scale: σ, b or s of the likelihood, in data units, or "learned".
-        learning_rate: of Adam.
+        common: network, likelihood, scale and learning_rate, see `VAE`.
 
     Raises:
         OptionError: an option out of range.
@@ -61,14 +54,9 @@ class BetaTCVAE(VAE):
         beta: Weight = 6.0,
         gamma: float = 1.0,
         estimator: Estimator = "symmetric",
-        network: NetworkChoice = "burgess",
-        likelihood: LikelihoodChoice = "gaussian",
-        scale: Scale = 0.1,
-        learning_rate: float = 5e-4,
+        **common: Any,
     ) -> None:
-        super().__init__(
-            shape, latent_dim, network=network, likelihood=likelihood, scale=scale, learning_rate=learning_rate
-        )
+        super().__init__(shape, latent_dim, **common)
         self.dataset_size = dataset_size
         self.alpha = alpha
         self.beta = beta

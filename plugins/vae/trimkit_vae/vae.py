@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -173,12 +174,7 @@ class BetaVAE(VAE):
         latent_dim: number of latents D.
         beta: weight of the KL: a number ≥ 0; text such as "linear(0, 4, 5000)" for start, end and steps; from Python,
             any function of the step.
-        network: "burgess" for square images of 8, 16, … 256 pixels, "conv" for images and signals of any size from 16,
-            "mlp" for data of any shape; or a function (shape, latent_dim) → (encoder, decoder), as pkg.mod:function.
-        likelihood: p(x|z): "bernoulli" for binary data, "gaussian" or "laplace" for grey values and other real data,
-            "logistic" for 256 grey levels, the energy "ms-ssim"; or a function shape → Likelihood, as pkg.mod:function.
-        scale: σ, b or s of the likelihood, in data units, or "learned".
-        learning_rate: of Adam.
+        common: network, likelihood, scale and learning_rate, see `VAE`.
 
     Raises:
         OptionError: an option out of range.
@@ -191,14 +187,9 @@ class BetaVAE(VAE):
         latent_dim: int = 10,
         *,
         beta: Weight = 4.0,
-        network: NetworkChoice = "burgess",
-        likelihood: LikelihoodChoice = "gaussian",
-        scale: Scale = 0.1,
-        learning_rate: float = 5e-4,
+        **common: Any,
     ) -> None:
-        super().__init__(
-            shape, latent_dim, network=network, likelihood=likelihood, scale=scale, learning_rate=learning_rate
-        )
+        super().__init__(shape, latent_dim, **common)
         self.beta = beta
         not_negative(beta=beta)
 

@@ -160,8 +160,8 @@ class LRP(Hooked):
         rows = Rows(Probe(model, x, probe.target, create_graph=False), model)
         inputs, numbers = to_real(x), torch.arange(probe.samples, device=tree.leaves(x)[0].device)
         relevance = self.kind(rows).attribute(inputs, additional_forward_args=(numbers,))
-        gap = sum(part.flatten(1).sum(1) for part in relevance) - rows(*inputs, numbers)
-        whole = sum(part.flatten(1).abs().sum(1) for part in relevance)
+        gap = tree.sample_sums(relevance) - rows(*inputs, numbers)
+        whole = tree.sample_sums([part.abs() for part in relevance])
         worst, scale = float(gap.detach().abs().max()), float(whole.detach().abs().max())
         if not worst <= 0.01 * scale + 1e-6:
             raise AttributionError(

@@ -145,8 +145,8 @@ class Randomisation(Check):
             ("random and random", sum(evidence["null"]) / len(evidence["null"])),
             ("scores and input", evidence["input"]),
         )
-        counts = (tuple(evidence["histograms"][name]) for name in ("trained", "null"))
-        return [RandomisationPanel("Randomisation", _LEAD, tuple(evidence["edges"]), *counts, markers)]
+        trained, null = (tuple(evidence["histograms"][name]) for name in ("trained", "null"))
+        return [RandomisationPanel("Randomisation", _LEAD, tuple(evidence["edges"]), trained, null, markers)]
 
     def _ranks(self, subject: Subject, batch: Batch, label: str, model: Counted) -> Array:
         return centred_ranks(tree.rows(subject.explain(batch, label, model=model).scores))
