@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 
 import pytest
@@ -13,6 +12,7 @@ import trimkit
 from trimkit.data import Dataset
 from trimkit.methods import Batch, DiagonalGaussian, LatentSpace, Method, Phase, StepResult, Term, adam, linear
 from trimkit.registry import default
+from trimkit.registry.calling import signature_of
 
 
 @pytest.fixture(autouse=True)
@@ -149,13 +149,13 @@ SMALL = {
 
 def registered_methods() -> list[tuple[str, dict]]:
     """Name and options of every installed method that is trained by phases."""
-    found = []
+    cases = []
     for name, spec in trimkit.available("methods").items():
-        taken = inspect.signature(default().find("method", name).load()).parameters
+        taken = signature_of(default().find("method", name).load()).parameters
         options = {option: value for option, value in SMALL.get(spec.family, SMALL["vae"]).items() if option in taken}
         if trimkit.create("method", name, **options).phases():
-            found.append((name, options))
-    return found
+            cases.append((name, options))
+    return cases
 
 
 @pytest.fixture
