@@ -394,11 +394,6 @@ COMMANDS: tuple[CommandSpec, ...] = (
         "trimkit.cli.evaluate:run",
         "How disentangled a trained run's codes are, beside trivial codes.",
     ),
-    CommandSpec(
-        "check-ica",
-        "trimkit.cli.check_ica:run",
-        "Whether data meet the assumptions of linear ICA, and a report.",
-    ),
     CommandSpec("audit", "trimkit.cli.audit:run", "Verdicts on a model's explanations in a space, and a report."),
 )
 
