@@ -14,7 +14,7 @@ from torch import Tensor
 from trimkit.errors import DataError, OptionError, ShapeError
 from trimkit.metrics.arrays import Floats, as_codes, halves
 from trimkit.metrics.bootstrap import generator, torch_generator
-from trimkit.unmixing import canonical, fastica, whiten
+from trimkit_ica.unmixing import canonical, fastica, whiten
 
 FEWEST = 80
 """Rows below which nothing is checked: 40 to fit, 40 to test."""

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trimkit.data.laws import random_rotation
 from trimkit.errors import DataError, OptionError, ShapeError
 
 CHUNK = 2**16
@@ -168,12 +169,6 @@ def orthogonalised(matrix: Tensor) -> Tensor:
     return left @ right
 
 
-def random_rotation(k: int, generator: torch.Generator) -> Tensor:
-    """A uniformly distributed orthogonal matrix (k, k) in float64 on the generator's device."""
-    normal = torch.randn(k, k, generator=generator, dtype=torch.float64, device=generator.device)
-    return orthogonalised(normal)
-
-
 def _starts(start: Tensor | None, count: int, k: int, generator: torch.Generator | None) -> Tensor:
     """Where each problem starts: (B, k, k)."""
     if start is None:
@@ -207,5 +202,5 @@ def _require_white(chunks: list[Tensor]) -> None:
     if not off <= WHITE:  # also NaN
         raise DataError(
             f"fastica: expected white data of mean 0 and covariance I, got entries that are {off:.2g} off; whiten them "
-            "with trimkit.unmixing.whiten(x).apply(x), each data set of a batch by itself"
+            "with trimkit_ica.unmixing.whiten(x).apply(x), each data set of a batch by itself"
         )

@@ -8,8 +8,6 @@ from itertools import pairwise
 import numpy as np
 import torch
 
-from trimkit.metrics.independence.assumptions.gaussianity import p_text
-from trimkit.metrics.independence.assumptions.report import Component, IcaReport
 from trimkit.report.charts import Chart, Series
 from trimkit.report.page import render
 from trimkit.report.pictures import Figure, bar_figure, signed_figure
@@ -26,6 +24,8 @@ from trimkit.report.sections import (
     VerdictTable,
 )
 from trimkit.report.verdicts import Estimate, Status, number
+from trimkit_ica.assumptions.findings import Component, Findings
+from trimkit_ica.assumptions.gaussianity import p_text
 
 _SENTENCES = {
     Status.PASS: "Nothing speaks against reading these components as independent sources.",
@@ -48,7 +48,7 @@ _SHOWN = 40
 """Directions of the spectrum at most."""
 
 
-def page(report: IcaReport) -> str:
+def page(report: Findings) -> str:
     """The page as HTML."""
     record = report.record
     title = f"Can {record['name']} be unmixed by ICA?"
@@ -75,7 +75,7 @@ def page(report: IcaReport) -> str:
     return render(title, lead, sections, brand="trimkit check-ica")
 
 
-def _headline(report: IcaReport) -> Headline:
+def _headline(report: Findings) -> Headline:
     record = report.record
     facts = (
         ("Data", str(record["name"])),
@@ -88,14 +88,14 @@ def _headline(report: IcaReport) -> Headline:
     return Headline("", "", report.overall, _SENTENCES[report.overall], facts, "Assumptions")
 
 
-def _number(report: IcaReport) -> str:
+def _number(report: Findings) -> str:
     k = len(report.components)
     if report.record["chosen"]:
         return f"{k}, as asked for"
     return f"{k}, the rank" if k == report.record["rank"] else f"{k}, as many as the rows allow"
 
 
-def _pictures(report: IcaReport) -> list[Section]:
+def _pictures(report: Findings) -> list[Section]:
     """What each component adds to x: pictures for images, bars for a few variables, nothing for many without shape."""
     shape: list[int] = report.record["shape"]
     if len(shape) < 2 and shape[0] > 64:
@@ -114,7 +114,7 @@ def _picture(one: Component, which: int, shape: list[int]) -> Figure:
     return signed_figure(values, caption, alt)
 
 
-def _histograms(report: IcaReport) -> Panels:
+def _histograms(report: Findings) -> Panels:
     x = tuple(end for bin_ends in pairwise(report.edges) for end in bin_ends)
     normal = tuple(math.exp(-(v**2) / 2) / math.sqrt(2 * math.pi) for v in x)
     most = max(v for one in report.components for v in (*one.density, *normal))
@@ -138,12 +138,7 @@ def _histograms(report: IcaReport) -> Panels:
     return Panels("Distributions", lead, charts)
 
 
-def _steps(density: tuple[float, ...]) -> tuple[float, ...]:
-    """Each bin's value at both of its ends."""
-    return tuple(value for value in density for _ in range(2))
-
-
-def _components(report: IcaReport) -> Table:
+def _components(report: Findings) -> Table:
     rows = tuple(
         (
             str(i + 1),
@@ -166,7 +161,7 @@ def _components(report: IcaReport) -> Table:
     )
 
 
-def _matrices(report: IcaReport) -> Matrices:
+def _matrices(report: Findings) -> Matrices:
     names = tuple(str(i + 1) for i in range(len(report.components)))
     squares, information = (report.evidence[name] for name in ("squares", "information"))
     return Matrices(
@@ -182,7 +177,7 @@ def _matrices(report: IcaReport) -> Matrices:
     )
 
 
-def _spectrum(report: IcaReport) -> Panels:
+def _spectrum(report: Findings) -> Panels:
     values = np.asarray(report.evidence["eigenvalues"])
     positive = values[: min(report.record["rank"], _SHOWN)]
     kept = np.cumsum(positive) / values.sum()
@@ -209,7 +204,7 @@ def _spectrum(report: IcaReport) -> Panels:
     return Panels("Spectrum", lead, (logs, share), shared_legend=False)
 
 
-def _provenance(report: IcaReport) -> Provenance:
+def _provenance(report: Findings) -> Provenance:
     record = report.record
     facts = (
         ("Data", f"{record['name']}, {record['available']} samples of {_shape(record['shape'])}"),

@@ -15,10 +15,10 @@ from sklearn import config_context
 
 from trimkit.metrics.arrays import Floats
 from trimkit.metrics.bootstrap import DRAWS, generator, row_weights, weighted_means
-from trimkit.metrics.independence.assumptions.fitted import Fitted, decides, standardised
-from trimkit.metrics.independence.assumptions.space import TAILS, Z95
 from trimkit.metrics.independence.components import mutual_information_matrix, squared_correlations
 from trimkit.report.verdicts import Estimate, Status, Verdict, judge, number, samples_needed
+from trimkit_ica.assumptions.fitted import Fitted, decides, standardised
+from trimkit_ica.assumptions.space import TAILS, Z95
 
 PERMUTATIONS = 199
 """Of the columns, for correlations of squares: its 95 % quantile is the 190th value."""

@@ -8,17 +8,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trimkit.cli._arguments import plain_parser
-from trimkit.cli._folders import free_folder, written_aside
-from trimkit.cli._tables import verdict_line, write_table
-from trimkit.cli._warnings import one_line_warnings
+from trimkit.cli.commands import (
+    free_folder,
+    one_line_warnings,
+    plain_parser,
+    verdict_line,
+    write_table,
+    written_aside,
+)
 from trimkit.errors import OptionError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from trimkit.data import Dataset
-    from trimkit.metrics.independence.assumptions.report import IcaReport
+    from trimkit_ica.assumptions.report import IcaReport
 
 DEFAULT_FOLDER = "trimkit-check-ica"
 """Where a report goes without --out; a number is added where one is there already."""
@@ -81,7 +85,7 @@ def _checked(arguments: argparse.Namespace) -> argparse.Namespace:
 
 def _check(arguments: argparse.Namespace) -> IcaReport:
     from trimkit.data import load
-    from trimkit.metrics.independence import check_ica
+    from trimkit_ica.assumptions import check_ica
 
     with one_line_warnings():
         data = load(arguments.data, arguments.split)
@@ -128,8 +132,8 @@ def _write(report: IcaReport, page: Path, as_json: bool) -> None:
 
 
 def _rows(report: IcaReport) -> list[tuple[str, ...]]:
-    from trimkit.metrics.independence.assumptions.gaussianity import p_text
     from trimkit.report.verdicts import number
+    from trimkit_ica.assumptions.gaussianity import p_text
 
     return [
         (

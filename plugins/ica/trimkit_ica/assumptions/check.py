@@ -11,15 +11,16 @@ import numpy as np
 
 from trimkit.errors import OptionError
 from trimkit.metrics.arrays import Floats
-from trimkit.metrics.independence.assumptions import dependence, gaussianity, space
-from trimkit.metrics.independence.assumptions.fitted import Fitted, Limits, as_rows, standardised, unmix
-from trimkit.metrics.independence.assumptions.report import Component, IcaReport
-from trimkit.metrics.independence.assumptions.stability import stability
+from trimkit_ica.assumptions import dependence, gaussianity, space
+from trimkit_ica.assumptions.findings import Component
+from trimkit_ica.assumptions.fitted import Fitted, Limits, as_rows, standardised, unmix
+from trimkit_ica.assumptions.report import IcaReport
+from trimkit_ica.assumptions.stability import stability
 
 EDGES = np.linspace(-5, 5, 31)
 """Of the bins of a component's density, in standard deviations; what lies beyond is in the outermost."""
 
-_DISTRIBUTIONS = ("trimkit", "torch", "numpy", "scipy", "scikit-learn")
+_DISTRIBUTIONS = ("trimkit", "trimkit-ica", "torch", "numpy", "scipy", "scikit-learn")
 
 
 def check_ica(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from trimkit.errors import DataError, OptionError, ShapeError
-from trimkit.unmixing.negentropy import contrast
+from trimkit.metrics.independence.log_cosh import contrast
 
 Order = Literal["variance", "negentropy"]
 

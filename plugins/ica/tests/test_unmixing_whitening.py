@@ -7,9 +7,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from trimkit_ica.unmixing import Whitening, whiten
 
 from trimkit.errors import DataError, OptionError, ShapeError
-from trimkit.unmixing import Whitening, whiten
 
 KINDS = ["pca", "zca", "cholesky"]
 
@@ -212,8 +212,7 @@ def test_a_column_in_another_unit_hides_no_dependence(scale):
 @pytest.mark.parametrize(("scale", "offset"), [(1e-8, 0.0), (1e8, 0.0), (1.0, 1e8)])
 def test_units_and_offsets_leave_the_components_that_scikit_learn_finds(scale, offset):
     from sklearn.decomposition import FastICA
-
-    from trimkit.unmixing import fastica
+    from trimkit_ica.unmixing import fastica
 
     rng = np.random.default_rng(0)
     s = np.stack([rng.laplace(size=5000), rng.uniform(-1, 1, 5000), rng.exponential(size=5000)], 1)

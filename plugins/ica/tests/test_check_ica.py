@@ -14,16 +14,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from trimkit_ica.assumptions import dependence, gaussianity, space
+from trimkit_ica.assumptions.dependence import Dependence, compare, largest
+from trimkit_ica.assumptions.fitted import Limits, _require_spread, as_rows, unmix
+from trimkit_ica.assumptions.gaussianity import anderson_darling, anderson_darling_p
+from trimkit_ica.assumptions.stability import gaussian_null, refit, similarities
 
 from trimkit.errors import DataError, OptionError, ShapeError
 from trimkit.metrics.arrays import halves
 from trimkit.metrics.bootstrap import generator
 from trimkit.metrics.independence import check_ica
-from trimkit.metrics.independence.assumptions import dependence, gaussianity, space
-from trimkit.metrics.independence.assumptions.dependence import Dependence, compare, largest
-from trimkit.metrics.independence.assumptions.fitted import Limits, _require_spread, as_rows, unmix
-from trimkit.metrics.independence.assumptions.gaussianity import anderson_darling, anderson_darling_p
-from trimkit.metrics.independence.assumptions.stability import gaussian_null, refit, similarities
 from trimkit.report.verdicts import Estimate, Status
 
 MIXING = np.array([[1.0, 0.4, -0.3], [0.5, 1.2, 0.2], [-0.2, 0.3, 0.9], [0.7, -0.6, 0.1]])

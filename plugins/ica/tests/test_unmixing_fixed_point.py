@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import sklearn.decomposition
 import torch
+from trimkit_ica.unmixing import columns, fastica, fixed_point, match, orthogonalised, whiten
 
+from trimkit.data.laws import random_rotation
 from trimkit.errors import DataError, OptionError, ShapeError
-from trimkit.unmixing import columns, fastica, fixed_point, match, orthogonalised, random_rotation, whiten
 
 
 def generator(seed=0):
@@ -187,7 +188,7 @@ def test_badly_scaled_data_in_single_precision_are_unmixed():
         assert worst_match(z.double() @ found.matrix.T, s) > 0.995
     values, vectors = torch.linalg.eigh(torch.cov(x.T, correction=0))
     trapped = (x - x.mean(0)) @ vectors / values.abs().sqrt()
-    with pytest.raises(DataError, match=r"entries that are .* off; whiten them with trimkit.unmixing.whiten"):
+    with pytest.raises(DataError, match=r"entries that are .* off; whiten them with trimkit_ica.unmixing.whiten"):
         fastica(trapped)
 
 

@@ -7,8 +7,8 @@ import math
 import numpy as np
 
 from trimkit.metrics.bootstrap import DRAWS, LEVEL, generator, row_weights
-from trimkit.metrics.independence.assumptions.fitted import MAX_ITERATIONS, ROWS_PER_SQUARE, TOLERANCE, Fitted, decides
 from trimkit.report.verdicts import Estimate, Status, Verdict, judge, number, samples_needed
+from trimkit_ica.assumptions.fitted import MAX_ITERATIONS, ROWS_PER_SQUARE, TOLERANCE, Fitted, decides
 
 Z95 = 1.959964
 """Of the normal distribution: half the length of a 95 % interval, in standard errors."""

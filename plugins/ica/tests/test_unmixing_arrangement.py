@@ -10,9 +10,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import quad
+from trimkit_ica.unmixing import canonical, match
 
 from trimkit.errors import DataError, OptionError, ShapeError
-from trimkit.unmixing import GAUSSIAN_LOG_COSH, canonical, contrast, log_cosh, match
+from trimkit.metrics.independence.log_cosh import GAUSSIAN_LOG_COSH, contrast, log_cosh
 
 
 def uniform(*shape, seed=0):

@@ -9,9 +9,9 @@ import sys
 import numpy as np
 import pytest
 import torch
+from trimkit_ica.command import _samples
 
 from trimkit import cli
-from trimkit.cli.check_ica import _samples
 from trimkit.data import Dataset
 from trimkit.data.samples import Bytes
 
@@ -128,5 +128,5 @@ def test_mistakes_are_one_line_with_code_2_and_leave_no_folder(arguments, told, 
 
 
 def test_the_command_needs_no_torch_before_it_works():
-    program = "import sys, trimkit.cli.check_ica; sys.exit(any(m in sys.modules for m in ('torch', 'numpy', 'scipy')))"
+    program = "import sys, trimkit_ica.command; sys.exit(any(m in sys.modules for m in ('torch', 'numpy', 'scipy')))"
     assert subprocess.run([sys.executable, "-c", program]).returncode == 0

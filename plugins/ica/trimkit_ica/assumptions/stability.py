@@ -12,10 +12,10 @@ from torch import Tensor
 from trimkit.errors import DataError
 from trimkit.metrics.arrays import Floats
 from trimkit.metrics.bootstrap import generator, torch_generator
-from trimkit.metrics.independence.assumptions.fitted import TOLERANCE, Fitted
-from trimkit.metrics.independence.assumptions.space import Z95
 from trimkit.report.verdicts import Estimate, Status, Verdict, judge, number
-from trimkit.unmixing import fastica, match
+from trimkit_ica.assumptions.fitted import TOLERANCE, Fitted
+from trimkit_ica.assumptions.space import Z95
+from trimkit_ica.unmixing import fastica, match
 
 ROWS = 10_000
 """Rows at most in the fits to resampled rows."""

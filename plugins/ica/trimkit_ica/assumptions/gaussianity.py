@@ -12,10 +12,10 @@ from scipy.stats import jarque_bera
 
 from trimkit.metrics.arrays import Floats
 from trimkit.metrics.bootstrap import DRAWS, generator
-from trimkit.metrics.independence.assumptions.fitted import Fitted, decides, standardised
-from trimkit.metrics.independence.assumptions.space import TAILS
+from trimkit.metrics.independence.log_cosh import GAUSSIAN_LOG_COSH, log_cosh
 from trimkit.report.verdicts import Estimate, Status, Verdict, holm, judge, number, samples_needed
-from trimkit.unmixing import GAUSSIAN_LOG_COSH, log_cosh
+from trimkit_ica.assumptions.fitted import Fitted, decides, standardised
+from trimkit_ica.assumptions.space import TAILS
 
 LEVEL = 0.05
 """Of the tests, after Holm over all components and both tests."""

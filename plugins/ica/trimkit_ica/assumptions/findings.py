@@ -1,16 +1,15 @@
-"""What `check_ica` returns: verdicts, the record of every component, and where they come from."""
+"""What `check_ica` finds: verdicts, the record of every component, and where they come from."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from trimkit.metrics.arrays import Floats
-from trimkit.metrics.independence.assumptions.gaussianity import Shape
 from trimkit.report.verdicts import Status, Verdict, exit_code, overall
+from trimkit_ica.assumptions.gaussianity import Shape
 
 FORMAT = 1
 """Of results.json."""
@@ -25,7 +24,7 @@ class Component:
         shape: how far from Gaussian it is.
         stability: mean |correlation| with itself in fits to resampled rows.
         stable: that is above the verdict's threshold.
-        density: of its standardised values in each bin of `IcaReport.edges`.
+        density: of its standardised values in each bin of `Findings.edges`.
         mixing: (p,) what one unit of it adds to x.
     """
 
@@ -48,8 +47,8 @@ class Component:
 
 
 @dataclass(frozen=True)
-class IcaReport:
-    """The result of `trimkit.metrics.independence.check_ica`.
+class Findings:
+    """Everything that the page shows, as plain values.
 
     Attributes:
         verdicts: of every assumption, in the order of the page.
@@ -103,25 +102,3 @@ class IcaReport:
     def to_json(self) -> str:
         """`as_dict` as JSON."""
         return json.dumps(self.as_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-
-    def to_html(self) -> str:
-        """The report as one self-contained page."""
-        from trimkit.metrics.independence.assumptions.page import page
-
-        return page(self)
-
-    def save(self, path: str | Path) -> Path:
-        """Write the page, and results.json beside it. Each file is written aside and renamed.
-
-        Args:
-            path: of the page, such as "report.html".
-        Returns:
-            The page's path.
-        """
-        from trimkit.report.page import write_text
-
-        target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write_text(target.parent / "results.json", self.to_json())
-        write_text(target, self.to_html())
-        return target

@@ -7,23 +7,18 @@ Rows are samples. With K the whitening (k, p) and Q a rotation (k, k), s = Q K (
     unmixing, mixing = rotation.matrix @ whitening.forward, whitening.backward @ rotation.matrix.mT
 """
 
-from trimkit.unmixing.arrangement import Arrangement, canonical, match
-from trimkit.unmixing.fixed_point import Rotation, columns, fastica, orthogonalised, random_rotation
-from trimkit.unmixing.negentropy import GAUSSIAN_LOG_COSH, contrast, log_cosh
-from trimkit.unmixing.whitening import Whitening, whiten
+from trimkit_ica.unmixing.arrangement import Arrangement, canonical, match
+from trimkit_ica.unmixing.fixed_point import Rotation, columns, fastica, orthogonalised
+from trimkit_ica.unmixing.whitening import Whitening, whiten
 
 __all__ = [
-    "GAUSSIAN_LOG_COSH",
     "Arrangement",
     "Rotation",
     "Whitening",
     "canonical",
     "columns",
-    "contrast",
     "fastica",
-    "log_cosh",
     "match",
     "orthogonalised",
-    "random_rotation",
     "whiten",
 ]
