@@ -47,6 +47,17 @@ def samples(trial: Trial, method: Method) -> Dataset:
     return Dataset("conformance", x, y, classes=("even", "odd"), aux=y)
 
 
+def prepared(trial: Trial) -> Method:
+    """A method that has seen the data: fitted in closed form, or ready for its first step."""
+    method = made(trial)
+    data = samples(trial, method)
+    if method.phases():
+        method.prepare(data.x[:], data.aux, torch.Generator().manual_seed(0))
+    else:
+        method.fit(data.x[:], data.aux)
+    return method
+
+
 def trained(trial: Trial, steps: int = 2, **options: Any) -> Method:
     """A method after some steps, or fitted in closed form."""
     method = made(trial)
@@ -71,7 +82,7 @@ def options(trial: Trial) -> None:
 @promise("method")
 def codes(trial: Trial) -> None:
     """Each space encodes to (N, *space.shape) and decodes to (N, *shape), each sample alone."""
-    method = trained(trial)
+    method = prepared(trial)
     data = samples(trial, method)
     for space in method.latent_spaces():
         z = torch.zeros(3, *space.shape)
@@ -90,7 +101,7 @@ def codes(trial: Trial) -> None:
 @promise("method", light=True)
 def terms(trial: Trial) -> None:
     """A phase's loss returns a StepResult whose terms are `Term` objects with the names that have weights."""
-    method = made(trial)
+    method = prepared(trial).train()
     for phase, batch, result in _turns(trial, method):
         where = f"phase {phase.name!r}"
         require(
@@ -120,7 +131,7 @@ def terms(trial: Trial) -> None:
 @promise("method")
 def phases_freeze(trial: Trial) -> None:
     """A phase's step changes its own parameters and no others."""
-    method = made(trial)
+    method = prepared(trial).train()
     for phase, batch, _ in _turns(trial, method):
         own = {id(p) for p in phase.parameters}
         names = {id(p): name for name, p in method.named_parameters()}
@@ -239,8 +250,6 @@ def _turns(trial: Trial, method: Method) -> Iterator[tuple[Phase, Batch, StepRes
     if not method.phases():
         raise Inapplicable("it is fitted in closed form")
     data = samples(trial, method)
-    method.eval().prepare(torch.as_tensor(data.x[:]), data.aux, torch.Generator().manual_seed(0))
-    method.train()
     first, second = (Batch(data.x[rows], data.y[rows], data.aux[rows]) for rows in (slice(8), slice(8, 16)))  # type: ignore[index]
     carried: dict[str, Tensor] = {}
     for phase in method.phases():

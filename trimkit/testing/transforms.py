@@ -163,7 +163,7 @@ def state(trial: Trial) -> None:
     """``fit`` returns the transform; what it learned is in ``state_dict``; using it changes nothing."""
     for size, transform, x, s in cases(trial):
         require(transform.fit(trial.draw(40, size, seed=1)) is transform, "fit returns something else; return self")
-        before, randomness, given = copy.deepcopy(transform.state_dict()), torch.get_rng_state(), x.clone()
+        before, randomness, given = copy.deepcopy(transform.state_dict()), torch.get_rng_state(), trial.draw(3, size)
         again = transform(x)
         require(gap(again, s) <= TOLERANCE, "forward twice gives other coefficients; draw nothing, and keep no memory")
         require(same_randomness(randomness), "forward draws from the global random state; a transform draws nothing")
