@@ -49,7 +49,8 @@ class FakeSite:
 
     def environment(self, **more: str) -> dict[str, str]:
         inherited = {name: value for name, value in os.environ.items() if name != "TRIMKIT_PLUGINS"}
-        return {**inherited, "PYTHONPATH": str(self.folder), **more}
+        path = os.pathsep.join(filter(None, (str(self.folder), inherited.get("PYTHONPATH"))))
+        return {**inherited, "PYTHONPATH": path, **more}
 
 
 @pytest.fixture
