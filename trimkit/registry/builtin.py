@@ -375,6 +375,12 @@ CHECKS: tuple[CheckSpec, ...] = (
         "Adebayo et al. 2018, arXiv:1810.03292",
         mandatory=True,
     ),
+    CheckSpec(
+        "reliance",
+        "trimkit.audit.checks.reliance:Reliance",
+        "Does the model rely on what it must not? What is forbidden, or a search for groups that stand out.",
+        mandatory=True,
+    ),
 )
 
 
