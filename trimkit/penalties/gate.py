@@ -89,10 +89,10 @@ class Gate(nn.Module):
         Raises:
             ShapeError: coefficients of another structure or shape.
         """
-        found = tree.leaves(s)
-        if len(found) != len(self.locations):
-            raise ShapeError(f"Gate: expected {len(self.locations)} leaves of coefficients, got {len(found)}")
-        return tree.rebuild(s, [self._gated(*pair, generator) for pair in zip(found, self.locations, strict=True)])
+        leaves = tree.leaves(s)
+        if len(leaves) != len(self.locations):
+            raise ShapeError(f"Gate: expected {len(self.locations)} leaves of coefficients, got {len(leaves)}")
+        return tree.rebuild(s, [self._gated(*pair, generator) for pair in zip(leaves, self.locations, strict=True)])
 
     def expected_l0(self) -> Tensor:
         """Expected number of open gates, a scalar with gradient: Σ P(z ≠ 0)."""

@@ -91,8 +91,8 @@ def entropy(scores: Tree, *, normalised: bool = True) -> Tensor:
     p = safe / safe.sum(1, keepdim=True)
     logs = torch.where(p == 0, torch.ones_like(p), p).log()  # log 0 would send NaN back
     largest = math.log(p.shape[1])
-    found = torch.where(live, -(p * logs).sum(1), torch.full_like(p[:, 0], largest))
-    return found / largest if normalised else found
+    entropy_of_rows = torch.where(live, -(p * logs).sum(1), torch.full_like(p[:, 0], largest))
+    return entropy_of_rows / largest if normalised else entropy_of_rows
 
 
 def group_l1(scores: Tree, *, groups: Groups | None = None) -> Tensor:
