@@ -9,13 +9,14 @@ STAMP := $(VENV)/.made
 STAMP_ALL := $(VENV)/.made-with-extras
 PYPROJECTS := pyproject.toml constraints.txt $(PLUGINS:%=%/pyproject.toml)
 
-.PHONY: help demo test test-all lint bench clean
+.PHONY: help demo test test-all lint rooms bench clean
 
 help:
 	@echo "make demo      the planted-shortcut story on real digits, ends in a report"
 	@echo "make test      the test suite"
 	@echo "make test-all  the suite with its slow tests, and those of Lightning and Hugging Face"
 	@echo "make lint      format, lint, types, import contracts"
+	@echo "make rooms     the picture in docs/rooms.md, from the imports"
 	@echo "make bench     every performance claim, as ratios"
 
 $(STAMP): $(PYPROJECTS)
@@ -41,6 +42,9 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
 	$(BIN)/pyright
+
+rooms: $(STAMP)
+	$(BIN)/python docs/draw_rooms.py
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/penalty_step.py
