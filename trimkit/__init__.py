@@ -49,6 +49,7 @@ __all__ = [
     "methods",
     "metrics",
     "penalties",
+    "revise",
     "targets",
     "train",
     "transforms",
@@ -75,6 +76,7 @@ _NAMES = {
     "methods": "trimkit.methods",
     "metrics": "trimkit.metrics",
     "penalties": "trimkit.penalties",
+    "revise": "trimkit.revise",  # callable too, as audit
     "targets": "trimkit.targets",
     "train": "trimkit.training:train",
     "transforms": "trimkit.transforms",

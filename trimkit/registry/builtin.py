@@ -406,6 +406,7 @@ COMMANDS: tuple[CommandSpec, ...] = (
         "How disentangled a trained run's codes are, beside trivial codes.",
     ),
     CommandSpec("audit", "trimkit.cli.audit:run", "Verdicts on a model's explanations in a space, and a report."),
+    CommandSpec("revise", "trimkit.cli.revise:run", "Find what a model must not rely on, correct it, audit it again."),
 )
 
 
