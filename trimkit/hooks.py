@@ -180,10 +180,10 @@ class CheckSpec(Spec):
 class CommandSpec(Spec):
     """A sub-command of ``trimkit``: a function ``run(argv: list[str]) → exit code``.
 
-    ``argv`` is what follows the command's name. The code is 0 for done or passed, 1 where a check failed, 3 where it could
-    not decide; an exception of `trimkit.errors` is printed as one line and exits with 2. The target's module is imported
-    when the command runs, not for ``trimkit --help``; import torch inside ``run``, so that its own ``--help`` is fast.
-    `trimkit.cli.commands` has what core's own commands are written with.
+    ``argv`` is what follows the command's name. The code is 0 for done or passed, 1 where a check failed, 3 where it
+    could not decide; an exception of `trimkit.errors` is printed as one line and exits with 2. The target's module is
+    imported when the command runs, not for ``trimkit --help``; import torch inside ``run``, so that its own ``--help``
+    is fast. `trimkit.cli.commands` has what core's own commands are written with.
     """
 
     kind: ClassVar[str] = "command"

@@ -384,6 +384,7 @@ COMMANDS: tuple[CommandSpec, ...] = (
         "list", "trimkit.cli.list:run", "The parts that are installed: transforms, attributions, penalties, commands."
     ),
     CommandSpec("plugins", "trimkit.cli.plugins:run", "Where parts come from, and why a plugin is not loaded."),
+    CommandSpec("new-plugin", "trimkit.cli.new_plugin:run", "Write a plugin: a project with working parts and tests."),
     CommandSpec(
         "train",
         "trimkit.cli.train:run",
