@@ -21,11 +21,10 @@ def trimkit_commands():
 
 
 @pytest.fixture
-def command(monkeypatch, site):
+def command(monkeypatch, site, use_site):
     """Make `trimkit fake …` run a function."""
     site.add("fake-command", FAKE)
-    registry = site.registry()
-    monkeypatch.setattr("trimkit.registry.default", lambda: registry)
+    use_site()
 
     def install(run):
         monkeypatch.setitem(sys.modules, "fake_command_target", types.SimpleNamespace(run=run))

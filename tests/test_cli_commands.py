@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from trimkit import cli
+from trimkit.registry import plugins
 
 DOC = (Path(__file__).parents[1] / "docs" / "commands.md").read_text(encoding="utf-8")
 SOURCE = """
@@ -31,18 +32,11 @@ def trimkit_commands():
 """
 
 
-def use(monkeypatch, registry):
-    monkeypatch.setattr("trimkit.registry.default", lambda: registry)
-    monkeypatch.setattr("trimkit.cli.list.default", lambda: registry)
-    monkeypatch.setattr("trimkit.cli.plugins.default", lambda: registry)
-    monkeypatch.setattr("trimkit.registry.available", registry.available)
-
-
 @pytest.fixture
-def acme(site, monkeypatch):
+def acme(site, use_site):
     """A distribution with commands; gives its module's name."""
     module = site.add("acme-trim", SOURCE)
-    use(monkeypatch, site.registry())
+    use_site()
     return module
 
 
@@ -91,10 +85,10 @@ def test_plugins_and_list_as_json_know_commands(acme, capsys):
     }
 
 
-def test_a_name_that_two_distributions_claim_belongs_to_neither(site, monkeypatch, capsys):
+def test_a_name_that_two_distributions_claim_belongs_to_neither(site, use_site, capsys):
     site.add("acme-trim", SOURCE)
     other = site.add("other-trim", SOURCE)
-    use(monkeypatch, site.registry())
+    use_site()
     assert cli.main(["greet"]) == 2
     assert "The command 'greet' is claimed by acme-trim 1.0 and other-trim 1.0" in capsys.readouterr().err
     assert cli.main(["other-trim:greet", "x"]) == 3
@@ -127,14 +121,19 @@ def test_a_faulty_command_is_one_line_and_code_2(acme, name, told, capsys):
         SOURCE.replace("CommandSpec(", "dict(name="),
     ],
 )
-def test_a_broken_plugin_leaves_help_as_it_is(site, monkeypatch, fault):
-    use(monkeypatch, site.registry())
+def test_a_broken_plugin_leaves_help_as_it_is(site, use_site, fault):
+    use_site()
     before = cli.help_text()
     site.add("broken-trim", fault)
-    broken = site.registry()
-    assert [record.state for record in broken.plugins()] == ["loaded", "failed"]
-    use(monkeypatch, broken)
+    use_site()
+    assert [record.state for record in plugins()] == ["loaded", "failed"]
     assert cli.help_text() == before
+
+
+def test_a_command_of_a_distribution_that_is_missing_says_so(use_site, capsys):
+    use_site()
+    assert cli.main(["check-ica", "digits"]) == 2
+    assert "It comes with trimkit-ica: pip install trimkit-ica." in capsys.readouterr().err
 
 
 def test_help_needs_neither_torch_nor_numpy():
@@ -142,11 +141,11 @@ def test_help_needs_neither_torch_nor_numpy():
     assert subprocess.run([sys.executable, "-c", program]).returncode == 0
 
 
-def test_the_documented_command_works(site, monkeypatch, capsys, tmp_path):
+def test_the_documented_command_works(site, use_site, monkeypatch, capsys, tmp_path):
     plugin, command = re.findall(r"```python\n(.*?)```", DOC, re.DOTALL)
     (site.folder / "fake_acme_count.py").write_text(command)
     site.add("acme-trim", plugin.replace("acme_trim.count", "fake_acme_count"))
-    use(monkeypatch, site.registry())
+    use_site()
     monkeypatch.chdir(tmp_path)
     assert cli.main(["count", "digits"]) == 0
     assert capsys.readouterr().out == "digits  1200\n"

@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trimkit.coefficients import tree
+from trimkit.coefficients.axes import label_equal_bands
 from trimkit.errors import OptionError, ShapeError, TransformError
 from trimkit.registry import available, create, default
 from trimkit.transforms import DCT, FFT, FrequencyBands, Identity, Transform
-from trimkit.transforms.fourier import dct, dct_matrix, inverse_dct, radial_bands
+from trimkit.transforms.fourier import dct, dct_matrix, inverse_dct
 
 SIZES = [(1, 4, 4), (2, 5, 4), (1, 4, 5), (1, 3, 7), (2, 6), (1, 5)]
 SIGNALS = [(2, 6), (1, 5), (7,)]
@@ -138,7 +139,7 @@ def test_the_bands_sum_to_the_data_and_do_not_overlap(bands, height, width):
 )
 def test_each_band_keeps_its_bins_of_the_spectrum(size, dims):
     x, fft, bands = double(2, *size), FFT(dims), FrequencyBands(dims, bands=3)
-    labels = radial_bands(fft.frequencies(size), 3)
+    labels = label_equal_bands(fft.frequencies(size), 3)
     expected = [fft.inverse(fft(x) * (labels == band), size) for band in range(4)]
     for _ in range(2):  # the second time from the cache
         assert torch.allclose(bands(x), torch.stack(expected, 1), atol=1e-13)
@@ -169,7 +170,7 @@ def test_a_sinusoid_lies_in_the_band_that_names_its_frequency():
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (lambda: FFT(dims=3), "dims 1 or 2, got 3"),
+        (lambda: FFT(dims=4), "dims 1, 2 or 3, got 4"),
         (lambda: DCT(bands=0), "bands ≥ 1, got 0"),
         (lambda: FrequencyBands(bands=0), "bands ≥ 1, got 0"),
         (lambda: Identity(parts=0), "parts ≥ 1, got 0"),

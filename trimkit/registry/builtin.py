@@ -375,6 +375,12 @@ CHECKS: tuple[CheckSpec, ...] = (
         "Adebayo et al. 2018, arXiv:1810.03292",
         mandatory=True,
     ),
+    CheckSpec(
+        "reliance",
+        "trimkit.audit.checks.reliance:Reliance",
+        "Does the model rely on what it must not? What is forbidden, or a search for groups that stand out.",
+        mandatory=True,
+    ),
 )
 
 
@@ -394,11 +400,6 @@ COMMANDS: tuple[CommandSpec, ...] = (
         "evaluate",
         "trimkit.cli.evaluate:run",
         "How disentangled a trained run's codes are, beside trivial codes.",
-    ),
-    CommandSpec(
-        "check-ica",
-        "trimkit.cli.check_ica:run",
-        "Whether data meet the assumptions of linear ICA, and a report.",
     ),
     CommandSpec("audit", "trimkit.cli.audit:run", "Verdicts on a model's explanations in a space, and a report."),
 )
