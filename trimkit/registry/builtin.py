@@ -334,6 +334,11 @@ DATASETS: tuple[DatasetSpec, ...] = (
         shape=(1, 16, 16),
     ),
     DatasetSpec(
+        "activations",
+        "trimkit.predictor.activations:activations",
+        "What a layer of your model makes of data: activations:model=pkg.mod:fn,at=layer3,data=digits.",
+    ),
+    DatasetSpec(
         "folder",
         "trimkit.data.folders:folder",
         "Your own pictures, one sub-folder a class where there are labels: folder:path=DIR,size=64, or DIR:size=64.",
