@@ -80,8 +80,4 @@ EXAMPLES = {
     "agreement": Example({"reference": torch.tensor([1.0, 2.0, 0.0, -1.0])}, sizes=[(4,)]),
     "folder": Example(lambda: {"path": str(folder_of_pictures()), "size": 8}),
 }
-EXPECTED_FAILURES = {
-    "attribution-captum:DeepLiftShap-batch_independence": "without a baseline, the batch itself is its references",
-}
-
-test_promises = conformance("trimkit", examples=EXAMPLES, expected_failures=EXPECTED_FAILURES)
+test_promises = conformance("trimkit", examples=EXAMPLES)

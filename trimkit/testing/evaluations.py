@@ -116,7 +116,7 @@ def renders(trial: Trial) -> None:
     require(bool(verdicts), "results.json has no verdict of it; return one from conclude")
 
 
-@promise("dataset", light=True)
+@promise("dataset")
 def splits(trial: Trial) -> None:
     """The splits "train" and "test" share no sample; another split is refused."""
     train, test = (trial.make(split=split) for split in ("train", "test"))
@@ -132,7 +132,7 @@ def splits(trial: Trial) -> None:
     raise BrokenPromise("split='no such split' is taken; raise a DataError that names the splits")
 
 
-@promise("dataset", light=True)
+@promise("dataset")
 def keyed_draws(trial: Trial) -> None:
     """Two calls give the same bytes, and leave the global random state alone."""
     before = torch.get_rng_state()

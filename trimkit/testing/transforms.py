@@ -108,6 +108,18 @@ def groups(trial: Trial) -> None:
 
 
 @promise("transform", light=True)
+def facts(trial: Trial) -> None:
+    """Its class says whether coefficients are complex, and whether training may change it."""
+    for _, transform, _, s in cases(trial):
+        is_complex = any(leaf.is_complex() for leaf in tree.leaves(s))
+        said = transform.complex_coefficients
+        require(said == is_complex, f"complex_coefficients = {said}, measured: {is_complex}; mend the class")
+        trainable = [name for name, p in transform.named_parameters() if p.requires_grad]
+        right = transform.learnable or not trainable
+        require(right, f"{', '.join(trainable)} can be trained, and learnable = False; set it to True, or use buffers")
+
+
+@promise("transform", light=True)
 def batch_independence(trial: Trial) -> None:
     """Each sample is transformed alone, whatever shares its batch."""
     for size, transform, x, s in cases(trial):
