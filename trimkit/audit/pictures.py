@@ -11,7 +11,7 @@ from torch import Tensor
 from trimkit.coefficients import tree
 from trimkit.coefficients.tree import Tree
 from trimkit.report.pictures import Figure, bar_figure, mosaic, robust_limit, signed_figure, span_figure
-from trimkit.transforms import DCT, FFT, FrequencyBands, Identity, Transform
+from trimkit.transforms import DCT, FFT, ChannelsXBands, FrequencyBands, Identity, Transform
 from trimkit.transforms.along import Along
 from trimkit.transforms.base import Size
 from trimkit.transforms.wavelet import Multilevel
@@ -64,6 +64,11 @@ def _(transform: FFT, scores: Tree, size: Size, alt: str) -> Figure:
         return bar_figure(leaf.reshape(-1, leaf.shape[-1]).sum(0).tolist(), "0 → Nyquist", alt)
     spectrum = full_spectrum(_flat_map(leaf), size[-1])
     return signed_figure(log_radius(spectrum), "frequency, log radius", alt, robust_limit(spectrum))
+
+
+@_figure.register
+def _(transform: ChannelsXBands, scores: Tree, size: Size, alt: str) -> Figure:
+    return _group_figure(transform, scores, size, alt)
 
 
 @_figure.register
