@@ -7,7 +7,9 @@ predictor's output, f'(T(x)) = f(x) exactly, and any attribution of f' at s = T(
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from typing import Any, TypeAlias
 
 import torch
@@ -16,8 +18,9 @@ from torch import Tensor
 from trimkit.attributions.base import Attribution
 from trimkit.coefficients import tree
 from trimkit.coefficients.baseline import Baseline
+from trimkit.coefficients.groups import Groups
 from trimkit.coefficients.tree import Tree
-from trimkit.errors import DataError, ModelError
+from trimkit.errors import DataError, ModelError, TransformError
 from trimkit.predictor.composed import Composed, Model
 from trimkit.predictor.guards import (
     unchanged,
@@ -43,6 +46,7 @@ class TrimResult:
         residual: r = x − T⁻¹(s), like x; zero up to rounding for exact transforms.
         gap: (N,) Σ scores − (f(x) − f(T⁻¹(s₀) + r)) for attributions that claim completeness, else None.
         change: (N,) f(x) − f(T⁻¹(s₀) + r), against which the gap is judged; None where gap is.
+        groups: the named groups of the coefficients, with the axis they lie on: ``result.groups.sums(result.scores)``.
     """
 
     output: Any
@@ -51,6 +55,14 @@ class TrimResult:
     residual: Tensor
     gap: Tensor | None = None
     change: Tensor | None = None
+    _name_groups: Callable[[], Groups] | None = field(default=None, repr=False, compare=False)
+
+    @cached_property
+    def groups(self) -> Groups:
+        """The named groups of the coefficients, see `trimkit.coefficients.groups.Groups`."""
+        if self._name_groups is None:
+            raise TransformError("this result knows no groups; take those of the transform, transform.groups(size)")
+        return self._name_groups()
 
 
 class Trim:
@@ -130,4 +142,7 @@ class Trim:
             if self.attribution.complete:
                 change = composed.change(found.output, target, baseline)
                 gap = tree.sample_sums(found.scores).detach() - change
-        return TrimResult(found.output, composed.s, found.scores, composed.residual, gap, change)
+        size = tuple(composed.size)
+        return TrimResult(
+            found.output, composed.s, found.scores, composed.residual, gap, change, partial(self.transform.groups, size)
+        )
