@@ -58,6 +58,51 @@ TRANSFORMS: tuple[TransformSpec, ...] = (
         "Griffin, Lim 1984, doi:10.1109/TASSP.1984.1164317",
     ),
     TransformSpec(
+        "wavelet_packet",
+        "trimkit.transforms.packet:WaveletPacket",
+        "Wavelet coefficients of signals in equally wide bands of frequency, as many as entries.",
+        "Coifman, Wickerhauser 1992, doi:10.1109/18.119732",
+    ),
+    TransformSpec(
+        "polar",
+        "trimkit.transforms.polar:Polar",
+        "Amplitude and phase of Fourier coefficients.",
+    ),
+    TransformSpec(
+        "mel",
+        "trimkit.transforms.mel:Mel",
+        "Amplitudes of signals on the mel scale over time, with the phases that give a signal back.",
+        "O'Shaughnessy 1987, Speech Communication",
+    ),
+    TransformSpec(
+        "cqt",
+        "trimkit.transforms.cqt:CQT",
+        "Constant-Q coefficients of signals, bands equally wide in octaves, invertible, complex.",
+        "Velasco, Holighaus, Dörfler, Grill 2011, DAFx-11",
+    ),
+    TransformSpec(
+        "channels_x_bands",
+        "trimkit.transforms.montage:ChannelsXBands",
+        "Fourier coefficients along time, grouped by band and channel, complex.",
+    ),
+    TransformSpec(
+        "segments",
+        "trimkit.transforms.segments:Segments",
+        "The data's own space in windows of time, ranges of a spectrum, or tokens.",
+    ),
+    TransformSpec(
+        "superpixels",
+        "trimkit.transforms.segments:Superpixels",
+        "The data's own space in patches that follow the edges of a picture.",
+        "Achanta et al. 2012, doi:10.1109/TPAMI.2012.120",
+    ),
+    TransformSpec(
+        "graph_fourier",
+        "trimkit.transforms.graph:GraphFourier",
+        "Coefficients of signals on a graph, smooth patterns first.",
+        "Shuman et al. 2013, arXiv:1211.0053",
+    ),
+    TransformSpec(
         "pca",
         "trimkit.transforms.fitted:PCA",
         "Principal components of data, in order of falling variance.",
