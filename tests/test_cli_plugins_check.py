@@ -62,3 +62,11 @@ def test_a_part_whose_options_cannot_be_guessed_is_not_accused(check):
     code, out = check("needing")
     assert code == 0
     assert "the rest was not tried: penalty 'needing': missing a required argument: 'mask'" in out
+
+
+def test_only_the_parts_of_plugins_that_are_named(check, capsys):
+    assert check("mixing")[0] == 1
+    assert cli.main(["plugins", "--check", "acme"]) == 1
+    assert cli.main(["plugins", "--check", "acmee"]) == 2
+    assert "There is no plugin 'acmee'. Did you mean 'acme'?" in capsys.readouterr().err
+    assert cli.main(["plugins", "acme"]) == 2

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from trimkit.cli._arguments import plain_parser
 from trimkit.cli._tables import write_table
+from trimkit.errors import OptionError, UnknownNameError, nearest
 from trimkit.registry import PluginRecord, default
 from trimkit.registry.lazy import import_target
 
@@ -21,10 +22,13 @@ def run(argv: list[str]) -> int:
         0, also when a plugin failed: showing it is this command's task. With ``--check``, 1 where a promise is broken.
     Raises:
         OptionError: an unknown option.
+        UnknownNameError: there is no such plugin to check.
     """
     arguments = _parser().parse_args(argv)
     if arguments.check:
-        return _check()
+        return _check(arguments.plugin)
+    if arguments.plugin:
+        raise OptionError(f"expected --check before {arguments.plugin[0]!r}, the plugin whose parts are to be tried")
     if arguments.trace:
         _trace()
     elif arguments.json:
@@ -41,12 +45,17 @@ def _parser():  # noqa: ANN202, argparse's own
     what.add_argument("--json", action="store_true", help="print JSON")
     what.add_argument("--check", action="store_true", help="try the quick promises of every part; 1 if broken")
     what.add_argument("--trace", action="store_true", help="every call into a plugin as it was loaded, with its time")
+    parser.add_argument("plugin", nargs="*", metavar="PLUGIN", help="with --check: only the parts of these")
     return parser
 
 
-def _check() -> int:
+def _check(plugins: Sequence[str]) -> int:
     """Try every part; what is broken comes below the table, with what to change."""
-    results = list(import_target("trimkit.testing.items:try_parts")(default()))
+    names = [record.name for record in default().plugins()]
+    for name in plugins:
+        if name not in names:
+            raise UnknownNameError(f"There is no plugin {name!r}. {nearest(name, names)}")
+    results = list(import_target("trimkit.testing.items:try_parts")(default(), plugins))
     rows = [
         (each.part.plugin.name, each.part.spec.kind, each.part.name, f"{each.kept} kept{_trouble(each)}")
         for each in results

@@ -113,9 +113,16 @@ class PartResult(NamedTuple):
     untried: str = ""
 
 
-def try_parts(registry: Registry) -> Iterator[PartResult]:
-    """Try the light promises of every part of a registry, each with its default options."""
+def try_parts(registry: Registry, plugins: Collection[str] = ()) -> Iterator[PartResult]:
+    """Try the light promises of the parts of a registry, each with its default options.
+
+    Args:
+        registry: of the parts.
+        plugins: names of those whose parts are tried; all by default.
+    """
     for part in (part for kind in KINDS for part in registry.parts(kind)):
+        if plugins and part.plugin.name not in plugins:
+            continue
         kept, broken, untried = 0, [], ""
         for item in _items_of_part(part, registry, Example()):
             try:

@@ -39,6 +39,7 @@ def cases(trial: Trial) -> Iterator[Case]:
 
 def _case(trial: Trial, size: Size) -> Case:
     transform, x = _fitted(trial, size), trial.draw(3, size)
+    transform.groups(size)  # refused here, the size is not one of its own
     return Case(size, transform, x, transform(x))
 
 
