@@ -7,7 +7,9 @@ predictor's output, f'(T(x)) = f(x) exactly, and any attribution of f' at s = T(
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from typing import Any, TypeAlias
 
 import torch
@@ -16,8 +18,9 @@ from torch import Tensor
 from trimkit.attributions.base import Attribution
 from trimkit.coefficients import tree
 from trimkit.coefficients.baseline import Baseline
+from trimkit.coefficients.groups import Groups
 from trimkit.coefficients.tree import Tree
-from trimkit.errors import DataError, ModelError
+from trimkit.errors import DataError, ModelError, TransformError
 from trimkit.predictor.composed import Composed, Model, Reference
 from trimkit.predictor.guards import (
     unchanged,
@@ -45,6 +48,7 @@ class TrimResult:
         gap: (N,) Σ scores − (f(x) − f(T⁻¹(s₀) + r)) for attributions that claim completeness, else None. Where the
             model joins rows, the mean over the batch, in every entry.
         change: (N,) f(x) − f(T⁻¹(s₀) + r), against which the gap is judged; None where gap is.
+        groups: the named groups of the coefficients, with the axis they lie on: ``result.groups.sums(result.scores)``.
     """
 
     output: Any
@@ -53,6 +57,14 @@ class TrimResult:
     residual: Tensor
     gap: Tensor | None = None
     change: Tensor | None = None
+    _name_groups: Callable[[], Groups] | None = field(default=None, repr=False, compare=False)
+
+    @cached_property
+    def groups(self) -> Groups:
+        """The named groups of the coefficients, see `trimkit.coefficients.groups.Groups`."""
+        if self._name_groups is None:
+            raise TransformError("this result knows no groups; take those of the transform, transform.groups(size)")
+        return self._name_groups()
 
 
 class Trim:
@@ -139,4 +151,12 @@ class Trim:
                 gap = tree.sample_sums(explained.scores).detach() - change
                 if site.rows == "batch":  # a sample's scores hold its effect on the others
                     gap = gap.mean().expand_as(gap)
-        return TrimResult(explained.output, composed.s, explained.scores, composed.residual, gap, change)
+        return TrimResult(
+            explained.output,
+            composed.s,
+            explained.scores,
+            composed.residual,
+            gap,
+            change,
+            partial(self.transform.groups, tuple(composed.size)),
+        )
