@@ -179,7 +179,7 @@ BAD = {
     "data are a folder": (changed(data="."), "no pictures in .; expected .png, .jpg"),
     "option of the wrong type": (
         changed(transform="fft:bands=x"),
-        "fft: expected bands as a whole number ≥ 1, got 'x'",
+        "fft: expected bands as a whole number, or as bands",
     ),
     "negative seed": (changed(seed="-1"), "--seed: expected a number ≥ 0, got -1"),
     "no such device": (changed(device="gpu"), "--device: expected auto, cpu, cuda"),
