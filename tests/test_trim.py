@@ -14,7 +14,13 @@ from trimkit.predictor.composed import Composed
 from trimkit.registry import available
 from trimkit.transforms import Transform
 
-ELSEWHERE = ("color", "compose", "graph_fourier", "stft")  # take other data than these pictures; see test_transforms.py
+ELSEWHERE = (
+    "color",
+    "compose",
+    "each",
+    "graph_fourier",
+    "stft",
+)  # take other data than these pictures; see test_transforms.py
 READY = [name for name, spec in available("transforms").items() if spec.exact and not spec.needs_fit]
 TRANSFORMS = [name for name in READY if name not in ELSEWHERE]
 
