@@ -33,6 +33,7 @@ VARIANTS = {
     "color": [{"space": "ycbcr"}, {"space": "lab"}, {"space": "hsv"}],
     "compose": [{"of": ["color", ("wavelet", {"levels": 1})]}, {"of": [("color", {"space": "lab"}), "fft"]}],
     "dct": [{"dims": 1}, {}],
+    "each": [{"of": "dct"}, {"of": ("pca", {"components": 2})}, {"of": "fft"}],
     "laplacian_pyramid": [{}, {"levels": 1}, {"dims": 1}],
     "cqt": [{}, {"bins": 1}],
     "mel": [{"mels": 3, "n_fft": 16}],
@@ -47,7 +48,7 @@ VARIANTS = {
     ],
     "wavelet_packet": [{"levels": 1}, {"wavelet": "haar"}],
 }
-GIVEN = {"compose": {"of"}, "dictionary": {"matrix"}, "graph_fourier": {"adjacency"}}
+GIVEN = {"compose": {"of"}, "each": {"of"}, "dictionary": {"matrix"}, "graph_fourier": {"adjacency"}}
 """Options that every case below has."""
 
 

@@ -11,7 +11,19 @@ import torch
 import trimkit
 from trimkit.coefficients import tree
 from trimkit.errors import OptionError, ShapeError, TransformError
-from trimkit.transforms import CQT, ChannelsXBands, GraphFourier, Mel, Polar, Segments, Superpixels, WaveletPacket
+from trimkit.transforms import (
+    CQT,
+    PCA,
+    ChannelsXBands,
+    Color,
+    Each,
+    GraphFourier,
+    Mel,
+    Polar,
+    Segments,
+    Superpixels,
+    WaveletPacket,
+)
 from trimkit.transforms.graph import laplacian
 from trimkit.transforms.mel import hertz, mel, mel_filters
 from trimkit.transforms.segments import superpixels
@@ -274,3 +286,33 @@ class TestGraphFourier:
             GraphFourier(torch.triu(torch.ones(3, 3)))
         with pytest.raises(ShapeError, match="expected 3 nodes along one axis"):
             GraphFourier(torch.ones(3, 3))(double(2, 4))
+
+
+class TestEach:
+    def test_components_of_each_pixels_spectrum_are_those_of_all_spectra(self):
+        x = double(6, 5, 3, 4)
+        each, plain = Each(("pca", {"components": 2}), "channel").fit(x), PCA(2).fit(x.movedim(1, -1).reshape(-1, 5))
+        expected = plain(x.movedim(1, -1).reshape(-1, 5)).reshape(6, 3, 4, 2).movedim(-1, 1)
+        assert torch.allclose(each(x), expected)
+        back = each.inverse(each(x), (5, 3, 4))
+        assert torch.allclose(each(back), expected)
+        assert torch.allclose(back + each.residual(x, each(x)), x)
+        assert not each.exact
+
+    def test_colours_may_be_the_last_axis(self):
+        x = double(2, 4, 5, 3).sigmoid()
+        each = Each(("color", {"space": "lab"}), ["channel", "height", "width"], "height width channel")
+        assert torch.allclose(each(x), Color("lab")(x.movedim(-1, 1)).movedim(1, -1))
+        assert torch.allclose(each.inverse(each(x), (4, 5, 3)), x)
+        assert each.groups((4, 5, 3)).labels[0, 0].tolist() == [0, 1, 2]
+
+    def test_leaves_with_other_axes_have_them_last(self):
+        x = double(2, 12, 3)
+        each = Each(("stft", {"n_fft": 4}), "time", "time channel")
+        assert each(x).shape == (2, 3, 3, 13)
+        assert torch.allclose(each.inverse(each(x), (12, 3)), x)
+        assert each.groups((12, 3)).labels.shape == (3, 3, 13)
+
+    def test_what_does_not_fit_is_refused(self):
+        with pytest.raises(ShapeError, match="expected the size of a sample"):
+            Each("dct").inverse(double(1, 4))

@@ -14,7 +14,7 @@ from trimkit.predictor.composed import Composed
 from trimkit.registry import available, facts
 from trimkit.transforms import Transform
 
-ELSEWHERE = ("color", "compose", "graph_fourier", "stft")  # take other data than these pictures; see test_transforms.py
+ELSEWHERE = ("color", "compose", "each", "graph_fourier", "stft")  # take other data: see test_transforms.py
 WANTED = {"exact": True, "needs_fit": False}.items()
 READY = [name for name in available("transforms") if facts("transform", name).items() >= WANTED]
 TRANSFORMS = [name for name in READY if name not in ELSEWHERE]

@@ -131,6 +131,11 @@ TRANSFORMS: tuple[TransformSpec, ...] = (
         "Transforms one after the other, such as colour and then wavelets.",
     ),
     TransformSpec(
+        "each",
+        "trimkit.transforms.each:Each",
+        "A transform along named axes at every place of the others, such as components of each pixel's spectrum.",
+    ),
+    TransformSpec(
         "latent",
         "trimkit.methods.stored:latent",
         "The latent space of a method that `trimkit train` has trained: latent:run=FOLDER,space=z.",

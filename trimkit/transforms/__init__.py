@@ -7,6 +7,7 @@ from trimkit.transforms.base import Identity, Size, Transform
 from trimkit.transforms.color import Color
 from trimkit.transforms.compose import Compose
 from trimkit.transforms.cqt import CQT
+from trimkit.transforms.each import Each
 from trimkit.transforms.fitted import NMF, PCA, ZCA
 from trimkit.transforms.fourier import DCT, FFT
 from trimkit.transforms.graph import GraphFourier
@@ -33,6 +34,7 @@ __all__ = [
     "Color",
     "Compose",
     "Dictionary",
+    "Each",
     "FrequencyBands",
     "GraphFourier",
     "Groups",
