@@ -55,6 +55,11 @@ class Site:
         if not isinstance(self.x, Tensor):
             _check_rows(self._with_rows(), self.samples)
 
+    @property
+    def joined(self) -> bool:
+        """Whether an output of one row may depend on others."""
+        return self.rows == "batch" or isinstance(self.rows, Mapping)
+
     def _with_rows(self) -> Any:
         """The inputs that have a row a sample."""
         if not self._rules:

@@ -14,20 +14,19 @@ import torch
 from torch import Tensor
 
 from trimkit.attributions.base import Attribution
+from trimkit.attributions.gradient import IntegratedGradients
 from trimkit.coefficients import tree
 from trimkit.coefficients.baseline import Baseline
 from trimkit.coefficients.tree import Tree
 from trimkit.errors import DataError, ModelError
 from trimkit.predictor.composed import Composed, Model, Reference
-from trimkit.predictor.guards import (
-    unchanged,
-    warn_of_train_mode,
-)
-from trimkit.predictor.inputs import At, Inputs, Site
+from trimkit.predictor.guards import changes_in_training, unchanged, warn_of_train_mode
+from trimkit.predictor.inputs import At, Inputs, Site, take_rows
 from trimkit.predictor.rows import Rows, check_rows
 from trimkit.registry import resolve
 from trimkit.targets import Target
 from trimkit.transforms.base import Transform
+from trimkit.trim.steps import refined, rows_of
 
 Choice: TypeAlias = str | tuple[str, dict[str, Any]]
 """A part by its name, or by its name and options."""
@@ -35,7 +34,7 @@ Choice: TypeAlias = str | tuple[str, dict[str, Any]]
 
 @dataclass(frozen=True)
 class TrimResult:
-    """What `Trim` explained.
+    """What `Trim` found.
 
     Attributes:
         output: what the model returned for x, (N, ...).
@@ -45,6 +44,7 @@ class TrimResult:
         gap: (N,) Σ scores − (f(x) − f(T⁻¹(s₀) + r)) for attributions that claim completeness, else None. Where the
             model joins rows, the mean over the batch, in every entry.
         change: (N,) f(x) − f(T⁻¹(s₀) + r), against which the gap is judged; None where gap is.
+        steps: (N,) quadrature steps of integrated gradients; None for others and with a graph.
     """
 
     output: Any
@@ -53,6 +53,7 @@ class TrimResult:
     residual: Tensor
     gap: Tensor | None = None
     change: Tensor | None = None
+    steps: Tensor | None = None
 
 
 class Trim:
@@ -124,19 +125,29 @@ class Trim:
         warn_of_train_mode(self.model, dropout=True)
         with unchanged(self.model):
             composed = Composed(self.model, self.transform, x, keep_graph=create_graph, site=site)
-            baseline = composed.baseline(baseline)
+            s0 = composed.baseline(baseline)
             explained = self.attribution.explain(
-                composed,
-                composed.s,
-                target=target,
-                baseline=baseline,
-                create_graph=create_graph,
-                generator=generator,
+                composed, composed.s, target=target, baseline=s0, create_graph=create_graph, generator=generator
             )
             gap = change = None
             if self.attribution.complete:
-                change = composed.change(explained.output, target, baseline)
+                change = composed.change(explained.output, target, s0)
                 gap = tree.sample_sums(explained.scores).detach() - change
-                if site.rows == "batch":  # a sample's scores hold its effect on the others
+                if site.joined:  # a sample's scores hold its effect on the others
                     gap = gap.mean().expand_as(gap)
-        return TrimResult(explained.output, composed.s, explained.scores, composed.residual, gap, change)
+        result = TrimResult(explained.output, composed.s, explained.scores, composed.residual, gap, change)
+        if create_graph or changes_in_training(self.model) or not isinstance(self.attribution, IntegratedGradients):
+            return result
+        return self._refined(result, self.attribution, site, (target, baseline))
+
+    def _refined(
+        self, result: TrimResult, attribution: IntegratedGradients, site: Site, options: tuple[Any, Any]
+    ) -> TrimResult:
+        """The result with more steps where they are needed, see `trimkit.trim.steps`."""
+
+        def again(finer: IntegratedGradients, numbers: Tensor | None) -> TrimResult:
+            x = site.x if numbers is None else take_rows(site.x, numbers)
+            target, baseline = (rows_of(option, numbers, site.samples) for option in options)
+            return Trim(self.model, self.transform, finer, self.at, self.rows)(x, target, baseline=baseline)
+
+        return refined(result, attribution, again, site.rows is None)
