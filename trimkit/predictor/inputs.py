@@ -56,6 +56,19 @@ class Site:
             _check_rows(self._with_rows(), self.samples)
 
     @property
+    def padding(self) -> Tensor | None:
+        """(N, T) True at tokens that are padding, where the model gets an attention mask."""
+        mask = self.x.get("attention_mask") if isinstance(self.x, dict) else None
+        return mask == 0 if isinstance(mask, Tensor) and mask.ndim == 2 else None
+
+    def without_padding(self, scores: Any) -> Any:
+        """Scores (N, T, ...) of tokens, 0 where they are padding; any others as they are."""
+        padding = self.padding
+        if padding is None or not isinstance(scores, Tensor) or scores.ndim < 3 or scores.shape[:2] != padding.shape:
+            return scores
+        return scores.masked_fill(padding.reshape(*padding.shape, *[1] * (scores.ndim - 2)).to(scores.device), 0)
+
+    @property
     def joined(self) -> bool:
         """Whether an output of one row may depend on others."""
         return self.rows == "batch" or isinstance(self.rows, Mapping)
@@ -76,6 +89,14 @@ class Site:
     def plain(self) -> bool:
         """One tensor goes in, and it is what is explained."""
         return self.layer is None and isinstance(self.x, Tensor)
+
+    def with_value(self, value: Any) -> Any:
+        """The inputs with another explained one; not for a layer."""
+        if self._key is None:
+            return value
+        arguments: Any = list(self.x) if isinstance(self.x, tuple) else dict(self.x)
+        arguments[self._key] = value
+        return tuple(arguments) if isinstance(self.x, tuple) else arguments
 
     def run(
         self, model: Callable[..., Any], value: Tensor, samples: Tensor | None = None, fill: Tensor | None = None

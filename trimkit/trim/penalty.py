@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from inspect import signature
 from typing import Any
@@ -29,7 +29,7 @@ from trimkit.predictor.inputs import At, Inputs, Site, call_model
 from trimkit.predictor.rows import Rows, check_rows
 from trimkit.registry import resolve
 from trimkit.targets import Target
-from trimkit.transforms.base import Transform
+from trimkit.transforms.base import Identity, Transform
 from trimkit.trim.refusals import refuse_magnitudes, refuse_scale_degeneracy
 from trimkit.trim.trim import Choice
 
@@ -175,6 +175,8 @@ class TrimPenalty:
             create_graph=True,
             generator=generator,
         )
+        if isinstance(self.transform, Identity):
+            found = replace(found, scores=site.without_padding(found.scores))
         values = self.values(found.scores, composed.size)
         reach = self._examine(composed, found, values)
         self.last = PenaltyReport(values.detach(), dead_rows(tree.map_leaves(Tensor.detach, found.scores)), reach)

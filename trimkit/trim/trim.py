@@ -25,7 +25,7 @@ from trimkit.predictor.inputs import At, Inputs, Site, take_rows
 from trimkit.predictor.rows import Rows, check_rows
 from trimkit.registry import resolve
 from trimkit.targets import Target
-from trimkit.transforms.base import Transform
+from trimkit.transforms.base import Identity, Transform
 from trimkit.trim.steps import refined, rows_of
 
 Choice: TypeAlias = str | tuple[str, dict[str, Any]]
@@ -39,7 +39,7 @@ class TrimResult:
     Attributes:
         output: what the model returned for x, (N, ...).
         coefficients: s = T(x).
-        scores: real leaves like s.
+        scores: real leaves like s; those of tokens that the attention mask calls padding are 0.
         residual: r = x − T⁻¹(s), like x; zero up to rounding for exact transforms.
         gap: (N,) Σ scores − (f(x) − f(T⁻¹(s₀) + r)) for attributions that claim completeness, else None. Where the
             model joins rows, the mean over the batch, in every entry.
@@ -135,7 +135,8 @@ class Trim:
                 gap = tree.sample_sums(explained.scores).detach() - change
                 if site.joined:  # a sample's scores hold its effect on the others
                     gap = gap.mean().expand_as(gap)
-        result = TrimResult(explained.output, composed.s, explained.scores, composed.residual, gap, change)
+        scores = site.without_padding(explained.scores) if isinstance(self.transform, Identity) else explained.scores
+        result = TrimResult(explained.output, composed.s, scores, composed.residual, gap, change)
         if create_graph or changes_in_training(self.model) or not isinstance(self.attribution, IntegratedGradients):
             return result
         return self._refined(result, self.attribution, site, (target, baseline))
