@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import Any, TypeAlias
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from trimkit.errors import OptionError, ShapeError, nearest
 from trimkit.predictor.guards import check_input
 from trimkit.predictor.layers import Layer, find_layer
+from trimkit.predictor.replay import Key, Recording, can_replay, recording, replaying
 from trimkit.predictor.rows import Rows, check_rows, copies_of, map_tensors, run_whole
 
 Inputs: TypeAlias = Tensor | tuple[Any, ...] | Mapping[str, Any]
@@ -38,12 +40,17 @@ class Site:
         layer: where a module's output is explained, else None.
         samples: N.
         rows: as given; "batch" also where the model turned out to join rows.
+        below: what the modules below the layer gave, where it was recorded.
+        replayed: which of it is given again instead of being computed.
     """
 
     def __init__(self, model: Callable[..., Any], x: Inputs, at: At = None, rows: Rows = None) -> None:
         self.x: Any = dict(x) if isinstance(x, Mapping) else x
         self.rows: Any = check_rows(rows)
         self._rules = _rules(self.x, rows)
+        self.below: Recording | None = None
+        self.replayed: frozenset[Key] = frozenset()
+        self._recorded: Any = None
         self._key = _input_key(self.x, at)
         self.layer: Layer | None = None
         if self._key is None and at is not None:
@@ -121,10 +128,21 @@ class Site:
             return model(value)
         held = self._held(len(value), samples, value.device)
         if self.layer is not None:
-            return self.layer.run(model, lambda h: value.to(h), lambda: call_model(model, held))
+            return self._run_above(model, value, samples, held)
         arguments: Any = list(held) if isinstance(held, tuple) else dict(held)
         arguments[self._key] = value
         return call_model(model, tuple(arguments) if isinstance(held, tuple) else arguments)
+
+    def _run_above(self, model: Any, value: Tensor, samples: Tensor | None, held: Any) -> Any:
+        """One forward in which the layer gives other values, and what lies below gives what it gave before."""
+        assert self.layer is not None
+        above = nullcontext()
+        if self.below is not None and self.replayed and model is self._recorded:
+            if samples is None:
+                samples = torch.arange(self.samples).repeat(len(value) // self.samples)
+            above = replaying(model, self.below.outputs, self.replayed, samples)
+        with above:
+            return self.layer.run(model, lambda h: value.to(h), lambda: call_model(model, held))
 
     def _held(self, rows: int, samples: Tensor | None, device: torch.device) -> Any:
         """All inputs for some rows: by the number of the sample, or by an input's own rule."""
@@ -144,9 +162,16 @@ class Site:
         }
         return held if isinstance(self.x, dict) else tuple(held.values())
 
-    def intercept(self, model: Callable[..., Any], replace: Callable[[Tensor], Tensor | None]) -> Any:
-        """One forward of the inputs, in which the layer's output h becomes ``replace(h)``; None: it stays."""
+    def intercept(self, model: Any, replace: Callable[[Tensor], Tensor | None], record: bool = False) -> Any:
+        """One forward of the inputs, in which the layer's output h becomes ``replace(h)``; None: it stays.
+
+        Args:
+            model: f.
+            replace: what to do with h.
+            record: keep what lies below, for `replayed`.
+        """
         assert self.layer is not None
+        layer = self.layer
 
         def checked(h: Tensor) -> Tensor | None:
             if h.ndim < 2 or len(h) != self.samples or not h.is_floating_point():
@@ -156,7 +181,9 @@ class Site:
                 )
             return replace(h)
 
-        return self.layer.run(model, checked, lambda: call_model(model, self.x))
+        with recording(model, layer) if record and can_replay(model) else nullcontext() as self.below:
+            self._recorded = model
+            return layer.run(model, checked, lambda: call_model(model, self.x))
 
 
 def call_model(model: Callable[..., Any], x: Inputs) -> Any:

@@ -98,7 +98,7 @@ def find_layer(model: Any, at: str | int | nn.Module, inputs: Iterable[Any] = ()
     """
     if not isinstance(model, nn.Module):
         raise ModelError(f"at={at!r} names a layer, and the model is a {type(model).__name__}; pass the module itself")
-    modules = dict(_unwrapped(model).named_modules())
+    modules = dict(unwrapped(model).named_modules())
     if isinstance(at, nn.Module):
         paths = [path for path, module in modules.items() if module is at and path]
         if not paths:
@@ -112,10 +112,11 @@ def find_layer(model: Any, at: str | int | nn.Module, inputs: Iterable[Any] = ()
 
 
 def _module(model: Any, path: str) -> nn.Module:
-    return dict(_unwrapped(model).named_modules())[path]
+    return dict(unwrapped(model).named_modules())[path]
 
 
-def _unwrapped(model: nn.Module) -> nn.Module:
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The module behind the wrappers of distributed training, compilation and freezing."""
     while True:
         inside = (getattr(model, name, None) for name in WRAPPERS)
         wrapped = next((m for m in inside if isinstance(m, nn.Module)), None)
