@@ -21,6 +21,7 @@ from trimkit.predictor.inputs import Inputs, Site
 from trimkit.predictor.kernels import math_attention, math_in_backward
 from trimkit.predictor.replay import Key, recording
 from trimkit.predictor.rows import is_weakly_held, keyed_draws, map_tensors, same_rows, why_joined
+from trimkit.predictor.several import Several
 from trimkit.targets import Target, resolve_target, select
 from trimkit.transforms.base import Identity, Transform
 
@@ -67,8 +68,9 @@ class Composed:
     ) -> None:
         refuse_wrappers(model)
         self.model = model
-        self.transform = transform
         self.site = site or Site(model, x)
+        packing = self.site.packing
+        self.transform = transform.packed_as(packing) if packing and isinstance(transform, Several) else transform
         self.output: Any = None
         self._compiled = is_compiled(model)
         with torch.set_grad_enabled(keep_graph):
@@ -110,6 +112,10 @@ class Composed:
         whole = self.site.rows is not None and samples is not None
         with self._eager():
             return self.site.run(model, self.data(s, samples), samples, self.data(self.s).detach() if whole else None)
+
+    def given(self, x: Tensor) -> Any:
+        """Data like x in the form of the inputs: those of several by name."""
+        return self.site.packing.unpack(x) if self.site.packing else x
 
     def settle_rows(self, output: Any, target: Target) -> None:
         """Measure, once a model, whether row i is sample i; where it is not, every later call gets one whole batch.
@@ -216,8 +222,9 @@ class Composed:
         if not callable(baseline):
             return baseline
         with torch.no_grad():
-            x = baseline(self.site.x).to(self.residual)
-            return self.transform(x.expand(len(self.residual), *self.size))
+            given: Any = baseline(self.site.x)
+            x: Tensor = self.site.packing.pack(given) if self.site.packing else given
+            return self.transform(x.to(self.residual).expand(len(self.residual), *self.size))
 
     @torch.no_grad()
     def change(self, output: Any, target: Target, baseline: Baseline) -> Tensor:

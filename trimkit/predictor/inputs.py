@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any, TypeAlias
 
@@ -14,13 +14,14 @@ from trimkit.predictor.guards import check_input
 from trimkit.predictor.layers import Layer, find_layer
 from trimkit.predictor.replay import Key, Recording, can_replay, recording, replaying
 from trimkit.predictor.rows import Rows, check_rows, copies_of, map_tensors, run_whole
+from trimkit.predictor.several import Packing, several_keys
 
 Inputs: TypeAlias = Tensor | tuple[Any, ...] | Mapping[str, Any]
 """A tensor (N, ...), a tuple of positional arguments, or a mapping of keyword arguments."""
 
-At: TypeAlias = int | str | nn.Module | None
-"""What is explained: an input by position or name, a module's output by its path ("encoder.layer.3", "lstm[0]") or the
-module itself; None for the only input."""
+At: TypeAlias = int | str | Sequence[int | str] | nn.Module | None
+"""What is explained: an input by position or name, or a list of several, which become a tree {name: coefficients}; a
+module's output by its path ("encoder.layer.3", "lstm[0]") or the module itself; None for the only input."""
 
 
 class Site:
@@ -40,6 +41,7 @@ class Site:
         layer: where a module's output is explained, else None.
         samples: N.
         rows: as given; "batch" also where the model turned out to join rows.
+        packing: how several explained inputs lie side by side; else None.
         below: what the modules below the layer gave, where it was recorded.
         replayed: which of it is given again instead of being computed.
     """
@@ -51,9 +53,17 @@ class Site:
         self.below: Recording | None = None
         self.replayed: frozenset[Key] = frozenset()
         self._recorded: Any = None
-        self._key = _input_key(self.x, at)
+        self.packing: Packing | None = None
+        self._several = several_keys(at, _names(self.x)) if isinstance(at, list | tuple) else []
+        self._key = None if self._several else _input_key(self.x, at)
         self.layer: Layer | None = None
-        if self._key is None and at is not None:
+        if self._several:
+            values = {name: self.x[name] for name in self._several}
+            for value in values.values():
+                check_input(value)
+            self.packing = Packing.of_values(values)
+            self.samples = len(self.value)
+        elif self._key is None and at is not None and (isinstance(at, str) or not isinstance(at, Sequence)):
             self.layer = find_layer(model, at, _names(self.x))
             self.samples = _samples(self._with_rows())
         else:
@@ -89,7 +99,9 @@ class Site:
 
     @property
     def value(self) -> Any:
-        """The explained input; not that of a layer."""
+        """The explained input, several packed side by side; not that of a layer."""
+        if self.packing is not None:
+            return self.packing.pack({name: self.x[name] for name in self._several})
         return self.x if self._key is None else self.x[self._key]
 
     @property
@@ -99,11 +111,16 @@ class Site:
 
     def with_value(self, value: Any) -> Any:
         """The inputs with another explained one; not for a layer."""
-        if self._key is None:
+        return self._with(self.x, value)
+
+    def _with(self, held: Any, value: Any) -> Any:
+        """Inputs in which the explained ones have other values."""
+        if isinstance(held, Tensor):
             return value
-        arguments: Any = list(self.x) if isinstance(self.x, tuple) else dict(self.x)
-        arguments[self._key] = value
-        return tuple(arguments) if isinstance(self.x, tuple) else arguments
+        arguments: Any = list(held) if isinstance(held, tuple) else dict(held)
+        for key, part in self.packing.unpack(value).items() if self.packing else [(self._key, value)]:
+            arguments[key] = part
+        return tuple(arguments) if isinstance(held, tuple) else arguments
 
     def run(
         self, model: Callable[..., Any], value: Tensor, samples: Tensor | None = None, fill: Tensor | None = None
@@ -129,9 +146,7 @@ class Site:
         held = self._held(len(value), samples, value.device)
         if self.layer is not None:
             return self._run_above(model, value, samples, held)
-        arguments: Any = list(held) if isinstance(held, tuple) else dict(held)
-        arguments[self._key] = value
-        return call_model(model, tuple(arguments) if isinstance(held, tuple) else arguments)
+        return call_model(model, self._with(held, value))
 
     def _run_above(self, model: Any, value: Tensor, samples: Tensor | None, held: Any) -> Any:
         """One forward in which the layer gives other values, and what lies below gives what it gave before."""
@@ -216,7 +231,7 @@ def _input_key(x: Any, at: At) -> int | str | None:
     """The position or name of the explained input; None for the only tensor, or where ``at`` must be a layer."""
     names = _names(x)
     if isinstance(at, list | tuple | set | Mapping):
-        raise OptionError(f"expected one input or layer as at=, got {at!r}; explain one at a time, the others are held")
+        raise OptionError(f"expected an input, a list of inputs or a layer as at=, got {at!r}")
     if at is None and not isinstance(x, Tensor):
         if isinstance(x, tuple | dict) and len(x) != 1:
             raise OptionError(f"expected at= with {len(x)} inputs; name what is explained: one of {names}, or a layer")

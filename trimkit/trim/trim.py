@@ -7,6 +7,7 @@ predictor's output, f'(T(x)) = f(x) exactly, and any attribution of f' at s = T(
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -23,6 +24,7 @@ from trimkit.predictor.composed import Composed, Model, Reference
 from trimkit.predictor.guards import changes_in_training, unchanged, warn_of_train_mode
 from trimkit.predictor.inputs import At, Inputs, Site, take_rows
 from trimkit.predictor.rows import Rows, check_rows
+from trimkit.predictor.several import space_of
 from trimkit.registry import resolve
 from trimkit.targets import Target
 from trimkit.transforms.base import Identity, Transform
@@ -40,7 +42,7 @@ class TrimResult:
         output: what the model returned for x, (N, ...).
         coefficients: s = T(x).
         scores: real leaves like s; those of tokens that the attention mask calls padding are 0.
-        residual: r = x − T⁻¹(s), like x; zero up to rounding for exact transforms.
+        residual: r = x − T⁻¹(s), like x, of several inputs by name; zero up to rounding for exact transforms.
         gap: (N,) Σ scores − (f(x) − f(T⁻¹(s₀) + r)) for attributions that claim completeness, else None. Where the
             model joins rows, the mean over the batch, in every entry.
         change: (N,) f(x) − f(T⁻¹(s₀) + r), against which the gap is judged; None where gap is.
@@ -50,7 +52,7 @@ class TrimResult:
     output: Any
     coefficients: Tree
     scores: Tree
-    residual: Tensor
+    residual: Tensor | dict[Any, Tensor]
     gap: Tensor | None = None
     change: Tensor | None = None
     steps: Tensor | None = None
@@ -61,7 +63,8 @@ class Trim:
 
     Args:
         model: any callable on tensors; a module is called as the user wrapped it, in the mode that it is in.
-        transform: name, (name, options) or `trimkit.Transform`.
+        transform: name, (name, options) or `trimkit.Transform`; with several explained inputs for each of them, or a
+            mapping for some: ``Trim(model, {"image": "fft"}, at=["image", "table"])``.
         attribution: name, (name, options) or `trimkit.Attribution`.
         at: what is explained, see `trimkit.predictor.inputs.At`: one of several inputs, or the output of a layer. All
             else is held fixed, each row with its sample.
@@ -78,7 +81,7 @@ class Trim:
     def __init__(
         self,
         model: Model,
-        transform: Choice | Transform = "identity",
+        transform: Choice | Transform | Mapping[Any, Choice | Transform] = "identity",
         attribution: Choice | Attribution = "integrated_gradients",
         at: At = None,
         rows: Rows = None,
@@ -86,7 +89,7 @@ class Trim:
         if not callable(model):
             raise ModelError(f"Trim: expected a callable model, got {type(model).__name__}")
         self.model = model
-        self.transform: Transform = resolve("transform", transform)
+        self.transform: Transform = space_of(transform, at)
         self.attribution: Attribution = resolve("attribution", attribution)
         self.at = at
         self.rows: Rows = check_rows(rows)
@@ -136,7 +139,7 @@ class Trim:
                 if site.joined:  # a sample's scores hold its effect on the others
                     gap = gap.mean().expand_as(gap)
         scores = site.without_padding(explained.scores) if isinstance(self.transform, Identity) else explained.scores
-        result = TrimResult(explained.output, composed.s, scores, composed.residual, gap, change)
+        result = TrimResult(explained.output, composed.s, scores, composed.given(composed.residual), gap, change)
         if create_graph or changes_in_training(self.model) or not isinstance(self.attribution, IntegratedGradients):
             return result
         return self._refined(result, self.attribution, site, (target, baseline))
