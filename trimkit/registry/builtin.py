@@ -172,6 +172,14 @@ ATTRIBUTIONS: tuple[AttributionSpec, ...] = (
         "Murdoch et al. 2018, arXiv:1801.05453; Singh et al. 2019, arXiv:1806.05337",
         order="perturbation",
     ),
+    AttributionSpec(
+        "layerwise_relevance",
+        "trimkit.attributions.relevance:LayerwiseRelevance",
+        "Relevance passed back through attention, norms and activations; sums exactly to the change of the output.",
+        "Achtibat et al. 2024, arXiv:2402.05602; Shrikumar et al. 2017, arXiv:1704.02685",
+        complete=True,
+        order="perturbation",
+    ),
     *captum_attributions(),
 )
 
