@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from trimkit.objective import Objective, constant, cosine, linear
     from trimkit.predictor import FrozenPredictor, PredictionLoss
     from trimkit.registry import available, create
+    from trimkit.revise.runner import revise
     from trimkit.training import train
     from trimkit.transforms.base import Transform
     from trimkit.trim import Trim, TrimPenalty

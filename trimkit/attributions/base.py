@@ -64,7 +64,7 @@ class Probe:
         self.create_graph = create_graph
         self.function = function
         self._target = require_target(target)
-        self._output: Any = getattr(function, "output", None) if create_graph else None
+        self._output: Any = getattr(function, "output", None)
 
     @property
     def target(self) -> Target:

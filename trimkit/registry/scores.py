@@ -65,6 +65,12 @@ ATTRIBUTIONS: tuple[AttributionSpec, ...] = (
         "Part of the output due to a group of coefficients, with the rest of the input as its context.",
         "Murdoch et al. 2018, arXiv:1801.05453; Singh et al. 2019, arXiv:1806.05337",
     ),
+    AttributionSpec(
+        "layerwise_relevance",
+        "trimkit.attributions.relevance:LayerwiseRelevance",
+        "Relevance passed back through attention, norms and activations; sums exactly to the change of the output.",
+        "Achtibat et al. 2024, arXiv:2402.05602; Shrikumar et al. 2017, arXiv:1704.02685",
+    ),
     *captum_attributions(),
 )
 
