@@ -11,6 +11,7 @@ from io import TextIOWrapper
 from typing import NamedTuple
 
 from trimkit.errors import DataError, PluginError, TrimkitError, UnknownNameError, nearest
+from trimkit.storage.versions import installed_version
 
 OK, USAGE, INTERRUPTED, BROKEN_PIPE = 0, 2, 130, 141
 
@@ -101,18 +102,12 @@ def _dispatch(arguments: Sequence[str]) -> int:
     _check_encoding(arguments)
     command, *rest = arguments
     if command in ("-h", "--help", "--version"):
-        sys.stdout.write(help_text() if command != "--version" else f"trimkit {_version()}\n")
+        sys.stdout.write(help_text() if command != "--version" else f"trimkit {installed_version('trimkit')}\n")
         return OK
     if command not in COMMANDS:
         kind = "option" if command.startswith("-") else "command"
         raise UnknownNameError(f"There is no {kind} {command!r}. {nearest(command, COMMANDS)} See `trimkit --help`.")
     return import_module(COMMANDS[command].module).run(rest)
-
-
-def _version() -> str:
-    from importlib.metadata import version
-
-    return version("trimkit")
 
 
 def _report(error: Exception, cause: BaseException | None) -> int:

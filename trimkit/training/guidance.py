@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from trimkit.attributions.base import Attribution
-from trimkit.errors import DataError, ModelError, OptionError, TrimkitWarning, nearest
+from trimkit.errors import DataError, ModelError, OptionError, TrainingError, TrimkitWarning, nearest
 from trimkit.methods import (
     RECONSTRUCTION,
     Batch,
@@ -23,6 +23,7 @@ from trimkit.methods import (
     Phase,
     Reconstruct,
     Schedule,
+    StepResult,
     Term,
     Weight,
     as_schedule,
@@ -199,6 +200,29 @@ class Guidance:
         x_hat = reconstruction if isinstance(reconstruction, Tensor) else reconstruction(self.predictor)
         wanted = labels if labels is not None else batch.x if self.prediction.match != "label" else self._labels(batch)
         return self.prediction.per_sample(x_hat, wanted)
+
+    def check_reach(self, batch: Batch, result: StepResult) -> None:
+        """Refuse a predictor whose output does not tell in which direction a reconstruction is to be changed.
+
+        Asked a little beside the reconstruction, where a loss that can be trained is at no minimum.
+
+        Raises:
+            PenaltyError: there is no gradient.
+            TrainingError: it is 0 for every sample, as behind a rounding.
+        """
+        if not self.compares or result.reconstruction is None:
+            return
+        given = result.reconstruction
+        x_hat = (given if isinstance(given, Tensor) else given(self.predictor)).detach()
+        noise = torch.randn(x_hat.shape, generator=torch.Generator().manual_seed(0)).to(x_hat)
+        probe = (x_hat + 0.1 * (x_hat.std() + 0.1) * noise).requires_grad_()
+        value = self._prediction(batch, probe, result.labels).sum()
+        (gradient,) = torch.autograd.grad(value, probe)
+        if not bool(gradient.any()):
+            raise TrainingError(
+                f"term {PREDICTION!r} would train nothing: the gradient of the predictor's output to its input is 0 "
+                "everywhere; let the output depend on the input without rounding, or leave the predictor out"
+            )
 
     def _samples(self, penalty: TrimPenalty, codes: Mapping[str, Tensor]) -> Batch:
         """The samples of generated codes as a batch, and the codes handed to the penalty's transform."""

@@ -81,6 +81,7 @@ def train(
                 f"{type(method).__name__} is fitted in closed form: there is no loss that a predictor, TRIM terms or "
                 "weights could join; fit it alone and explain the predictor in its space afterwards"
             )
+        plan.settings.refuse_in_closed_form(type(method).__name__)
         return fit(plan)
     return Session(plan, phases, make_guidance(method, phases, predictor, prediction, trims)).run()
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import signal
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,19 +21,18 @@ from trimkit.errors import CheckpointError, OptionError, TrimkitWarning
 from trimkit.methods import Method, Phase, Weight
 from trimkit.methods.stored import plain
 from trimkit.predictor.guards import refuse_wrappers, unchanged
-from trimkit.training.board import make_board
 from trimkit.training.checkpoint import Checkpoints
 from trimkit.training.engine import Engine, processes_of
-from trimkit.training.evaluate import Evaluation, batches
 from trimkit.training.feeding import split
 from trimkit.training.guidance import Guidance, check_weights
 from trimkit.training.loop import Loop
-from trimkit.training.outcome import draw_progress, write_outcome
+from trimkit.training.outcome import Evaluation, batches, draw_progress, write_outcome
 from trimkit.training.precision import quicken
-from trimkit.training.progress import Progress, make_progress
+from trimkit.training.progress import Progress, make_board, make_progress
 from trimkit.training.run_folder import CHECKPOINTS, RunFolder
 from trimkit.training.runner import Position, in_eval_mode, keeping_modes, make_runners
 from trimkit.training.settings import Settings
+from trimkit.training.stopping import Clock, Stopped, Stopper
 
 DECIDING = ("batch_size", "accumulate", "seed", "clip", "nonfinite", "ema", "precision", "fast")
 """Settings that a run cannot be gone on with otherwise."""
@@ -135,7 +135,9 @@ class Session:
         self.plan = plan
         self.guidance = guidance
         self.history: list[dict[str, Any]] = []
-        self._told: set[str] = set()
+        self._warned: set[str] = set()
+        self._stopper = Stopper()
+        self._clock = Clock(plan.settings.checkpoint_minutes)
         self.total = plan.settings.total(len(plan.data))
         check_weights(phases, guidance, plan.weights)
         runners = make_runners(plan.method, phases, guidance, plan.weights)
@@ -166,9 +168,18 @@ class Session:
         """Rehearse, train, evaluate, and write the files; the method's modes are as before afterwards."""
         with keeping_modes(self.plan.method):
             try:
-                with nullcontext() if self.folder is None else self.folder.held(resume=self.plan.resume):
+                with ExitStack() as stack:
+                    if self.plan.folder is not None:
+                        held = self.plan.folder.held(resume=self.plan.resume)
+                        self.engine.lead(lambda: stack.enter_context(held))
                     self._rehearse()
                     return self._finish(self._train(self._open()))
+            except Exception as error:
+                explained = self.engine.explain(error)
+                self.engine.abandon()
+                if explained is error:
+                    raise
+                raise explained from error
             except BaseException:
                 self.engine.abandon()
                 raise
@@ -178,7 +189,8 @@ class Session:
         started, first = time.perf_counter(), self.loop.step
         settings, size = self.plan.settings, self.plan.settings.size(len(self.plan.data))
         wanted = settings.progress and self.engine.leads
-        with make_progress(self.total, size, first, wanted=wanted) as progress, self.board.opened(first):
+        listening = nullcontext() if self.plan.folder is None else self._stopper.listening()
+        with make_progress(self.total, size, first, wanted=wanted) as progress, self.board.opened(first), listening:
             self.loop.run(self.total, lambda: self._after(progress, checkpoints))
         seconds = time.perf_counter() - started
         self._verify()
@@ -202,8 +214,10 @@ class Session:
         at = Position(0, -1, 0)
         with self.engine.global_randomness("rehearsal"), self.engine.share(0, turns, len(batch)):
             for runner in self.loop.runners:
-                result = runner.terms(runner.seen(batch, carried), self.engine, at)
+                seen = runner.seen(batch, carried)
+                result = runner.terms(seen, self.engine, at)
                 runner.objective(result.terms)
+                runner.require_gradients(seen, result)
                 carried |= {name: value.detach() for name, value in result.carried.items()}
 
     def _rehearse_test(self, test: Dataset) -> None:
@@ -216,7 +230,7 @@ class Session:
     def _open(self) -> Checkpoints | None:
         """The run's checkpoints, with the loop at the newest; a new run's first checkpoint is its initial state."""
         if self.plan.resume:
-            state = self.engine.broadcast(self._newest())
+            state = self.engine.lead(self._newest)
             if state is not None:
                 self._require_steps_left(state["step"])
                 self.loop.restore(state)
@@ -255,11 +269,18 @@ class Session:
         if settings.pictures_every and step % settings.pictures_every == 0 and self.folder is not None:
             with self.loop.averages.applied():
                 draw_progress(self.folder, self._evaluation(), self._shown, step)
-        if step % settings.checkpoint_every == 0 or step == self.total:
+        received, due = self.engine.largest(self._stopper.received, self._clock.due)
+        if received or due or step % settings.checkpoint_every == 0 or step == self.total:
             self._verify()
             numbers = self.loop.numbers()
             if checkpoints is not None:
                 checkpoints.save(self.loop.state(numbers))
+            self._clock.restart()
+        if received == signal.SIGINT:
+            raise KeyboardInterrupt
+        if received:
+            name = signal.Signals(received).name
+            raise Stopped(received, f"{name}: stopped after step {step} with a checkpoint; go on with --resume")
 
     def _log(self, progress: Progress) -> None:
         for name, numbers in self.loop.numbers().items():
@@ -286,7 +307,7 @@ class Session:
         predictor = None if self.guidance is None else self.guidance.predictor
         settings, step = self.plan.settings, max(self.loop.step - 1, 0)
         rows = settings.size(len(self.plan.data)) // settings.accumulate
-        return Evaluation(self.plan.method, self.engine, rows, shown, predictor, step, settings.evaluated, self._told)
+        return Evaluation(self.plan.method, self.engine, rows, shown, predictor, step, settings.evaluated, self._warned)
 
     def _prepare_method(self) -> None:
         """See `trimkit.methods.Method.prepare`: before averages and rehearsal, which see what it writes."""
@@ -320,7 +341,11 @@ class Session:
             warnings.warn(f"{type(self.plan.method).__name__} {left}", TrimkitWarning, stacklevel=4)
         numbers = {**speed, "nonfinite": self.loop.nonfinite}
         plan = replace(self.plan, folder=self.folder)
-        run = _conclude(plan, self._evaluation(), self.total, numbers, self.history) if self.engine.leads else None
+        run = None
+        if self.engine.leads:
+            run = _conclude(plan, self._evaluation(), self.total, numbers, self.history)
+            self.engine.announce_end()
+        self.engine.await_end()
         results = self.engine.broadcast(run.results if run else None)
         folder = None if self.plan.folder is None else self.plan.folder.path
         return run or Run(self.plan.method, self.total, results, self.history, folder, self.engine.rank)

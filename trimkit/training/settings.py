@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from typing import Literal, TypeAlias
 
 from trimkit.errors import OptionError
@@ -18,6 +21,8 @@ _AT_LEAST = {
     **dict.fromkeys(("log_every", "evaluated", "devices"), 1),
     **dict.fromkeys(("workers", "pictures_every"), 0),
 }
+_OF_CLOSED_FORM = ("batch_size", "seed", "device", "devices", "evaluated", "progress")
+_ABOVE_ZERO = ("clip", "checkpoint_minutes", "timeout_minutes")
 
 
 @dataclass(frozen=True)
@@ -39,10 +44,12 @@ class Settings:
         workers: processes that read data ahead; the batches are the same for any number.
         device: "auto", "cpu", "cuda", "cuda:1", "mps".
         devices: processes on this machine, each on a device of its own; under torchrun and SLURM theirs counts.
+        timeout_minutes: for which processes wait for each other in a step; then the run stops and names the late one.
         precision: "32"; "64" for everything in float64, the method included; "bf16" or "16" for networks in that type,
             with losses, penalties, attributions and weights in float32.
         fast: bf16 where the processor has it, channels last, fused Adam: results differ in the digits of bf16.
         checkpoint_every: steps between checkpoints.
+        checkpoint_minutes: minutes after which one is written too; None for steps alone.
         log_every: steps between lines of metrics.jsonl.
         pictures_every: steps between pictures of the method in training; 0 for none.
         evaluated: samples of the data, and of the test data, on which the trained method is evaluated at the end, at
@@ -65,9 +72,11 @@ class Settings:
     workers: int = 0
     device: str = "auto"
     devices: int = 1
+    timeout_minutes: float = 10.0
     precision: Precision = "32"
     fast: bool = False
     checkpoint_every: int = 500
+    checkpoint_minutes: float | None = None
     log_every: int = 50
     pictures_every: int = 0
     evaluated: int = 4096
@@ -89,8 +98,10 @@ class Settings:
                 "nonfinite='scrub' does not go with precision='16': float16 overflows where its scale is too large, "
                 "and numbers put in place of that would be steps of noise; use 'raise' or 'skip', or precision 'bf16'"
             )
-        if self.clip is not None and not self.clip > 0:
-            raise OptionError(f"expected clip > 0, got {self.clip}")
+        for name in _ABOVE_ZERO:
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise OptionError(f"expected {name} > 0, got {value}")
         if self.ema is not None and not 0 <= self.ema < 1:
             raise OptionError(f"expected ema in [0, 1), got {self.ema}")
 
@@ -126,3 +137,26 @@ class Settings:
                 f"expected a batch that {processes} processes in {self.accumulate} turns share evenly, a multiple of "
                 f"{shares}, got {size} samples; {way_out}"
             )
+
+    def refuse_in_closed_form(self, method: str) -> None:
+        """Refuse what a method that is fitted in closed form would ignore.
+
+        Raises:
+            OptionError: the first setting that is not its default.
+        """
+        for field in fields(self):
+            value = getattr(self, field.name)
+            counts = field.name in _OF_CLOSED_FORM or (field.name == "precision" and value == "64")
+            if value != field.default and not counts:
+                option = f"--{field.name.replace('_', '-')}"
+                raise OptionError(
+                    f"{method} is fitted in closed form, without steps: it takes no {option}, got {value}; leave it out"
+                )
+
+
+def describe_settings() -> Mapping[str, str]:
+    """Name of each setting → what it is, the first clause of its description in `Settings`."""
+    from docstring_parser import parse
+
+    described = {entry.arg_name: entry.description or "" for entry in parse(Settings.__doc__ or "").params}
+    return {name: re.split(r"\.\s", " ".join(text.split()))[0].removesuffix(".") for name, text in described.items()}
