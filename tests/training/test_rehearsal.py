@@ -51,7 +51,7 @@ def test_one_with_gradient_is_not(toy, data, predictor, match):
 
 @pytest.mark.parametrize(
     ("setting", "value"),
-    [("clip", 1.0), ("accumulate", 2), ("precision", "bf16"), ("steps", 5), ("ema", 0.5), ("checkpoint_minutes", 1.0)],
+    [("clip", 1.0), ("accumulate", 2), ("precision", "bf16"), ("ema", 0.5), ("checkpoint_minutes", 1.0)],
 )
 def test_a_method_in_closed_form_refuses_what_it_would_ignore(setting, value, tmp_path):
     method = trimkit.create("method", "fastica", shape=(6,), components=3)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 from trimkit.cli._arguments import add_part, make_part, parser
 from trimkit.cli._tables import write_table
 from trimkit.cli._warnings import one_line_warnings
-from trimkit.errors import DataError, OptionError, TrainingError, TrimkitWarning
+from trimkit.errors import OptionError, TrainingError, TrimkitWarning
 from trimkit.registry import available, default, specification
 from trimkit.registry.calling import signature_of
 
@@ -96,6 +96,12 @@ def _parser(name: str) -> ArgumentParser:
         default="digits",
         help="dataset, .npz or .safetensors file, or pkg.mod:function",
     )
+    p.add_argument(
+        "--on-bad-file",
+        choices=["raise", "skip"],
+        default="raise",
+        help="of a folder: stop at a picture that cannot be read, or leave such out and list them in results.json",
+    )
     _add_guidance(p)
     _add_settings(p)
     add_part(p, "method", name, "method", skip=_FILLED)
@@ -147,6 +153,7 @@ def _add_settings(p: ArgumentParser) -> None:
             p.add_argument(option, type=hints[field.name], default=field.default, help=described[field.name])
     p.add_argument("--out", type=str | None, metavar="FOLDER", help="of the run; runs/METHOD-DATA by default")
     p.add_argument("--resume", action="store_true", help="go on from the run's newest checkpoint")
+    p.add_argument("--data-changed", action="store_true", help="resume though the data are others than before")
 
 
 def _train(name: str, p: ArgumentParser, config: Any, command: str) -> Run:
@@ -156,11 +163,13 @@ def _train(name: str, p: ArgumentParser, config: Any, command: str) -> Run:
 
     if config.out == "":
         raise OptionError("--out: expected a folder, got nothing; leave it out for the usual one")
-    data = load(config.data, "train")
+    how = {"double": config.precision == "64"}
+    how |= {"on_bad_file": "skip"} if config.on_bad_file == "skip" else {}
+    data = load(config.data, "train", **how)
     return train(
         _make_method(name, p, config, data),
         data,
-        test=_held_out(config.data, data),
+        test=_held_out(config.data, data, how),
         predictor=_predictor(config),
         prediction=config.prediction,
         trim=config.trim,
@@ -168,6 +177,7 @@ def _train(name: str, p: ArgumentParser, config: Any, command: str) -> Run:
         weights=_weights(config),
         folder=_folder(name, p, config, data, command),
         resume=config.resume,
+        data_changed=config.data_changed,
         progress=True,
         **{field.name: config[field.name] for field in fields(Settings) if field.name in config},
     )
@@ -211,13 +221,13 @@ def _size_of_aux(data: Dataset) -> dict[str, int]:
     return {"segments": int(data.aux.max()) + 1}
 
 
-def _held_out(spec: str, data: Dataset) -> Dataset | None:
-    """The data's test split, where it has one of its own."""
-    from trimkit.data import load
+def _held_out(spec: str, data: Dataset, how: Mapping[str, Any]) -> Dataset | None:
+    """The data's test split, where it has one of its own; one that cannot be read stops the run before any work."""
+    from trimkit.data import SplitError, load
 
     try:
-        test = load(spec, "test")
-    except DataError:
+        test = load(spec, "test", **how)
+    except SplitError:
         return None
     return None if test.sha256 == data.sha256 else test
 
@@ -244,8 +254,9 @@ def _folder(name: str, p: ArgumentParser, config: Any, data: Dataset, command: s
     from trimkit.training import RunFolder
 
     usual = Path("runs") / re.sub(r"[^\w.-]+", "-", f"{name}-{data.name}")
-    recorded = {key: value for key, value in yaml.safe_load(p.dump(config)).items() if key not in ("resume", "output")}
-    return RunFolder(config.out or usual, command, recorded)
+    out, config = config.out, yaml.safe_load(p.dump(config))
+    recorded = {key: value for key, value in config.items() if key not in ("resume", "data_changed", "output")}
+    return RunFolder(out or usual, command, recorded)
 
 
 def _report(run: Run) -> None:

@@ -5,82 +5,24 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple, NoReturn
+from dataclasses import replace
+from typing import NoReturn
 
 import torch
 from torch import Tensor, nn
 
 from trimkit.errors import TrainingError, TrimkitWarning
 from trimkit.methods import Batch, Method, Phase, Schedule, StepResult, Weight, as_schedule
-from trimkit.objective import Objective, Part
+from trimkit.objective import Objective
 from trimkit.processes import Share
 from trimkit.training.engine import Engine
 from trimkit.training.guidance import Guidance
 from trimkit.training.settings import Settings
+from trimkit.training.steps import PhaseReport, Position, Turn, merge_turns
 from trimkit.training.updates import Averages, LearningRate
 
 SCRUBBED = 1e5
 """What infinity becomes under nonfinite="scrub", as in NVlabs/stylegan2-ada-pytorch."""
-
-
-class Position(NamedTuple):
-    """Where a step is in a run.
-
-    Attributes:
-        step: from 0 over the whole run.
-        epoch: from 0.
-        batch: from 0 in the epoch.
-    """
-
-    step: int
-    epoch: int
-    batch: int
-
-
-@dataclass(frozen=True)
-class PhaseReport:
-    """What one step of a phase did.
-
-    Attributes:
-        loss: scalar, detached.
-        parts: each term's unweighted mean and weight.
-        norm: of the phase's gradient before clipping.
-        diagnostics: of the method.
-        finite: False where the gradient held NaN or infinity.
-        stepped: False where the optimiser took no step.
-        carried: what the phase hands on to later ones of the step, one mapping a turn.
-    """
-
-    loss: Tensor
-    parts: Mapping[str, Part]
-    norm: Tensor
-    diagnostics: Mapping[str, Tensor]
-    finite: bool = True
-    stepped: bool = True
-    carried: Sequence[Mapping[str, Tensor]] = field(default=(), repr=False)
-
-    def numbers(self) -> dict[str, Any]:
-        """Plain numbers for a log: loss, gradient norm, each term, each diagnostic."""
-        terms = {name: float(part.value) for name, part in self.parts.items()}
-        diagnostics = {name: tensor.tolist() for name, tensor in self.diagnostics.items()}
-        return {"loss": float(self.loss), "gradient_norm": float(self.norm), **terms, **diagnostics}
-
-
-class _Turn(NamedTuple):
-    """What one share of a batch gave, detached."""
-
-    loss: Tensor
-    parts: Mapping[str, Part]
-    diagnostics: Mapping[str, Tensor]
-    carried: Mapping[str, Tensor]
-
-    @classmethod
-    def detached(cls, loss: Tensor, parts: Mapping[str, Part], result: StepResult) -> _Turn:
-        """Without the graph."""
-        values = {name: Part(part.value.detach(), part.weight) for name, part in parts.items()}
-        carried = {name: value.detach() for name, value in result.carried.items()}
-        return cls(loss.detach(), values, result.diagnostics, carried)
 
 
 class PhaseRunner:
@@ -193,9 +135,9 @@ class PhaseRunner:
                     loss, parts = self.objective(result.terms, at.step)
                     self._check_turn(loss, result, share, len(turns))
                     engine.backward(loss / len(turns))
-                done.append(_Turn.detached(loss, parts, result))
+                done.append(Turn.detached(loss, parts, result))
             engine.reduce_gradients(parameters, optimiser)
-            report = _merged(done, gradient_norm(parameters))
+            report = merge_turns(done, gradient_norm(parameters))
             stepped = report.finite or self._go_on(report, at.step, settings, engine)
             if stepped and settings.clip is not None:
                 norm = report.norm if report.finite else gradient_norm(parameters)
@@ -319,21 +261,6 @@ def _shared(phase: Phase, runners: Mapping[str, PhaseRunner]) -> PhaseRunner | N
             f"phase {phase.name!r} shares the optimiser of {phase.shares!r}, but not its parameters; give both the same"
         )
     return owner
-
-
-def _merged(turns: Sequence[_Turn], norm: Tensor) -> PhaseReport:
-    """The report of a step from those of its turns."""
-    parts = {
-        name: Part(torch.stack([turn.parts[name].value for turn in turns]).mean(0), part.weight)
-        for name, part in turns[0].parts.items()
-    }
-    diagnostics = {
-        name: torch.stack([turn.diagnostics[name] for turn in turns]).mean(0) if len(turns) > 1 else tensor
-        for name, tensor in turns[0].diagnostics.items()
-    }
-    loss = torch.stack([turn.loss for turn in turns]).mean()
-    carried = [turn.carried for turn in turns]
-    return PhaseReport(loss, parts, norm, diagnostics, bool(torch.isfinite(norm)), carried=carried)
 
 
 @contextmanager

@@ -8,114 +8,32 @@ import time
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, nullcontext
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from trimkit.data import Dataset, few, in_memory
+from trimkit.data import Dataset, in_memory
 from trimkit.data.samples import MOST_BYTES
-from trimkit.errors import CheckpointError, OptionError, TrimkitWarning
-from trimkit.methods import Method, Phase, Weight
-from trimkit.methods.stored import plain
+from trimkit.errors import CheckpointError, TrimkitWarning
+from trimkit.methods import Method, Phase
 from trimkit.predictor.guards import refuse_wrappers, unchanged
 from trimkit.training.checkpoint import Checkpoints
 from trimkit.training.engine import Engine, processes_of
 from trimkit.training.feeding import split
 from trimkit.training.guidance import Guidance, check_weights
 from trimkit.training.loop import Loop
-from trimkit.training.outcome import Evaluation, batches, draw_progress, write_outcome
+from trimkit.training.outcome import Evaluation, batches, draw_progress
+from trimkit.training.plan import Plan, Run, conclude
 from trimkit.training.precision import quicken
 from trimkit.training.progress import Progress, make_board, make_progress
-from trimkit.training.run_folder import CHECKPOINTS, RunFolder
+from trimkit.training.run_folder import CHECKPOINTS, DATA_CHANGES, RunFolder
 from trimkit.training.runner import Position, in_eval_mode, keeping_modes, make_runners
-from trimkit.training.settings import Settings
 from trimkit.training.stopping import Clock, Stopped, Stopper
-
-DECIDING = ("batch_size", "accumulate", "seed", "clip", "nonfinite", "ema", "precision", "fast")
-"""Settings that a run cannot be gone on with otherwise."""
 
 HELD = 2**16
 """Samples that `Method.prepare` and `Method.finish` see at most, all at once; fewer where they take `MOST_BYTES`."""
-
-
-@dataclass
-class Run:
-    """A finished training run.
-
-    Attributes:
-        method: trained, the object that was given; with averaged weights where a phase averages them.
-        steps: in total, over all resumed parts.
-        results: what results.json holds: terms on training and test data, speed, predictor.
-        history: the lines of metrics.jsonl, one a logged step and phase.
-        folder: of its files, or None.
-        rank: of this process among those that trained together; the one of rank 0 wrote the files.
-    """
-
-    method: Method
-    steps: int
-    results: dict[str, Any]
-    history: list[dict[str, Any]] = field(default_factory=list)
-    folder: Path | None = None
-    rank: int = 0
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is to be trained, on what, how long, and where its files go.
-
-    Attributes:
-        method: to train.
-        data: to train on.
-        test: held out, or None.
-        settings: of the run.
-        folder: of its files, or None.
-        resume: go on from the folder's newest checkpoint.
-        weights: that replace those of terms, by name.
-    """
-
-    method: Method
-    data: Dataset
-    test: Dataset | None
-    settings: Settings
-    folder: RunFolder | None
-    resume: bool
-    weights: Mapping[str, Weight]
-
-    def check(self) -> None:
-        """Refuse, before any work, data that do not fit, a folder that is taken, or a resumption of nothing."""
-        refuse_wrappers(self.method)
-        for data in (self.data, self.test):
-            if data is not None:
-                self.method.check(few(data.x))
-                self.method.check_aux(data.aux)
-        if self.folder is not None:
-            self.folder.check(resume=self.resume)
-        elif self.resume:
-            raise OptionError("resume needs the folder of the run: folder='runs/NAME'")
-        elif self.settings.tensorboard or self.settings.pictures_every:
-            raise OptionError("tensorboard and pictures_every need a folder to write to: folder='runs/NAME'")
-
-    def identity(self, guidance: Guidance | None = None, processes: int = 1) -> dict[str, Any]:
-        """What a checkpoint must share with a run to be gone on from, as plain values."""
-        kind = type(self.method)
-        found = {
-            "method": f"{kind.__module__}:{kind.__qualname__}",
-            "options": self.method.options,
-            "data": self.data.sha256,
-            **{name: getattr(self.settings, name) for name in DECIDING},
-            "processes": processes,
-            "weights": dict(self.weights),
-            **(guidance.describe() if guidance else {}),
-        }
-        return plain(found)
-
-    def recorded(self, identity: Mapping[str, Any]) -> dict[str, Any]:
-        """What config.yaml tells: the identity, with the data by their name and their hash, and all settings."""
-        data = {"data": self.data.name, "data_sha256": identity["data"]}
-        return {**identity, **data, **asdict(self.settings)}
 
 
 class Session:
@@ -239,15 +157,23 @@ class Session:
         self.folder.begin(self.plan.recorded(self.identity))
         checkpoints = Checkpoints(self.folder.working / CHECKPOINTS, self.identity)
         checkpoints.set_aside_after(self.loop.step)
+        self._record_data_change(checkpoints, self.folder)
         checkpoints.save(self.loop.state())
         self.history = self.folder.keep_metrics(self.loop.step)
         return checkpoints
+
+    def _record_data_change(self, checkpoints: Checkpoints, folder: RunFolder) -> None:
+        if self.plan.data_changed and checkpoints.files():
+            before, now = checkpoints.recorded(self.loop.step)["data"], self.identity["data"]
+            if before != now:
+                folder.append_row({"step": self.loop.step, "before": before, "after": now}, DATA_CHANGES)
 
     def _newest(self) -> dict[str, Any] | None:
         """The state to go on from; None for the beginning, where the run stopped before its first checkpoint."""
         if self.folder is None:
             return None
-        checkpoints = Checkpoints(self.folder.current / CHECKPOINTS, self.identity)
+        free = ("data", "options.dataset_size") if self.plan.data_changed else ()
+        checkpoints = Checkpoints(self.folder.current / CHECKPOINTS, self.identity, free)
         if checkpoints.started:
             return checkpoints.newest(set_aside=False)  # the complete run stays as it is
         message = f"{self.folder.current} has no checkpoint yet: the run stopped before its first, and begins at step 0"
@@ -288,7 +214,7 @@ class Session:
             row = {"step": self.loop.step, "phase": name, **numbers, "nonfinite": self.loop.nonfinite[name], **pace}
             self.history.append(row)
             if self.folder is not None:
-                self.folder.append_metrics(row)
+                self.folder.append_row(row)
             self.board.write(row)
             progress.update(self.loop.step, numbers)
 
@@ -343,51 +269,9 @@ class Session:
         plan = replace(self.plan, folder=self.folder)
         run = None
         if self.engine.leads:
-            run = _conclude(plan, self._evaluation(), self.total, numbers, self.history)
+            run = conclude(plan, self._evaluation(), self.total, numbers, self.history)
             self.engine.announce_end()
         self.engine.await_end()
         results = self.engine.broadcast(run.results if run else None)
         folder = None if self.plan.folder is None else self.plan.folder.path
         return run or Run(self.plan.method, self.total, results, self.history, folder, self.engine.rank)
-
-
-def fit(plan: Plan) -> Run:
-    """Train a method in closed form.
-
-    Args:
-        plan: checked.
-    Raises:
-        OptionError: asked to resume, or several processes.
-    """
-    if plan.resume:
-        raise OptionError(f"{type(plan.method).__name__} is fitted in closed form: there is nothing to resume")
-    engine = Engine(plan.settings)
-    if engine.processes > 1:
-        raise OptionError(f"{type(plan.method).__name__} is fitted in closed form, by one process; start only one")
-    with nullcontext() if plan.folder is None else plan.folder.held(resume=False):
-        return _fit(plan, engine)
-
-
-def _fit(plan: Plan, engine: Engine) -> Run:
-    started = time.perf_counter()
-    with engine.global_randomness("fit"):
-        aux = None if plan.data.aux is None else engine.place(plan.data.aux)
-        engine.place(plan.method).fit(engine.place(in_memory(plan.data.x)), aux)
-    seconds = time.perf_counter() - started
-    speed = {"seconds": seconds, "images_per_second": len(plan.data) / max(seconds, 1e-9)}
-    if plan.folder is not None:
-        plan.folder.begin(plan.recorded(plan.identity()))
-    evaluation = Evaluation(plan.method, engine, plan.settings.batch_size, most=plan.settings.evaluated)
-    return _conclude(plan, evaluation, 0, speed, [])
-
-
-def _conclude(
-    plan: Plan, evaluation: Evaluation, steps: int, numbers: Mapping[str, Any], history: list[dict[str, Any]]
-) -> Run:
-    parts = {"train": plan.data} if plan.test is None else {"train": plan.data, "test": plan.test}
-    results = {"steps": steps, **numbers, **{name: evaluation.numbers(part) for name, part in parts.items()}}
-    if plan.folder is None:
-        return Run(plan.method, steps, results, history)
-    write_outcome(plan.folder, evaluation, results, list(parts.values())[-1])
-    plan.folder.complete(steps)
-    return Run(plan.method, steps, results, history, plan.folder.path)

@@ -21,7 +21,7 @@ _AT_LEAST = {
     **dict.fromkeys(("log_every", "evaluated", "devices"), 1),
     **dict.fromkeys(("workers", "pictures_every"), 0),
 }
-_OF_CLOSED_FORM = ("batch_size", "seed", "device", "devices", "evaluated", "progress")
+_OF_STEPS = ("accumulate", "clip", "nonfinite", "ema", "precision", "fast", "checkpoint_minutes")
 _ABOVE_ZERO = ("clip", "checkpoint_minutes", "timeout_minutes")
 
 
@@ -139,18 +139,18 @@ class Settings:
             )
 
     def refuse_in_closed_form(self, method: str) -> None:
-        """Refuse what a method that is fitted in closed form would ignore.
+        """Refuse what says how steps are taken, which a method that is fitted in closed form would ignore.
 
         Raises:
             OptionError: the first setting that is not its default.
         """
-        for field in fields(self):
-            value = getattr(self, field.name)
-            counts = field.name in _OF_CLOSED_FORM or (field.name == "precision" and value == "64")
-            if value != field.default and not counts:
-                option = f"--{field.name.replace('_', '-')}"
+        defaults = {field.name: field.default for field in fields(self)}
+        for name in _OF_STEPS:
+            value = getattr(self, name)
+            if value != defaults[name] and (name, value) != ("precision", "64"):
                 raise OptionError(
-                    f"{method} is fitted in closed form, without steps: it takes no {option}, got {value}; leave it out"
+                    f"{method} is fitted in closed form, without steps: it takes no --{name.replace('_', '-')}, got "
+                    f"{value}; leave it out"
                 )
 
 
