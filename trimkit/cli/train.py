@@ -153,6 +153,7 @@ def _add_settings(p: ArgumentParser) -> None:
             p.add_argument(option, type=hints[field.name], default=field.default, help=described[field.name])
     p.add_argument("--out", type=str | None, metavar="FOLDER", help="of the run; runs/METHOD-DATA by default")
     p.add_argument("--resume", action="store_true", help="go on from the run's newest checkpoint")
+    p.add_argument("--init-from", type=str | None, metavar="RUN", help="begin with the weights of a complete run")
     p.add_argument("--data-changed", action="store_true", help="resume though the data are others than before")
 
 
@@ -178,6 +179,7 @@ def _train(name: str, p: ArgumentParser, config: Any, command: str) -> Run:
         folder=_folder(name, p, config, data, command),
         resume=config.resume,
         data_changed=config.data_changed,
+        init_from=config.init_from,
         progress=True,
         **{field.name: config[field.name] for field in fields(Settings) if field.name in config},
     )

@@ -64,8 +64,8 @@ class Loop:
         """The next step's samples, on the device."""
         return placed(self._feeder[self.step], self.engine.place)
 
-    def run(self, total: int, after: Callable[[], None]) -> None:
-        """Train until step ``total``, calling ``after`` after each step.
+    def run(self, total: int, after: Callable[[], bool | None]) -> None:
+        """Train until step ``total``, calling ``after`` after each step; True from it ends the training there.
 
         Raises:
             TrainingError: a gradient that is not finite.
@@ -75,7 +75,8 @@ class Loop:
             self.engine.report_step(self.step)
             self._advance(batch)
             self.step += 1
-            after()
+            if after():
+                return
 
     def _advance(self, batch: Batch) -> None:
         """One step of every phase whose turn it is."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -153,6 +154,12 @@ class Evaluation:
         if "kl_per_dimension" in means:
             means["active_latents"] = sum(kl > ACTIVE for kl in means["kl_per_dimension"])
         return means
+
+    def loss(self, numbers: Mapping[str, Any], step: int) -> float:
+        """Σ weight · mean of the terms among `numbers`, with the weights of a step; NaN where a term is missing."""
+        assert self.runner is not None
+        objective = self.runner.objective
+        return sum(objective.weight(name, step) * numbers.get(name, math.nan) for name in objective.weights)
 
     def squared_error(self, data: Dataset) -> float:
         """Mean squared error a value of reconstructions at the posterior mean."""

@@ -22,6 +22,7 @@ from trimkit.training.guidance import Guidance
 from trimkit.training.outcome import Evaluation, write_outcome
 from trimkit.training.run_folder import RunFolder
 from trimkit.training.settings import Settings
+from trimkit.training.validation import Callback
 
 DECIDING = ("batch_size", "accumulate", "seed", "clip", "nonfinite", "ema", "precision", "fast")
 """Settings that a run cannot be gone on with otherwise."""
@@ -61,6 +62,9 @@ class Plan:
         resume: go on from the folder's newest checkpoint.
         weights: that replace those of terms, by name.
         data_changed: the run may go on with other data than before.
+        on_step: called after each step.
+        on_evaluation: called after each evaluation on the test data.
+        init_from: folder of the run whose weights this one begins with, or None.
     """
 
     method: Method
@@ -71,6 +75,9 @@ class Plan:
     resume: bool
     weights: Mapping[str, Weight]
     data_changed: bool = False
+    on_step: Callback | None = None
+    on_evaluation: Callback | None = None
+    init_from: str | Path | None = None
 
     def check(self) -> None:
         """Refuse, before any work, data that do not fit, a folder that is taken, or a resumption of nothing."""
@@ -79,6 +86,8 @@ class Plan:
             if data is not None:
                 self.method.check(few(data.x))
                 self.method.check_aux(data.aux)
+        if self.test is None and (self.settings.evaluate_every or self.on_evaluation):
+            raise OptionError("evaluate_every and on_evaluation need held-out data: give test")
         if self.data_changed and not self.resume:
             raise OptionError("data_changed is said of a run that is resumed: give resume too")
         if self.folder is not None:

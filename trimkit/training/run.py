@@ -19,6 +19,7 @@ from trimkit.training.plan import Plan, Run, fit
 from trimkit.training.run_folder import RunFolder
 from trimkit.training.session import Session
 from trimkit.training.settings import Settings
+from trimkit.training.validation import Callback
 
 
 def train(
@@ -34,6 +35,9 @@ def train(
     folder: str | Path | RunFolder | None = None,
     resume: bool = False,
     data_changed: bool = False,
+    init_from: str | Path | None = None,
+    on_step: Callback | None = None,
+    on_evaluation: Callback | None = None,
     **settings: Any,
 ) -> Run:
     """Train a generative method, optionally around a frozen predictor f.
@@ -60,6 +64,10 @@ def train(
         resume: go on from the folder's newest checkpoint: bit for bit what an uninterrupted run gives.
         data_changed: go on though the data are others than before, such as without a file that could not be read; the
             change is recorded in the run.
+        init_from: folder of a complete run of the same networks whose weights this one begins with; its data, batch
+            size, learning rate and processes may be others.
+        on_step: called after each step with a `trimkit.training.Moment`; the run ends there where it returns True.
+        on_evaluation: the same after each evaluation on the test data, see `Settings.evaluate_every`.
         **settings: fields of `Settings`: steps or epochs, batch_size, seed, …
     Returns:
         The run.
@@ -80,15 +88,19 @@ def train(
         resume=resume,
         weights=weights or {},
         data_changed=data_changed,
+        on_step=on_step,
+        on_evaluation=on_evaluation,
+        init_from=init_from,
     )
     plan.check()
     trims = [TrimTerm.parse(term, target) if isinstance(term, str) else term for term in trim]
     phases = list(method.phases())
     if not phases:
-        if trims or weights or predictor is not None:
+        if trims or weights or predictor is not None or init_from is not None:
             raise OptionError(
                 f"{type(method).__name__} is fitted in closed form: there is no loss that a predictor, TRIM terms or "
-                "weights could join; fit it alone and explain the predictor in its space afterwards"
+                "weights could join, and no step to begin elsewhere; fit it alone and explain the predictor in its "
+                "space afterwards"
             )
         plan.settings.refuse_in_closed_form(type(method).__name__)
         return fit(plan)

@@ -17,8 +17,9 @@ from torch import Tensor
 from trimkit.data import Dataset, in_memory
 from trimkit.data.samples import MOST_BYTES
 from trimkit.errors import CheckpointError, TrimkitWarning
-from trimkit.methods import Method, Phase
+from trimkit.methods import Method, Phase, stored
 from trimkit.predictor.guards import refuse_wrappers, unchanged
+from trimkit.storage import write_atomically
 from trimkit.training.checkpoint import Checkpoints
 from trimkit.training.engine import Engine, processes_of
 from trimkit.training.feeding import split
@@ -31,6 +32,10 @@ from trimkit.training.progress import Progress, make_board, make_progress
 from trimkit.training.run_folder import CHECKPOINTS, DATA_CHANGES, RunFolder
 from trimkit.training.runner import Position, in_eval_mode, keeping_modes, make_runners
 from trimkit.training.stopping import Clock, Stopped, Stopper
+from trimkit.training.validation import Callback, Moment, Validation
+
+LAST_WEIGHTS = "last.safetensors"
+"""The weights of the last step, where those of the best evaluation are the run's."""
 
 HELD = 2**16
 """Samples that `Method.prepare` and `Method.finish` see at most, all at once; fewer where they take `MOST_BYTES`."""
@@ -55,6 +60,7 @@ class Session:
         self.history: list[dict[str, Any]] = []
         self._warned: set[str] = set()
         self._stopper = Stopper()
+        self.validation = Validation(plan.settings.patience)
         self._clock = Clock(plan.settings.checkpoint_minutes)
         self.total = plan.settings.total(len(plan.data))
         check_weights(phases, guidance, plan.weights)
@@ -64,6 +70,8 @@ class Session:
         self.engine = Engine(plan.settings)
         self.engine.place(plan.method)
         self._prepare_method()
+        if plan.init_from is not None and not plan.resume:
+            stored.load_weights(plan.method, plan.init_from)
         self.engine.align(plan.method)
         if guidance is not None:
             refuse_wrappers(guidance.predictor.inner)
@@ -112,7 +120,7 @@ class Session:
             self.loop.run(self.total, lambda: self._after(progress, checkpoints))
         seconds = time.perf_counter() - started
         self._verify()
-        return {"seconds": seconds, "images_per_second": (self.total - first) * size / max(seconds, 1e-9)}
+        return {"seconds": seconds, "images_per_second": (self.loop.step - first) * size / max(seconds, 1e-9)}
 
     def _rehearse(self) -> None:
         """Compute every term once on the first turn's samples, so that what does not fit is refused before any work.
@@ -152,6 +160,7 @@ class Session:
             if state is not None:
                 self._require_steps_left(state["step"])
                 self.loop.restore(state)
+                self.validation.restore(state.get("validation", {}))
         if self.folder is None:
             return None
         self.folder.begin(self.plan.recorded(self.identity))
@@ -188,25 +197,57 @@ class Session:
                 f"the run is at step {done} already, and {self.total} are asked for; ask for more steps to go on"
             )
 
-    def _after(self, progress: Progress, checkpoints: Checkpoints | None) -> None:
+    def _after(self, progress: Progress, checkpoints: Checkpoints | None) -> bool:
+        """Whether the run ends here."""
         step, settings = self.loop.step, self.plan.settings
         if step % settings.log_every == 0 or step == self.total:
             self._log(progress)
         if settings.pictures_every and step % settings.pictures_every == 0 and self.folder is not None:
             with self.loop.averages.applied():
                 draw_progress(self.folder, self._evaluation(), self._shown, step)
-        received, due = self.engine.largest(self._stopper.received, self._clock.due)
-        if received or due or step % settings.checkpoint_every == 0 or step == self.total:
-            self._verify()
-            numbers = self.loop.numbers()
-            if checkpoints is not None:
-                checkpoints.save(self.loop.state(numbers))
-            self._clock.restart()
+        ends = self._evaluate() if settings.evaluate_every and step % settings.evaluate_every == 0 else False
+        ends = self._call(self.plan.on_step) or ends
+        received, due, ended = self.engine.largest(self._stopper.received, self._clock.due, ends)
+        if received or due or ended or step % settings.checkpoint_every == 0 or step == self.total:
+            self._save(checkpoints)
         if received == signal.SIGINT:
             raise KeyboardInterrupt
         if received:
             name = signal.Signals(received).name
             raise Stopped(received, f"{name}: stopped after step {step} with a checkpoint; go on with --resume")
+        return bool(ended)
+
+    def _save(self, checkpoints: Checkpoints | None) -> None:
+        self._verify()
+        numbers = self.loop.numbers()
+        if checkpoints is not None:
+            checkpoints.save({**self.loop.state(numbers), "validation": self.validation.state()})
+        self._clock.restart()
+
+    def _evaluate(self) -> bool:
+        """Judge the method on the test data, with averaged weights; True where the run is to end."""
+        with self.loop.averages.applied():
+            numbers = self.engine.lead(self._numbers_on_test)
+            self.validation.judge(self.loop.step, numbers, self.plan.method)
+        row = {"step": self.loop.step, "phase": "evaluation", **numbers}
+        self.history.append(row)
+        if self.folder is not None:
+            self.folder.append_row(row)
+        self.board.write(row)
+        return self._call(self.plan.on_evaluation) or self.validation.exhausted
+
+    def _numbers_on_test(self) -> dict[str, Any]:
+        assert self.plan.test is not None
+        evaluation = self._evaluation()
+        numbers = evaluation.numbers(self.plan.test)
+        return {"loss": evaluation.loss(numbers, self.total - 1), **numbers}
+
+    def _call(self, callback: Callback | None) -> bool:
+        """Whether a function of the user's ends the run."""
+        if callback is None:
+            return False
+        reports, numbers = self.loop.reports, self.validation.numbers
+        return callback(Moment(self.loop.step, self.total, self.plan.method, reports, numbers)) is True
 
     def _log(self, progress: Progress) -> None:
         for name, numbers in self.loop.numbers().items():
@@ -262,16 +303,21 @@ class Session:
     def _finish(self, speed: Mapping[str, float]) -> Run:
         """Evaluate in the first process, and tell the others: they must not leave before it has finished."""
         self.loop.averages.apply()
+        if self.validation.best:
+            if self.folder is not None:
+                write_atomically(self.folder.working / LAST_WEIGHTS, stored.weights(self.plan.method))
+            self.validation.apply(self.plan.method)
         self._finish_method()
         if (left := self.plan.method.unfinished()) and self.engine.leads:
             warnings.warn(f"{type(self.plan.method).__name__} {left}", TrimkitWarning, stacklevel=4)
         numbers = {**speed, "nonfinite": self.loop.nonfinite}
+        numbers |= {"best": self.validation.best} if self.validation.best else {}
         plan = replace(self.plan, folder=self.folder)
         run = None
         if self.engine.leads:
-            run = conclude(plan, self._evaluation(), self.total, numbers, self.history)
+            run = conclude(plan, self._evaluation(), self.loop.step, numbers, self.history)
             self.engine.announce_end()
         self.engine.await_end()
         results = self.engine.broadcast(run.results if run else None)
         folder = None if self.plan.folder is None else self.plan.folder.path
-        return run or Run(self.plan.method, self.total, results, self.history, folder, self.engine.rank)
+        return run or Run(self.plan.method, self.loop.step, results, self.history, folder, self.engine.rank)

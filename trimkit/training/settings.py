@@ -18,10 +18,10 @@ Nonfinite: TypeAlias = Literal["raise", "skip", "scrub"]
 _CHOICES = {"precision": ("32", "64", "bf16", "16"), "nonfinite": ("raise", "skip", "scrub")}
 _AT_LEAST = {
     **dict.fromkeys(("steps", "epochs", "batch_size", "accumulate", "checkpoint_every"), 1),
-    **dict.fromkeys(("log_every", "evaluated", "devices"), 1),
-    **dict.fromkeys(("workers", "pictures_every"), 0),
+    **dict.fromkeys(("log_every", "evaluated", "devices", "patience"), 1),
+    **dict.fromkeys(("workers", "pictures_every", "evaluate_every"), 0),
 }
-_OF_STEPS = ("accumulate", "clip", "nonfinite", "ema", "precision", "fast", "checkpoint_minutes")
+_OF_STEPS = ("accumulate", "clip", "nonfinite", "ema", "precision", "fast", "checkpoint_minutes", "evaluate_every")
 _ABOVE_ZERO = ("clip", "checkpoint_minutes", "timeout_minutes")
 
 
@@ -51,6 +51,9 @@ class Settings:
         checkpoint_every: steps between checkpoints.
         checkpoint_minutes: minutes after which one is written too; None for steps alone.
         log_every: steps between lines of metrics.jsonl.
+        evaluate_every: steps between evaluations on the test data; 0 for none. The weights of the best one, by the loss
+            with the weights that terms have at the end, are those of the finished run.
+        patience: evaluations without a better one after which the run ends early; None for never.
         pictures_every: steps between pictures of the method in training; 0 for none.
         evaluated: samples of the data, and of the test data, on which the trained method is evaluated at the end, at
             most.
@@ -78,6 +81,8 @@ class Settings:
     checkpoint_every: int = 500
     checkpoint_minutes: float | None = None
     log_every: int = 50
+    evaluate_every: int = 0
+    patience: int | None = None
     pictures_every: int = 0
     evaluated: int = 4096
     tensorboard: bool = False
@@ -93,6 +98,8 @@ class Settings:
         for name, known in _CHOICES.items():
             if getattr(self, name) not in known:
                 raise OptionError(f"expected {name} as one of {', '.join(known)}, got {getattr(self, name)!r}")
+        if self.patience is not None and not self.evaluate_every:
+            raise OptionError("patience counts evaluations: give evaluate_every too, such as evaluate_every=500")
         if self.nonfinite == "scrub" and self.precision == "16":
             raise OptionError(
                 "nonfinite='scrub' does not go with precision='16': float16 overflows where its scale is too large, "
