@@ -10,6 +10,7 @@ from io import TextIOWrapper
 
 from trimkit.errors import DataError, PluginError, TrimkitError, UnknownNameError, nearest
 from trimkit.registry.files import take_plugin_files
+from trimkit.storage.versions import installed_version
 
 OK, USAGE, INTERRUPTED, BROKEN_PIPE = 0, 2, 130, 141
 
@@ -88,7 +89,7 @@ def _dispatch(arguments: Sequence[str]) -> int:
     _check_encoding(arguments)
     command, *rest = arguments
     if command in ("-h", "--help", "--version"):
-        sys.stdout.write(help_text() if command != "--version" else f"trimkit {_version()}\n")
+        sys.stdout.write(help_text() if command != "--version" else f"trimkit {installed_version('trimkit')}\n")
         return OK
     if command.startswith("-"):
         raise UnknownNameError(
@@ -114,12 +115,6 @@ def _run(command: str, arguments: list[str]) -> int:
             f"{type(code).__name__}"
         )
     return code
-
-
-def _version() -> str:
-    from importlib.metadata import version
-
-    return version("trimkit")
 
 
 def _report(error: Exception, cause: BaseException | None) -> int:

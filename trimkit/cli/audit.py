@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trimkit.cli._arguments import plain_parser
-from trimkit.cli._folders import free_folder, written_aside
+from trimkit.cli._folders import reserved_folder, written_aside
 from trimkit.cli._tables import verdict_line
 from trimkit.cli._warnings import one_line_warnings
 from trimkit.errors import OptionError
@@ -41,10 +41,10 @@ def run(argv: list[str]) -> int:
     """
     arguments = _parser().parse_args(argv)
     options = _audit_options(arguments)
-    folder = free_folder(arguments.out, DEFAULT_FOLDER, replace=arguments.force)
-    report = _audit(arguments, options, folder)
-    _write_verdicts(report)
-    path = save(report, folder, replace=arguments.force)
+    with reserved_folder(arguments.out, DEFAULT_FOLDER, replace=arguments.force) as folder:
+        report = _audit(arguments, options, folder)
+        _write_verdicts(report)
+        path = save(report, folder, replace=arguments.force)
     sys.stdout.write(f"{path}\n")
     return _exit_code(report, arguments.fail_on)
 
