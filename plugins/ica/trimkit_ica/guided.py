@@ -44,7 +44,7 @@ from trimkit.methods import (
 from trimkit.metrics.independence.log_cosh import GAUSSIAN_LOG_COSH, log_cosh
 from trimkit_ica.linear import Order
 from trimkit_ica.rotations import predicted_gradients
-from trimkit_ica.unmixing import canonical, fastica, orthogonalised, whiten
+from trimkit_ica.unmixing import as_stored, canonical, fastica, orthogonalised, whiten
 
 Start = Literal["fastica", "identity", "random"]
 
@@ -204,7 +204,7 @@ class TrimICA(Method):
         Raises:
             DataError, ShapeError: data of fewer than k usable directions, or a single sample.
         """
-        whitening = whiten(x.flatten(1), self.k)
+        whitening = whiten(as_stored(x.flatten(1)), self.k)
         self.mean.copy_(whitening.mean)
         self.whitener.copy_(whitening.forward)
         self.unwhitener.copy_(whitening.backward)
