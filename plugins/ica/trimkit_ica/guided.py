@@ -127,8 +127,8 @@ class TrimICA(Method):
         weight = as_schedule(self.negentropy_weight)
         _require(callable(weight) or weight >= 0, "negentropy_weight ≥ 0", self.negentropy_weight)
         for name, choice in (("start", Start), ("order", Order)):
-            known, given = get_args(choice), getattr(self, name)
-            _require(given in known, f"{name} to be one of {', '.join(known)}", given)
+            names, given = get_args(choice), getattr(self, name)
+            _require(given in names, f"{name} to be one of {', '.join(names)}", given)
 
     def latent_spaces(self) -> Sequence[LatentSpace]:
         """One space of k components of variance 1; exact where no direction of the data was left out."""

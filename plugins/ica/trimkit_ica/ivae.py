@@ -226,12 +226,12 @@ class IVAE(Method):
             z: (N, D) one draw from each.
             u: of those samples.
         """
-        found = decompose_kl(z, q, estimator="batch")
+        split = decompose_kl(z, q, estimator="batch")
         standard = DiagonalGaussian(torch.zeros_like(z), torch.zeros_like(z)).log_prob(z)  # the prior it measures to
         return {
-            "mi": Term(found.mutual_information),
-            "tc": Term(found.total_correlation),
-            "dwkl": Term(found.dimension_wise_kl + standard - self.conditional.log_prob(z, u)),
+            "mi": Term(split.mutual_information),
+            "tc": Term(split.total_correlation),
+            "dwkl": Term(split.dimension_wise_kl + standard - self.conditional.log_prob(z, u)),
         }
 
 

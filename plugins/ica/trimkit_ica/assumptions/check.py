@@ -72,7 +72,7 @@ def check_ica(
     fitted = unmix(rows, components, dtype, seed, limits or Limits())
     shapes = gaussianity.shapes(fitted)
     stable, stabilities = stability(fitted, bootstraps)
-    squares, information = dependence.of_squares(fitted), dependence.of_information(fitted)
+    squares, information = dependence.measure_squares(fitted), dependence.measure_information(fitted)
     verdicts = (
         space.rank(fitted),
         space.conditioning(fitted),

@@ -103,9 +103,9 @@ class Fitted:
         """Their number k."""
         return len(self.unmixing)
 
-    def in_all(self, rows: int | None, of: int) -> int | None:
+    def in_all(self, rows: int | None, half: int) -> int | None:
         """So many rows more in a half of ``of`` rows, as rows of the whole data."""
-        return None if rows is None else math.ceil(rows * (len(self.fit) + len(self.test)) / of)
+        return None if rows is None else math.ceil(rows * (len(self.fit) + len(self.test)) / half)
 
     def settings(self, **more: Any) -> Mapping[str, Any]:
         """What a verdict has to say of the fit, and more of itself."""

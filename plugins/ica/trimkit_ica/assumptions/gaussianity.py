@@ -58,37 +58,37 @@ class Shape:
         }
 
 
-def shapes(of: Fitted) -> list[Shape]:
+def shapes(fitted: Fitted) -> list[Shape]:
     """Effect sizes with bootstrap intervals, and tests, of every component."""
-    s = of.sources
+    s = fitted.sources
     statistics = anderson_darling(s)
     p_anderson = anderson_darling_p(statistics, len(s))
     _, p_jarque = map(np.asarray, jarque_bera(s, axis=0))
     adjusted = np.reshape(holm([*p_anderson.tolist(), *p_jarque.tolist()]), (2, -1))
-    excess, kurtosis = _estimates(s, of.seed)
+    excess, kurtosis = _estimates(s, fitted.seed)
     return [
         Shape(e, _squared(e), k, float(a), float(p), float(q))
         for e, k, a, p, q in zip(excess, kurtosis, statistics, *adjusted, strict=True)
     ]
 
 
-def non_gaussianity(of: Fitted, found: list[Shape]) -> Verdict:
+def non_gaussianity(fitted: Fitted, measured: list[Shape]) -> Verdict:
     """At most one Gaussian component: so the second smallest effect must be above what is Gaussian in practice.
 
     FAIL needs both: an effect that lies below the limit with its whole interval, and tests that do not tell two
     components from Gaussian ones. Where the tests do tell them, the effect is small but there: WARN.
     """
-    limit = of.limits.negentropy
-    order = sorted(range(len(found)), key=lambda i: found[i].negentropy.value)
-    second = found[order[1]]
-    gaussian = [i + 1 for i, shape in enumerate(found) if shape.gaussian]
+    limit = fitted.limits.negentropy
+    order = sorted(range(len(measured)), key=lambda i: measured[i].negentropy.value)
+    second = measured[order[1]]
+    gaussian = [i + 1 for i, shape in enumerate(measured) if shape.gaussian]
     status = side = judge(second.negentropy, limit, "≥")
     if side is Status.FAIL and len(gaussian) <= 1:
         status = Status.WARN
     if side is Status.PASS and len(gaussian) > 1:
         status = Status.INCONCLUSIVE
-    needed = _needed(second, limit, len(of.sources)) if side is Status.INCONCLUSIVE else None
-    needed = of.in_all(needed, len(of.sources))
+    needed = _needed(second, limit, len(fitted.sources)) if side is Status.INCONCLUSIVE else None
+    needed = fitted.in_all(needed, len(fitted.sources))
     return Verdict(
         "non-Gaussianity",
         "Is at most one component Gaussian?",
@@ -97,9 +97,9 @@ def non_gaussianity(of: Fitted, found: list[Shape]) -> Verdict:
         second.negentropy,
         limit,
         "≥",
-        len(of.sources),
-        of.seed,
-        settings=of.settings(
+        len(fitted.sources),
+        fitted.seed,
+        settings=fitted.settings(
             estimate="second smallest (E log cosh s − E log cosh ν)²",
             interval="test rows resampled",
             draws=DRAWS,
