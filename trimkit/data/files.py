@@ -74,7 +74,7 @@ def _load(spec: str, name: str, split: str, options: dict[str, Any]) -> Dataset:
         if options:
             raise OptionError(f"data file {path} takes no options, got {', '.join(options)}")
         return _from_arrays(path.stem, _read(path), split)
-    if not names_code(spec):
+    if known or not names_code(spec):
         return create("dataset", name, split=split, **options)
     return _from_code(name, split, options)
 
@@ -86,10 +86,15 @@ def _with_labels_as_aux(data: Dataset) -> Dataset:
 
 
 def names_code(spec: str) -> bool:
-    """True where `load` would import and run the user's code: ``package.module:function``, ``file.py:function``."""
-    name, _ = parse_spec(spec)
+    """True where `load` would import and run the user's code: ``package.module:function``, ``file.py:function``.
+
+    Also as the value of an option, such as the model of activations.
+    """
+    name, options = parse_spec(spec)
     path = Path(name)
-    if name in available("datasets") or path.is_dir() or path.suffix in SUFFIXES:
+    if name in available("datasets"):
+        return any(isinstance(value, str) and names_code(value) for value in options.values())
+    if path.is_dir() or path.suffix in SUFFIXES:
         return False
     module, _, function = name.rpartition(":")
     named = module.endswith(".py") or all(part.isidentifier() for part in module.split("."))

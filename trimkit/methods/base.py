@@ -26,56 +26,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from trimkit.coefficients.groups import Groups
 from trimkit.errors import DataError, OptionError, ShapeError, TrainingError, UnknownNameError, nearest
+from trimkit.methods.latent import LatentSpace, LatentTransform
 from trimkit.methods.phases import Phase
 from trimkit.methods.posteriors import Posterior
 from trimkit.registry.calling import signature_of
-
-if TYPE_CHECKING:
-    from trimkit.methods.latent import LatentTransform
-
-
-@dataclass(frozen=True)
-class LatentSpace:
-    """A named space of codes, and what a method can do with it.
-
-    Attributes:
-        name: "z", "w", "w+", "components", …
-        shape: of one sample's code, such as (10,) or (14, 512).
-        layout: named groups of the code's entries (layers, scales); None for one group an index of the first axis.
-        can_encode: `Method.encode` gives codes of this space.
-        can_decode: `Method.decode` takes codes of this space.
-        exact_inverse: decode(encode(x).mean) = x up to rounding.
-        stochastic: the posterior has a spread.
-        needs_aux: encoding needs auxiliary variables.
-        reason: why something above is impossible, for the message of a refusal.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    layout: Groups | None = None
-    can_encode: bool = True
-    can_decode: bool = True
-    exact_inverse: bool = False
-    stochastic: bool = False
-    needs_aux: bool = False
-    reason: str = ""
-
-    @property
-    def groups(self) -> Groups:
-        """The layout, or one group for each index of the code's first axis: ``z0``, ``z1``, …"""
-        if self.layout is not None:
-            return self.layout
-        units = torch.arange(self.shape[0])
-        labels = units.view(-1, *[1] * (len(self.shape) - 1)).expand(self.shape)
-        return Groups(tuple(f"{self.name}{i}" for i in range(self.shape[0])), labels, f"unit of {self.name}")
 
 
 class Method(nn.Module, ABC):
@@ -267,8 +227,6 @@ class Method(nn.Module, ABC):
         Raises:
             TransformError: the space cannot be encoded to, cannot be decoded, or needs auxiliary variables.
         """
-        from trimkit.methods.latent import LatentTransform
-
         return LatentTransform(self, self.space(space))
 
     @property

@@ -334,6 +334,11 @@ DATASETS: tuple[DatasetSpec, ...] = (
         shape=(1, 16, 16),
     ),
     DatasetSpec(
+        "activations",
+        "trimkit.predictor.activations:activations",
+        "What a layer of your model makes of data: activations:model=pkg.mod:fn,at=layer3,data=digits.",
+    ),
+    DatasetSpec(
         "folder",
         "trimkit.data.folders:folder",
         "Your own pictures, one sub-folder a class where there are labels: folder:path=DIR,size=64, or DIR:size=64.",
@@ -373,6 +378,12 @@ CHECKS: tuple[CheckSpec, ...] = (
         "trimkit.audit.checks.randomisation:Randomisation",
         "Do the scores depend on what the model has learned, or look alike for random weights?",
         "Adebayo et al. 2018, arXiv:1810.03292",
+        mandatory=True,
+    ),
+    CheckSpec(
+        "reliance",
+        "trimkit.audit.checks.reliance:Reliance",
+        "Does the model rely on what it must not? What is forbidden, or a search for groups that stand out.",
         mandatory=True,
     ),
 )

@@ -55,6 +55,7 @@ _OURS = {
     ],
     "trimkit-gan": ["infogan", "alae", "stylegan", "stylegan2"],
     "trimkit-ica": ["fastica", "picard", "infomax", "trim-ica", "ivae", "tcl", "icebeem", "check-ica"],
+    "trimkit-sae": ["sae", "topk-sae", "batch-topk-sae", "jumprelu-sae", "matryoshka-sae"],
 }
 """Methods and commands of trimkit's other distributions: what names them where they are not installed."""
 

@@ -12,8 +12,8 @@ from trimkit.errors import OptionError
 def parse_spec(text: str) -> tuple[str, dict[str, Any]]:
     """The name, and its options: numbers, truth values, lists or words, as in YAML.
 
-    What follows the last colon are options where it has a ``=``, so qualified names, paths and
-    ``package.module:function`` stay whole.
+    Options start at the first colon that ``name=`` follows, so qualified names, paths and ``package.module:function``
+    stay whole, also as the value of an option.
 
     Raises:
         OptionError: a pair without ``=``, or a value that is no YAML.
@@ -22,8 +22,9 @@ def parse_spec(text: str) -> tuple[str, dict[str, Any]]:
         >>> parse_spec("acme:mellin"), parse_spec("mine.data:faces:size=32,kinds=[a, b]")
         (('acme:mellin', {}), ('mine.data:faces', {'size': 32, 'kinds': ['a', 'b']}))
     """
-    name, colon, options = text.rpartition(":")
-    if not colon or "=" not in options:
+    start = re.search(r":(?=\w+=)", text)
+    name, options = (text[: start.start()], text[start.end() :]) if start else text.rpartition(":")[::2]
+    if not name or "=" not in options:
         return text, {}
     return name, parse_values(re.split(r",(?![^\[]*\])", options), text)  # not within a list
 
