@@ -17,7 +17,7 @@ from trimkit.metrics.arrays import Floats
 from trimkit.metrics.bootstrap import DRAWS, generator, row_weights, weighted_means
 from trimkit.metrics.independence.components import mutual_information_matrix, squared_correlations
 from trimkit.report.verdicts import Estimate, Status, Verdict, judge, number, samples_needed
-from trimkit_ica.assumptions.fitted import Fitted, decides, standardised
+from trimkit_ica.assumptions.fitted import Unmixing, decides, standardised
 from trimkit_ica.assumptions.space import TAILS, Z95
 
 PERMUTATIONS = 199
@@ -61,7 +61,7 @@ class Dependence:
         return {"matrix": self.matrix.tolist(), "largest": pair, "chance": self.chance, "n": self.n}
 
 
-def measure_squares(fitted: Fitted) -> Dependence:
+def measure_squares(fitted: Unmixing) -> Dependence:
     """Correlations of s_i² and s_j². The interval resamples rows, for the pair with the largest."""
     s = standardised(fitted.sources)
     matrix = squared_correlations(s)
@@ -77,7 +77,7 @@ def measure_squares(fitted: Fitted) -> Dependence:
     return Dependence(matrix, pair, Estimate(value, min(low, value), max(high, value)), chance, len(s), settings)
 
 
-def measure_information(fitted: Fitted) -> Dependence:
+def measure_information(fitted: Unmixing) -> Dependence:
     """Mutual information by nearest neighbours. The interval is that of a delete-half jackknife, for the largest pair.
 
     A random half has about √2 times the standard error of the whole, and the same rows: the spread of halves round
@@ -104,14 +104,14 @@ def measure_information(fitted: Fitted) -> Dependence:
     return Dependence(matrix, pair, estimate, max(null), len(s), settings, INFORMATION_ROWS)
 
 
-def squares_verdict(fitted: Fitted, dependence: Dependence) -> Verdict:
+def squares_verdict(fitted: Unmixing, dependence: Dependence) -> Verdict:
     """Do the components' squares correlate, such as where their variances rise and fall together?"""
     return _verdict(
         fitted, dependence, fitted.limits.squares, "independence of squares", "Do the components' squares correlate?"
     )
 
 
-def information_verdict(fitted: Fitted, dependence: Dependence) -> Verdict:
+def information_verdict(fitted: Unmixing, dependence: Dependence) -> Verdict:
     """Does any component tell anything about another?"""
     question = "Does a component tell anything about another?"
     return _verdict(fitted, dependence, fitted.limits.information, "mutual information", question)
@@ -160,7 +160,7 @@ def _correlation_interval(a: Floats, b: Floats, seed: int) -> tuple[float, float
     return float(low), float(high)
 
 
-def _verdict(fitted: Fitted, dependence: Dependence, tolerance: float, name: str, question: str) -> Verdict:
+def _verdict(fitted: Unmixing, dependence: Dependence, tolerance: float, name: str, question: str) -> Verdict:
     status, needed = compare(dependence, tolerance)
     if needed is not None and dependence.most is not None and dependence.n + needed > dependence.most:
         needed = None

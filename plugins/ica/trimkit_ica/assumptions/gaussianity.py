@@ -14,7 +14,7 @@ from trimkit.metrics.arrays import Floats
 from trimkit.metrics.bootstrap import DRAWS, generator
 from trimkit.metrics.independence.log_cosh import GAUSSIAN_LOG_COSH, log_cosh
 from trimkit.report.verdicts import Estimate, Status, Verdict, holm, judge, number, samples_needed
-from trimkit_ica.assumptions.fitted import Fitted, decides, standardised
+from trimkit_ica.assumptions.fitted import Unmixing, decides, standardised
 from trimkit_ica.assumptions.space import TAILS
 
 LEVEL = 0.05
@@ -22,7 +22,7 @@ LEVEL = 0.05
 
 
 @dataclass(frozen=True)
-class Shape:
+class NonGaussianity:
     """How far from Gaussian one component is.
 
     Attributes:
@@ -58,7 +58,7 @@ class Shape:
         }
 
 
-def shapes(fitted: Fitted) -> list[Shape]:
+def shapes(fitted: Unmixing) -> list[NonGaussianity]:
     """Effect sizes with bootstrap intervals, and tests, of every component."""
     s = fitted.sources
     statistics = anderson_darling(s)
@@ -67,12 +67,12 @@ def shapes(fitted: Fitted) -> list[Shape]:
     adjusted = np.reshape(holm([*p_anderson.tolist(), *p_jarque.tolist()]), (2, -1))
     excess, kurtosis = _estimates(s, fitted.seed)
     return [
-        Shape(e, _squared(e), k, float(a), float(p), float(q))
+        NonGaussianity(e, _squared(e), k, float(a), float(p), float(q))
         for e, k, a, p, q in zip(excess, kurtosis, statistics, *adjusted, strict=True)
     ]
 
 
-def non_gaussianity(fitted: Fitted, measured: list[Shape]) -> Verdict:
+def non_gaussianity(fitted: Unmixing, measured: list[NonGaussianity]) -> Verdict:
     """At most one Gaussian component: so the second smallest effect must be above what is Gaussian in practice.
 
     FAIL needs both: an effect that lies below the limit with its whole interval, and tests that do not tell two
@@ -175,7 +175,7 @@ def _squared(e: Estimate) -> Estimate:
     return Estimate(e.value**2, 0.0 if e.low <= 0 <= e.high else min(ends), max(ends))
 
 
-def _needed(shape: Shape, limit: float, n: int) -> int | None:
+def _needed(shape: NonGaussianity, limit: float, n: int) -> int | None:
     """Samples that would decide, on the scale on which the error is normal: that of the excess, not of its square."""
     e = shape.excess
     half = e.half_width

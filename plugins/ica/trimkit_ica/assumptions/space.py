@@ -8,7 +8,7 @@ import numpy as np
 
 from trimkit.metrics.bootstrap import DRAWS, LEVEL, generator, row_weights
 from trimkit.report.verdicts import Estimate, Status, Verdict, judge, number, samples_needed
-from trimkit_ica.assumptions.fitted import MAX_ITERATIONS, ROWS_PER_SQUARE, TOLERANCE, Fitted, decides
+from trimkit_ica.assumptions.fitted import MAX_ITERATIONS, ROWS_PER_SQUARE, TOLERANCE, Unmixing, decides
 
 Z95 = 1.959964
 """Of the normal distribution: half the length of a 95 % interval, in standard errors."""
@@ -24,7 +24,7 @@ def exactly(value: float) -> Estimate:
     return Estimate(float(value), float(value), float(value))
 
 
-def rank(fitted: Fitted) -> Verdict:
+def rank(fitted: Unmixing) -> Verdict:
     """Are the variables linearly independent? WARN where they are not: there are fewer components than variables."""
     variables, constant = fitted.fit.shape[1], int((fitted.fit == fitted.fit[0]).all(0).sum())
     still = f" ({constant} of them constant)" if constant else ""
@@ -53,7 +53,7 @@ def rank(fitted: Fitted) -> Verdict:
     )
 
 
-def conditioning(fitted: Fitted) -> Verdict:
+def conditioning(fitted: Unmixing) -> Verdict:
     """Is the smallest direction that is kept far above rounding?"""
     condition = float(fitted.eigenvalues[0] / fitted.eigenvalues[fitted.components - 1])
     good = condition <= fitted.limits.condition
@@ -73,7 +73,7 @@ def conditioning(fitted: Fitted) -> Verdict:
     )
 
 
-def residual(fitted: Fitted) -> Verdict:
+def residual(fitted: Unmixing) -> Verdict:
     """Which share of the variance of unseen rows do the components leave out? Its interval resamples those rows."""
     centred = fitted.test - fitted.mean
     directions, _ = np.linalg.qr(fitted.basis)
@@ -107,7 +107,7 @@ def residual(fitted: Fitted) -> Verdict:
     )
 
 
-def gap(fitted: Fitted) -> Verdict:
+def gap(fitted: Unmixing) -> Verdict:
     """Is the first direction that is left out clearly smaller than the last that is kept?
 
     The standard error of log(λ_k / λ_{k+1}) is that of the mean of z_k² − z_{k+1}², first order.
@@ -148,7 +148,7 @@ def gap(fitted: Fitted) -> Verdict:
     )
 
 
-def sample_size(fitted: Fitted) -> Verdict:
+def sample_size(fitted: Unmixing) -> Verdict:
     """Are there enough rows for k² numbers? Below n = 5 k², FastICA often does not converge, or to noise."""
     rows, wanted = len(fitted.fit), ROWS_PER_SQUARE * fitted.components**2
     missing = fitted.in_all(wanted - rows, rows) if rows < wanted else None
@@ -168,7 +168,7 @@ def sample_size(fitted: Fitted) -> Verdict:
     )
 
 
-def convergence(fitted: Fitted) -> Verdict:
+def convergence(fitted: Unmixing) -> Verdict:
     """Did FastICA reach a fixed point?"""
     times = f"{fitted.iterations} iteration{'s' if fitted.iterations != 1 else ''}"
     return Verdict(
@@ -188,7 +188,7 @@ def convergence(fitted: Fitted) -> Verdict:
     )
 
 
-def _enough(fitted: Fitted) -> str:
+def _enough(fitted: Unmixing) -> str:
     """How many components would leave out no more than is allowed, by the spectrum of the fit's rows."""
     left, most = 1 - np.cumsum(fitted.eigenvalues) / fitted.eigenvalues.sum(), fitted.limits.residual
     return f" {int((left > most).sum()) + 1} would leave out at most {number(most, '%')} %."

@@ -13,7 +13,7 @@ from trimkit.errors import DataError
 from trimkit.metrics.arrays import Floats
 from trimkit.metrics.bootstrap import generator, torch_generator
 from trimkit.report.verdicts import Estimate, Status, Verdict, judge, number
-from trimkit_ica.assumptions.fitted import TOLERANCE, Fitted
+from trimkit_ica.assumptions.fitted import TOLERANCE, Unmixing
 from trimkit_ica.assumptions.space import Z95
 from trimkit_ica.unmixing import fastica, match
 
@@ -35,7 +35,7 @@ MAX_ITERATIONS = 200
 """Of the fits to resampled rows."""
 
 
-def stability(fitted: Fitted, bootstraps: int) -> tuple[Verdict, Floats]:
+def stability(fitted: Unmixing, bootstraps: int) -> tuple[Verdict, Floats]:
     """Fit again to resampled rows, match each fit's components to the first one's by |correlation|, and average.
 
     Args:
