@@ -10,7 +10,6 @@ from torch import Tensor
 
 import trimkit
 from trimkit.data import Dataset, load
-from trimkit.methods import Batch
 from trimkit.metrics.independence import mcc_baselines, mean_correlation
 
 DATA: dict[str, dict[str, Any]] = {
@@ -39,18 +38,6 @@ def fit_truth(network: torch.nn.Module, train: Dataset, test: Dataset, steps: in
         schedule.step()
     with torch.inference_mode():
         return correlations(network(test.x[:]), test.sources)
-
-
-@torch.no_grad()
-def objective(method: trimkit.methods.Method, data: Dataset, size: int, steps: int) -> float:
-    """The weighted terms of the first phase on other rows, at the weights of the last step: nats a sample."""
-    phase, draws, losses = method.eval().phases()[0], torch.Generator().manual_seed(0), []
-    for rows in torch.randperm(len(data), generator=draws).split(size):
-        batch = Batch(data.x[rows], aux=None if data.aux is None else data.aux[rows])
-        terms = phase.loss(batch, draws, steps).terms
-        weights = {name: weight(steps) if callable(weight) else weight for name, weight in phase.weights.items()}
-        losses.append(len(rows) * sum(weights[name] * float(term.mean) for name, term in terms.items()))
-    return sum(losses) / len(data)
 
 
 def splits(name: str, seed: int, *, small: bool) -> tuple[Dataset, Dataset]:
