@@ -75,6 +75,7 @@ SETTINGS = {
     "vae": Setting("vae", "nonstationary", _VAE, 20, 512),
     "tcl": Setting("tcl", "nonstationary", {}, 30, 256, _FEATURES),
     "ceiling": Setting("tcl", "nonstationary", {}, 30, 256, ("truth",)),
+    "icebeem": Setting("icebeem", "nonstationary", {**_CLASSES, "activation": "leaky_tanh"}, 30, 512, _FEATURES),
     "icebeem flow": Setting("icebeem", "imca", {"estimation": "flow"}, 40, 512, _FEATURES),
     "icebeem score": Setting("icebeem", "imca", {"estimation": "score"}, 40, 512, _FEATURES),
     "icebeem classes": Setting("icebeem", "imca", _CLASSES, 30, 512, _FEATURES),
