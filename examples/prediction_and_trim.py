@@ -54,8 +54,6 @@ CHUNK = 64
 """Pictures at once: larger activations go back to the system after each layer, and cost several times the time."""
 
 FAMILIES = ("beta-vae-b", "beta-tcvae")
-TERMS = ((0.0, 0.0), (PREDICTION, 0.0), *((PREDICTION, weight) for weight in WEIGHTS))
-"""Weights of the prediction loss and of the attributions' sparsity."""
 
 
 def classes(factors: Tensor) -> Tensor:
@@ -193,10 +191,11 @@ def draw(groups: Mapping[str, Sequence[Row]], path: Path) -> None:
 
     figure = Figure(figsize=(7.5, 4.2), layout="constrained")
     axes = figure.add_subplot()
-    for place, (name, rows) in enumerate(groups.items()):
+    terms = list(dict.fromkeys(rows[0]["terms"] for rows in groups.values()))
+    for name, rows in groups.items():
         across, up = [row["latents_90"] for row in rows], [100 * row["misread"] for row in rows]
         marker = "os"[FAMILIES.index(rows[0]["family"])]
-        axes.scatter(across, up, s=16, label=name, marker=marker, color=f"C{place % (len(TERMS))}")
+        axes.scatter(across, up, s=16, label=name, marker=marker, color=f"C{terms.index(rows[0]['terms'])}")
     axes.set_xlabel("latents that carry 90 % of the attribution")
     axes.set_ylabel("reconstructions read differently (%)")
     axes.set_ylim(bottom=0)
@@ -210,6 +209,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--families", nargs="+", choices=FAMILIES, default=list(FAMILIES))
+    parser.add_argument("--weights", type=float, nargs="*", default=list(WEIGHTS), help="of the attributions' sparsity")
     parser.add_argument("--steps", type=int, default=600, help="of each VAE")
     parser.add_argument("--jobs", type=int, default=1, help="processes of one thread each")
     parser.add_argument("--log", type=Path, help="rows as JSON lines; an interrupted call goes on from them")
@@ -217,9 +217,9 @@ def main() -> None:
     parser.add_argument("--small", action="store_true", help="two variants for a few steps, to see that it runs")
     chosen = parser.parse_args()
     if chosen.small:
-        chosen.seeds, chosen.families, chosen.steps, chosen.jobs = [0], ["beta-vae-b"], 2, 1
+        chosen.seeds, chosen.families, chosen.steps, chosen.jobs, chosen.weights = [0], ["beta-vae-b"], 2, 1, [30.0]
     torch.set_num_threads(1)
-    terms = TERMS[:3:2] if chosen.small else TERMS
+    terms = [(0.0, 0.0), (PREDICTION, 0.0), *((PREDICTION, weight) for weight in chosen.weights)]
     tasks = [(name, *pair, seed, chosen.steps) for seed in chosen.seeds for name in chosen.families for pair in terms]
     rows = rows_of(run, tasks, chosen.jobs, chosen.log)
     groups: dict[str, list[Row]] = {}

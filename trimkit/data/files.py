@@ -17,6 +17,7 @@ from torch import Tensor
 from trimkit.data.base import Dataset
 from trimkit.data.dsprites import CLASSES, IMAGES, dsprites
 from trimkit.data.factors import MOST_VALUES
+from trimkit.data.idx import holds_mnist, read_mnist
 from trimkit.data.samples import Bytes, Samples
 from trimkit.errors import DataError, OptionError, TrimkitError, TrimkitWarning
 from trimkit.registry import available, create
@@ -38,9 +39,10 @@ def load(spec: str, split: str = "train", *, aux: str | None = None, **options: 
 
     Args:
         spec: a registered name ("digits"); a file with arrays (.npz, .safetensors, .pt), or with x alone (.npy; .csv
-            without a heading); a folder of pictures, see `trimkit.data.folders.folder`; or ``package.module:function``
-            or ``file.py:function``, called with the split where it takes one, which returns a `Dataset`, x, or (x, y).
-            Options may follow: ``photos:size=64``, ``sprites:split=all``, ``digits:aux=labels``.
+            without a heading); a folder of pictures, see `trimkit.data.folders.folder`, or of MNIST's files, see
+            `trimkit.data.idx`; or ``package.module:function`` or ``file.py:function``, called with the split where it
+            takes one, which returns a `Dataset`, x, or (x, y). Options may follow: ``photos:size=64``,
+            ``sprites:split=all``, ``digits:aux=labels``.
         split: "train" or "test", or another that the data know.
         aux: "labels" to take the labels y as auxiliary variables u, in place of the data's own.
         **options: of a dataset, folder or function, beside those in the spec.
@@ -66,6 +68,10 @@ def _load(spec: str, name: str, split: str, options: dict[str, Any]) -> Dataset:
     path, known = Path(name), name in available("datasets")
     if not name:
         raise DataError("expected the data: a dataset's name, a file, a folder or package.module:function; got nothing")
+    if path.is_dir() and not known and holds_mnist(path):
+        if options:
+            raise OptionError(f"data folder {path} of MNIST's files takes no options, got {', '.join(options)}")
+        return dataset_of(path.name, *read_mnist(path, split), split)
     if path.is_dir() and not known:
         if "path" in options:
             raise OptionError(f"data folder {path}: its path is given already, got path={options['path']}")
