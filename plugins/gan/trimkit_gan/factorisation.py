@@ -18,8 +18,7 @@ def ganspace(
     """Principal components of w over the prior (Härkönen et al. 2020, arXiv:2004.02546).
 
     All of them are an orthonormal change of basis about the mean, exact both ways; fewer leave a residual. Behind a
-    projection it is a space for explanations of data: ``trimkit.create("transform", "compose", of=[Projection(method),
-    ganspace(method)])``.
+    projection it is a space for explanations of data: ``projection:run=FOLDER,directions=ganspace``.
 
     Args:
         method: trained.

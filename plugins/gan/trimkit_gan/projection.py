@@ -10,13 +10,15 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
+import trimkit
 from trimkit.coefficients.groups import Groups
 from trimkit.coefficients.tree import Tree
-from trimkit.errors import DataError, OptionError, ShapeError, TransformError
+from trimkit.errors import DataError, OptionError, ShapeError, TransformError, nearest
 from trimkit.methods import Method, load_method
 from trimkit.predictor import PredictionLoss
 from trimkit.training.progress import make_progress
 from trimkit.transforms.base import Size, Transform, single_leaf
+from trimkit_gan.factorisation import ganspace, sefa
 from trimkit_gan.generating import StyleSpaces
 
 RISE, FALL = 0.05, 0.25
@@ -24,6 +26,13 @@ RISE, FALL = 0.05, 0.25
 
 LEARNING_RATE = 0.1
 """At its height (StyleGAN2, appendix D)."""
+
+
+DIRECTIONS: dict[str, Callable[[StyleSpaces], Transform]] = {
+    "ganspace": lambda method: ganspace(method, generator=torch.Generator(method.mapping.w_mean.device).manual_seed(0)),
+    "sefa": sefa,
+}
+"""Coordinates of w by their names; those of GANSpace come from draws of z by one seed."""
 
 
 class Search(NamedTuple):
@@ -217,18 +226,28 @@ class Projection(Transform):
             self._searched_with = searched_with
 
 
-def projection(run: str, space: str = "w", steps: int = 300) -> Projection:
+def projection(run: str, space: str = "w", steps: int = 300, directions: str | None = None) -> Transform:
     """A trained StyleGAN's latent space as a transform, by projection.
 
     Args:
         run: folder of the run.
         space: "w", "w+" or "s".
         steps: of Adam for each sample.
+        directions: "ganspace" or "sefa" for coordinates along those directions of w, see `trimkit_gan.factorisation`;
+            by default the entries of the space themselves.
     Raises:
         ModelError: see `trimkit.methods.load_method`.
         TransformError: the run is of another method.
+        OptionError: directions of a space other than w, or that do not exist.
     """
-    return Projection(load_method(run), space, steps)  # type: ignore[arg-type]  # the class refuses others
+    transform = Projection(load_method(run), space, steps)  # type: ignore[arg-type]  # the class refuses others
+    if directions is None:
+        return transform
+    if space != "w":
+        raise OptionError(f"expected space w, whose directions {directions!r} are, got {space!r}")
+    if directions not in DIRECTIONS:
+        raise OptionError(f"there are no directions {directions!r}. {nearest(directions, DIRECTIONS)}")
+    return trimkit.create("transform", "compose", of=[transform, DIRECTIONS[directions](transform.method)])
 
 
 def _key(sample: Tensor) -> bytes:
