@@ -53,6 +53,6 @@ def trimkit_transforms() -> Iterator[TransformSpec]:
     yield TransformSpec(
         "projection",
         "trimkit_gan.projection:projection",
-        "The latent space of a trained StyleGAN, codes found by optimisation: projection:run=FOLDER,space=w+.",
+        "The latent space of a trained StyleGAN, codes by optimisation: projection:run=FOLDER,directions=ganspace.",
         "Karras et al. 2020, arXiv:1912.04958, appendix D",
     )
