@@ -7,15 +7,17 @@ BIN := $(VENV)/bin
 PLUGINS := $(sort $(wildcard plugins/*))
 STAMP := $(VENV)/.made
 STAMP_ALL := $(VENV)/.made-with-extras
+STAMP_DOCS := $(VENV)/.made-with-docs
 PYPROJECTS := pyproject.toml constraints.txt $(PLUGINS:%=%/pyproject.toml)
 
-.PHONY: help demo test test-all lint rooms bench clean
+.PHONY: help demo test test-all lint docs rooms bench clean
 
 help:
 	@echo "make demo      the planted-shortcut story on real digits, ends in a report"
 	@echo "make test      the test suite"
 	@echo "make test-all  the suite with its slow tests, and those of Lightning and Hugging Face"
 	@echo "make lint      format, lint, types, import contracts"
+	@echo "make docs      the documentation's site; a warning is an error"
 	@echo "make rooms     the picture in docs/rooms.md, from the imports"
 	@echo "make bench     every performance claim, as ratios"
 
@@ -26,6 +28,10 @@ $(STAMP): $(PYPROJECTS)
 
 $(STAMP_ALL): $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,lightning,huggingface]'
+	touch $@
+
+$(STAMP_DOCS): $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	touch $@
 
 demo: $(STAMP)
@@ -42,6 +48,10 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
 	$(BIN)/pyright
+
+docs: $(STAMP_DOCS)
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going -q -b html docs docs/_build/html
+	@echo "open docs/_build/html/index.html"
 
 rooms: $(STAMP)
 	$(BIN)/python docs/draw_rooms.py

@@ -52,6 +52,6 @@ def test_measures_are_marked_as_such():
 def test_every_check_is_mandatory_in_the_order_of_the_report():
     checks = list(builtin.trimkit_checks())
     assert [c.name for c in checks] == [
-        *("reproducibility", "completeness", "reconstruction", "controls", "randomisation")
+        *("reproducibility", "completeness", "reconstruction", "controls", "randomisation", "reliance")
     ]
     assert all(c.mandatory for c in checks)

@@ -67,7 +67,7 @@ def test_slow_waves_lie_in_coarser_levels_than_fast_ones():
     ("make", "says"),
     [
         (lambda: LaplacianPyramid(0), "levels ≥ 1, got 0"),
-        (lambda: LaplacianPyramid(dims=4), "dims 1 or 2, got 4"),
+        (lambda: LaplacianPyramid(dims=4), "dims 1, 2 or 3, got 4"),
         (lambda: LaplacianPyramid(4)(torch.ones(1, 1, 8, 5)), "levels ≤ 3 for samples of size"),
         (lambda: LaplacianPyramid()(torch.ones(1, 4, dtype=torch.int32)), "floating data, got torch.int32"),
         (lambda: LaplacianPyramid().inverse(torch.ones(1, 4)), "expected a list"),

@@ -141,7 +141,7 @@ class TestAdaptive:
         h = torch.tensor([0.5, 1.0, 0.25, -0.5], dtype=torch.float64)
         adaptive.raw.data.copy_(h)
         g = torch.tensor([0.5, 0.25, -1.0, 0.5], dtype=torch.float64)
-        assert torch.equal(adaptive.highpass, g)
+        assert torch.equal(adaptive.banks(h)[0].filters[1], g)
         power = [abs(sum(h[n] * np.exp(-1j * w * n) for n in range(4))) ** 2 for w in np.pi / 2 * np.arange(4)]
         expected = {
             "lowpass_sum": 0.5 * (1.25 - 2**0.5) ** 2,
@@ -165,13 +165,13 @@ class TestAdaptive:
         assert gradcheck(loss, raw)
         assert gradgradcheck(loss, raw)
 
-    def test_pulling_back_is_the_gradient_with_respect_to_coefficients(self):
+    def test_the_transform_of_a_gradient_is_the_gradient_with_respect_to_coefficients(self):
         adaptive = AdaptiveWavelet("db3", 2).double()
         adaptive.raw.data += 0.3 * double(6)
         x, g = double(2, 1, 9, 8), double(2, 1, 9, 8).flip(0)
         s = [leaf.detach().requires_grad_() for leaf in tree.leaves(adaptive(x))]
         back = adaptive.inverse(tree.rebuild(adaptive(x), s))
-        for ours, theirs in zip(tree.leaves(adaptive.pull_back(g)), torch.autograd.grad(back, s, g), strict=True):
+        for ours, theirs in zip(tree.leaves(adaptive(g)), torch.autograd.grad(back, s, g), strict=True):
             assert torch.allclose(ours, theirs, atol=1e-12)
 
     def test_a_unit_norm_leaves_no_scale_to_shrink(self):
@@ -196,11 +196,11 @@ class TestAdaptive:
     ("make", "says"),
     [
         (lambda: Wavelet("db55"), "no discrete wavelet 'db55'. Did you mean 'db5'"),
-        (lambda: Wavelet(dims=3), "dims 1 or 2, got 3"),
+        (lambda: Wavelet(dims=4), "dims 1, 2 or 3, got 4"),
         (lambda: Wavelet(levels=0), "levels ≥ 1, got 0"),
         (lambda: Wavelet(levels=4)(torch.ones(2, 1, 8, 9)), r"levels ≤ 3 for samples of size \(1, 8, 9\), got 4"),
         (lambda: Wavelet(dims=2)(torch.ones(2, 9)), "at least 2 axes"),
-        (lambda: Wavelet()(torch.ones(2, 1)), "at least two entries along each axis"),
+        (lambda: Wavelet()(torch.ones(2, 1)), "at least 2 entries along"),
         (lambda: Wavelet()(torch.ones(2, 4, dtype=torch.int64)), "floating data, got torch.int64"),
         (lambda: Wavelet().inverse(torch.ones(2, 4)), "a list .* got Tensor"),
         (lambda: Wavelet().inverse([torch.ones(2, 4), torch.ones(3, 4)]), "do not fit together"),

@@ -29,6 +29,7 @@ __all__ = [
     "KINDS",
     "AttributionSpec",
     "CheckSpec",
+    "CommandSpec",
     "DatasetSpec",
     "Hooks",
     "MethodSpec",
@@ -175,6 +176,19 @@ class CheckSpec(Spec):
     mandatory: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class CommandSpec(Spec):
+    """A sub-command of ``trimkit``: a function ``run(argv: list[str]) → exit code``.
+
+    ``argv`` is what follows the command's name. The code is 0 for done or passed, 1 where a check failed, 3 where it
+    could not decide; an exception of `trimkit.errors` is printed as one line and exits with 2. The target's module is
+    imported when the command runs, not for ``trimkit --help``; import torch inside ``run``, so that its own ``--help``
+    is fast. `trimkit.cli.commands` has what core's own commands are written with.
+    """
+
+    kind: ClassVar[str] = "command"
+
+
 class Hooks:
     """The hook specifications. Each returns an iterable of records, and is called once, when its plugin is loaded."""
 
@@ -208,6 +222,11 @@ class Hooks:
     def trimkit_checks() -> Iterable[CheckSpec]:  # type: ignore[empty-body]
         """Audit checks."""
 
+    @staticmethod
+    @hookspec
+    def trimkit_commands() -> Iterable[CommandSpec]:  # type: ignore[empty-body]
+        """Sub-commands of the command line."""
+
 
 KINDS: dict[str, type[Spec]] = {
     "transforms": TransformSpec,
@@ -216,5 +235,6 @@ KINDS: dict[str, type[Spec]] = {
     "methods": MethodSpec,
     "datasets": DatasetSpec,
     "checks": CheckSpec,
+    "commands": CommandSpec,
 }
 """Plural noun, as in the hook's name and ``trimkit list``, to the record of that kind."""

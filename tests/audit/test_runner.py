@@ -110,7 +110,7 @@ def test_every_attribution_gets_its_verdicts(report):
     checks = {(v.check, v.attribution) for v in report.verdicts}
     assert ("controls", "saliency") in checks
     assert ("reconstruction", "") in checks
-    assert len(checks) == 9
+    assert len(checks) == 9 + 2  # of the explanations, and of the model beside each
     assert report.verdict("completeness", "saliency").status is Status.NOT_APPLICABLE
     with pytest.raises(LookupError, match="got 2"):
         report.verdict("controls")
@@ -255,7 +255,7 @@ class Shaky(trimkit.transforms.Identity):
         ({"reference": torch.rand(4, 3)}, DataError, r"reference samples of shape \(1, 8, 8\)"),
         ({"attributions": Wrong()}, AttributionError, r"Wrong: the scores of sample \d+ hold NaN or infinity"),
         ({"transform": Shaky()}, TransformError, "random coefficients"),
-        ({"transform": ("fft", {"dims": 3})}, OptionError, "expected dims 1 or 2"),
+        ({"transform": ("fft", {"dims": 4})}, OptionError, "expected dims 1, 2 or 3"),
         ({"target": "label", "data": torch.rand(4, 1, 8, 8)}, DataError, "has none; use target='predicted'"),
     ],
 )

@@ -33,6 +33,7 @@ def test_it_is_built_aside_and_renamed(folder):
     assert not folder.working.exists()
     assert sorted(path.name for path in folder.path.iterdir()) == [
         "COMPLETE",
+        "MANIFEST.json",
         "command.txt",
         "config.yaml",
         "environment.json",
@@ -77,12 +78,14 @@ def test_two_versions_of_one_run_are_refused(folder):
         folder.check(resume=True)
 
 
-def test_a_resumed_run_is_incomplete_until_it_is_done(folder):
+def test_a_complete_run_stays_until_its_continuation_is_done(folder):
     finish(folder)
     folder.begin({"steps": 6})
-    assert not folder.path.exists()
+    assert (folder.path / "COMPLETE").read_text() == "3 steps\n"
+    assert folder.current == folder.working
     assert not (folder.working / "COMPLETE").exists()
     folder.complete(6)
+    assert not folder.working.exists()
     assert (folder.path / "COMPLETE").read_text() == "6 steps\n"
     assert (folder.path / "command.txt").read_text() == "trimkit train toy\n" * 2
 

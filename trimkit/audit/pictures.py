@@ -10,8 +10,9 @@ from torch import Tensor
 
 from trimkit.coefficients import tree
 from trimkit.coefficients.tree import Tree
-from trimkit.report.pictures import Figure, bar_figure, mosaic, robust_limit, signed_figure
+from trimkit.report.pictures import Figure, bar_figure, mosaic, robust_limit, signed_figure, span_figure
 from trimkit.transforms import DCT, FFT, FrequencyBands, Identity, Transform
+from trimkit.transforms.along import Along
 from trimkit.transforms.base import Size
 from trimkit.transforms.wavelet import Multilevel
 
@@ -34,12 +35,15 @@ def coefficient_figure(transform: Transform, scores: Tree, size: Size) -> Figure
         scores: leaves (1, ...), real.
         size: of one sample of data.
     """
-    return _figure(
-        transform,
-        scores,
-        size,
-        f"Scores of coefficients; the strongest group is {_strongest(transform, scores, size)}.",
-    )
+    alt = f"Scores of coefficients; the strongest group is {_strongest(transform, scores, size)}."
+    if isinstance(transform, Along) and not (transform.works_on_last(size) and len(transform.places(size)) < 3):
+        return _group_figure(transform, scores, size, alt)
+    return _figure(transform, scores, size, alt)
+
+
+def _group_figure(transform: Transform, scores: Tree, size: Size, alt: str) -> Figure:
+    groups = transform.groups(size)
+    return span_figure(groups, groups.sums(scores)[0].tolist(), f"groups by {groups.axis}", alt)
 
 
 @singledispatch
@@ -50,8 +54,7 @@ def _figure(transform: Transform, scores: Tree, size: Size, alt: str) -> Figure:
     single = tree.rows(scores)[0]
     if len(single) <= 64:
         return bar_figure(single.tolist(), "coefficients", alt)
-    groups = transform.groups(size)
-    return bar_figure(groups.sums(scores)[0].tolist(), f"groups by {groups.axis}", alt)
+    return _group_figure(transform, scores, size, alt)
 
 
 @_figure.register
@@ -83,8 +86,7 @@ def _(transform: FrequencyBands, scores: Tree, size: Size, alt: str) -> Figure:
 def _(transform: Multilevel, scores: Tree, size: Size, alt: str) -> Figure:
     parts = [_flat_map(leaf[0]) for leaf in tree.leaves(scores)]
     if len(parts) != 1 + 3 * transform.depth(size) or tree.leaves(scores)[0].ndim < 4:
-        groups = transform.groups(size)
-        return bar_figure(groups.sums(scores)[0].tolist(), f"groups by {groups.axis}", alt)
+        return _group_figure(transform, scores, size, alt)
     nested = nested_subbands(parts)
     return signed_figure(nested, "sub-bands, coarse top left", alt, robust_limit(nested))
 

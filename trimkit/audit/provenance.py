@@ -40,6 +40,7 @@ def provenance(subject: Subject, checks: Iterable[Check]) -> dict[str, Any]:
         "attributions": {label: describe(part) for label, part in subject.attributions.items()},
         "target": getattr(wanted, "__name__", repr(wanted)) if callable(wanted) else wanted,
         "baseline": _baseline(subject.baseline),
+        "forbidden": [one.name for one in subject.forbidden],
         "checks": {check.name: check.options for check in checks},
         "hardware": _hardware(subject),
     }

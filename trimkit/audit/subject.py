@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from trimkit.attributions.base import Attribution
 from trimkit.audit.examine import Wanted, explained_values, logits, place, resolve_target
+from trimkit.audit.performance import Performance, performance
+from trimkit.audit.selection import Forbid, Forbidden, forbidden
 from trimkit.audit.statistics import choose, generator
 from trimkit.coefficients import tree
 from trimkit.coefficients.baseline import Baseline, expand_baseline
@@ -157,6 +159,8 @@ class Subject:
         batch_size: samples in one batch.
         seed: of every draw.
         baseline: s₀ of the attributions and of the first removal operator.
+        forbid: what the model must not rely on, see `trimkit.audit.selection.Forbid`.
+        allow: what alone it may rely on.
     """
 
     model: Counted
@@ -169,6 +173,8 @@ class Subject:
     batch_size: int = 64
     seed: int = 0
     baseline: Baseline = None
+    forbid: Forbid = None
+    allow: Forbid = None
 
     @cached_property
     def ids(self) -> list[int]:
@@ -179,6 +185,16 @@ class Subject:
     def groups(self) -> Groups:
         """Named groups of the transform's coefficients, without empty ones (a narrow band between two bins)."""
         return filled(self.transform.groups(self.data.shape))
+
+    @cached_property
+    def forbidden(self) -> tuple[Forbidden, ...]:
+        """The coefficients that the model must not rely on; none where nobody named any."""
+        return forbidden(self.forbid, self.allow, self.groups, len(self.data))
+
+    @cached_property
+    def performance(self) -> Performance:
+        """How good the model is on the audited samples."""
+        return performance(self.outputs, None if callable(self.target) else self.labels(self.ids))
 
     @cached_property
     def outputs(self) -> Tensor:
@@ -201,7 +217,7 @@ class Subject:
     @cached_property
     def scale(self) -> float:
         """Standard deviation of the explained outputs over the audited samples: what counts as a large change."""
-        labels = self._labels(torch.tensor(self.ids))
+        labels = self.labels(self.ids)
         target = None if callable(self.target) else resolve_target(self.target, self.outputs, labels)
         values = self.outputs[:, 0] if target is None else explained_values(self.outputs, target)
         return float(values.std(correction=0)) or 1.0
@@ -242,7 +258,7 @@ class Subject:
         for part in torch.tensor(self.ids).split(self.batch_size):
             x = place(self.data.x[part], self.model)
             output = self.evaluate(x)
-            target = resolve_target(self.target, output, self._labels(part))
+            target = resolve_target(self.target, output, self.labels(part))
             composed = Composed(self.model, self.transform, x, keep_graph=False)
             yield Batch(tuple(part.tolist()), x, target, composed.s, composed.residual)
 
@@ -292,8 +308,9 @@ class Subject:
         """s₀ with the shape of a batch's coefficients."""
         return expand_baseline(self.baseline, batch.s)
 
-    def _labels(self, ids: Tensor) -> Tensor | None:
-        return None if self.data.y is None else self.data.y[ids]
+    def labels(self, ids: Sequence[int] | Tensor) -> Tensor | None:
+        """Labels of samples, (N,), where the data has them."""
+        return None if self.data.y is None else self.data.y[torch.as_tensor(ids)]
 
 
 def _explained(trim: Trim, result: Any) -> Explained:

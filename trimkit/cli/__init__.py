@@ -6,33 +6,12 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from importlib import import_module
 from io import TextIOWrapper
-from typing import NamedTuple
 
 from trimkit.errors import DataError, PluginError, TrimkitError, UnknownNameError, nearest
 
 OK, USAGE, INTERRUPTED, BROKEN_PIPE = 0, 2, 130, 141
 
-
-class Command(NamedTuple):
-    """A sub-command: the module whose ``run(argv) → exit code`` answers it, and its line in the help."""
-
-    module: str
-    summary: str
-
-
-COMMANDS = {
-    "demo": Command("trimkit.cli.demo", "the planted-shortcut story on real digits, ending in a report"),
-    "list": Command("trimkit.cli.list", "the parts that are installed: transforms, attributions, penalties, …"),
-    "plugins": Command("trimkit.cli.plugins", "where parts come from, and why a plugin is not loaded"),
-    "train": Command(
-        "trimkit.cli.train", "train a generative method, with TRIM penalties and around a frozen predictor"
-    ),
-    "evaluate": Command("trimkit.cli.evaluate", "how disentangled a trained run's codes are, beside trivial codes"),
-    "check-ica": Command("trimkit.cli.check_ica", "whether data meet the assumptions of linear ICA, and a report"),
-    "audit": Command("trimkit.cli.audit", "verdicts on a model's explanations in a space, and a report"),
-}
 
 _HELP = """\
 usage: trimkit COMMAND [options]
@@ -89,9 +68,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def help_text() -> str:
-    """What ``trimkit --help`` prints."""
-    width = max(map(len, COMMANDS))
-    return _HELP.format(commands="\n".join(f"  {name:<{width}}  {c.summary}" for name, c in COMMANDS.items()))
+    """What ``trimkit --help`` prints: the commands that are installed, those of plugins after trimkit's own."""
+    from trimkit.registry import available
+    from trimkit.registry.loader import printable
+
+    commands = available("commands")
+    width = max(map(len, commands), default=0)
+    lines = (f"  {name:<{width}}  {printable(spec.summary)}" for name, spec in commands.items())
+    return _HELP.format(commands="\n".join(lines))
 
 
 def _dispatch(arguments: Sequence[str]) -> int:
@@ -103,10 +87,30 @@ def _dispatch(arguments: Sequence[str]) -> int:
     if command in ("-h", "--help", "--version"):
         sys.stdout.write(help_text() if command != "--version" else f"trimkit {_version()}\n")
         return OK
-    if command not in COMMANDS:
-        kind = "option" if command.startswith("-") else "command"
-        raise UnknownNameError(f"There is no {kind} {command!r}. {nearest(command, COMMANDS)} See `trimkit --help`.")
-    return import_module(COMMANDS[command].module).run(rest)
+    if command.startswith("-"):
+        raise UnknownNameError(
+            f"There is no option {command!r}. {nearest(command, ('--help', '--version'))} See `trimkit --help`."
+        )
+    return _run(command, rest)
+
+
+def _run(command: str, arguments: list[str]) -> int:
+    """The exit code of a command, by its name or as ``distribution:name``.
+
+    Raises:
+        UnknownNameError, NameConflictError: see `trimkit.registry.Registry.find`.
+        PluginError: it cannot be imported, or gives no exit code.
+    """
+    from trimkit.registry import default
+
+    part = default().find("command", command)
+    code = part.load()(arguments)
+    if not isinstance(code, int):
+        raise PluginError(
+            f"{part.label} of {part.plugin.distribution} must return its exit code, 0 for done, got "
+            f"{type(code).__name__}"
+        )
+    return code
 
 
 def _version() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -11,6 +12,9 @@ from torch import Tensor
 from trimkit.coefficients import tree
 from trimkit.coefficients.tree import Tree
 from trimkit.errors import ShapeError, UnknownNameError, nearest
+
+Span: TypeAlias = tuple[float, float]
+"""An interval of an axis, in the axis's unit: from, to."""
 
 
 @dataclass(frozen=True)
@@ -23,12 +27,15 @@ class Groups:
         axis: what the order means, such as "spatial frequency (cycles/pixel)".
         multiplicity: tree like ``labels``: how many coefficients of the full basis each stored one stands for (a half
             spectrum stores one of two conjugate bins), or None where each stands for itself.
+        spans: (G,) the interval of the axis that each group covers, in the axis's unit, None for one that has no place
+            on it; () where the axis has no scale.
     """
 
     names: tuple[str, ...]
     labels: Tree
     axis: str
     multiplicity: Tree | None = None
+    spans: tuple[Span | None, ...] = ()
 
     def sums(self, scores: Tree) -> Tensor:
         """Total score of each group.

@@ -15,7 +15,6 @@ from trimkit.data import laws
 from trimkit.data.base import Dataset
 from trimkit.data.checks import at_least, seeded
 from trimkit.data.nonstationary import as_segments
-from trimkit.unmixing import random_rotation
 
 LOW, HIGH = 0.01, 3.0
 """Bounds of the standard deviations that segments give to sources."""
@@ -115,7 +114,7 @@ def precisions(segments: int, dim: int, rng: torch.Generator) -> Tensor:
 def mixed(s: Tensor, layers: int, rng: torch.Generator) -> Tensor:
     """layers − 1 times a leaky ReLU of slope .2 and a random orthogonal matrix: (..., d) → (..., d)."""
     for _ in range(layers - 1):
-        s = leaky_relu(s, SLOPE) @ random_rotation(s.shape[-1], rng)
+        s = leaky_relu(s, SLOPE) @ laws.random_rotation(s.shape[-1], rng)
     return s
 
 

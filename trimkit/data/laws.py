@@ -61,3 +61,10 @@ def law_of(data: str, name: str, laws: Mapping[str, Law]) -> Law:
     if name not in laws:
         raise OptionError(f"{data}: there is no law {name!r} of sources. {nearest(str(name), laws)}")
     return laws[name]
+
+
+def random_rotation(k: int, generator: torch.Generator) -> Tensor:
+    """A uniformly distributed orthogonal matrix (k, k) in float64 on the generator's device."""
+    normal = torch.randn(k, k, generator=generator, dtype=torch.float64, device=generator.device)
+    left, _, right = torch.linalg.svd(normal)
+    return left @ right

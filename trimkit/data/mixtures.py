@@ -11,7 +11,6 @@ from trimkit.data import laws
 from trimkit.data.base import Dataset, part_of
 from trimkit.data.checks import at_least, numbers, seeded
 from trimkit.errors import OptionError
-from trimkit.unmixing import random_rotation
 
 NAME = "mixture"
 
@@ -92,6 +91,6 @@ def _mixing(dim: int, features: int | None, condition: float, rng: torch.Generat
     features = dim if features is None else features
     at_least(NAME, dim, features=features)
     numbers(NAME, 1, condition=condition)
-    left, right = random_rotation(features, rng)[:, :dim], random_rotation(dim, rng)
+    left, right = laws.random_rotation(features, rng)[:, :dim], laws.random_rotation(dim, rng)
     end = math.log10(condition) / 2
     return left * torch.logspace(end, -end, dim, dtype=torch.float64) @ right

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from trimkit.coefficients import tree
 from trimkit.coefficients.tree import Tree
 from trimkit.errors import OptionError, ShapeError
-from trimkit.penalties.base import alive, expand
+from trimkit.penalties.base import alive, expand, scale_invariant
 from trimkit.penalties.sampling import uniform
 from trimkit.registry.options import real_number
 
@@ -25,6 +25,7 @@ def open_probability(location: Tensor) -> Tensor:
     return torch.sigmoid(location - _SHIFT)
 
 
+@scale_invariant
 def l0_gate(scores: Tree, *, threshold: float = 0.1) -> Tensor:
     """A smooth number of coefficients that matter: expected open hard-concrete gates, located at the scores' size.
 

@@ -24,6 +24,11 @@ def check_input(x: Any) -> None:
     """
     if not isinstance(x, Tensor):
         raise ShapeError(f"expected a tensor x (N, ...), got {type(x).__name__}; convert it with torch.as_tensor")
+    if x.is_complex():
+        raise ShapeError(
+            f"expected floating real x, got {x.dtype}; pass torch.view_as_real(x), with a model that takes it, or "
+            "explain the spectrum of real data: transform='fft'"
+        )
     if not x.is_floating_point():
         raise ShapeError(
             f"expected floating x, got {x.dtype}; convert it as in training, e.g. x.float() / 255, or "

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from trimkit.errors import OptionError, ShapeError, nearest
 from trimkit.predictor.guards import check_input
 from trimkit.predictor.layers import Layer, find_layer
+from trimkit.predictor.rows import Rows, check_rows, copies_of, map_tensors, run_whole
 
 Inputs: TypeAlias = Tensor | tuple[Any, ...] | Mapping[str, Any]
 """A tensor (N, ...), a tuple of positional arguments, or a mapping of keyword arguments."""
@@ -27,6 +28,7 @@ class Site:
         model: f, in which a layer is looked up.
         x: what f is called with.
         at: what is explained.
+        rows: which rows belong to which sample, see `trimkit.predictor.rows.Rows`.
     Raises:
         ShapeError: an explained input that is no floating tensor, or a held tensor with other rows than samples.
         OptionError: ``at`` is missing, names nothing, or names several things.
@@ -35,20 +37,30 @@ class Site:
         x: the arguments, a mapping as a dict.
         layer: where a module's output is explained, else None.
         samples: N.
+        rows: as given; "batch" also where the model turned out to join rows.
     """
 
-    def __init__(self, model: Callable[..., Any], x: Inputs, at: At = None) -> None:
+    def __init__(self, model: Callable[..., Any], x: Inputs, at: At = None, rows: Rows = None) -> None:
         self.x: Any = dict(x) if isinstance(x, Mapping) else x
+        self.rows: Any = check_rows(rows)
+        self._rules = _rules(self.x, rows)
         self._key = _input_key(self.x, at)
         self.layer: Layer | None = None
         if self._key is None and at is not None:
             self.layer = find_layer(model, at, _names(self.x))
-            self.samples = _samples(self.x)
+            self.samples = _samples(self._with_rows())
         else:
             check_input(self.value)
             self.samples = len(self.value)
         if not isinstance(self.x, Tensor):
-            _check_rows(self.x, self.samples)
+            _check_rows(self._with_rows(), self.samples)
+
+    def _with_rows(self) -> Any:
+        """The inputs that have a row a sample."""
+        if not self._rules:
+            return self.x
+        pairs = self.x.items() if isinstance(self.x, dict) else enumerate(self.x)
+        return {key: value for key, value in pairs if key not in self._rules}
 
     @property
     def value(self) -> Any:
@@ -60,24 +72,51 @@ class Site:
         """One tensor goes in, and it is what is explained."""
         return self.layer is None and isinstance(self.x, Tensor)
 
-    def run(self, model: Callable[..., Any], value: Tensor, samples: Tensor | None = None) -> Any:
+    def run(
+        self, model: Callable[..., Any], value: Tensor, samples: Tensor | None = None, fill: Tensor | None = None
+    ) -> Any:
         """The model's raw output where the explained point takes other values.
 
         Args:
             model: f, or a copy of it.
             value: (rows, ...) whole copies of the batch in order, or the rows that ``samples`` names.
             samples: (rows,) the number of the sample whose held inputs each row gets.
+            fill: (N, ...) the explained point, which stands for missing rows where batches must be whole.
         """
+        if samples is not None and _in_order(samples, self.samples):
+            samples = None
+        if self.rows is None:
+            return self._run(model, value, samples)
+        once, fill = self.rows != "batch", value[: self.samples] if fill is None else fill
+        return run_whole(lambda part: self._run(model, part), value, samples, fill, once)
+
+    def _run(self, model: Callable[..., Any], value: Tensor, samples: Tensor | None = None) -> Any:
         if self.plain:
             return model(value)
-        if samples is None:
-            samples = torch.arange(self.samples, device=value.device).repeat(len(value) // self.samples)
-        held: Any = self.x if len(samples) == self.samples and _in_order(samples) else take_rows(self.x, samples)
+        held = self._held(len(value), samples, value.device)
         if self.layer is not None:
             return self.layer.run(model, lambda h: value.to(h), lambda: call_model(model, held))
         arguments: Any = list(held) if isinstance(held, tuple) else dict(held)
         arguments[self._key] = value
         return call_model(model, tuple(arguments) if isinstance(held, tuple) else arguments)
+
+    def _held(self, rows: int, samples: Tensor | None, device: torch.device) -> Any:
+        """All inputs for some rows: by the number of the sample, or by an input's own rule."""
+        if samples is None and rows == self.samples:
+            return self.x
+        copies = rows // self.samples
+        if samples is None:
+            samples = torch.arange(self.samples, device=device).repeat(copies)
+        if isinstance(self.x, Tensor):
+            return take_rows(self.x, samples)
+        pairs = self.x.items() if isinstance(self.x, dict) else enumerate(self.x)
+        held = {
+            key: copies_of(value, self._rules[key], copies, self.samples)
+            if key in self._rules
+            else take_rows(value, samples)
+            for key, value in pairs
+        }
+        return held if isinstance(self.x, dict) else tuple(held.values())
 
     def intercept(self, model: Callable[..., Any], replace: Callable[[Tensor], Tensor | None]) -> Any:
         """One forward of the inputs, in which the layer's output h becomes ``replace(h)``; None: it stays."""
@@ -103,13 +142,21 @@ def call_model(model: Callable[..., Any], x: Inputs) -> Any:
 
 def take_rows(held: Any, samples: Tensor) -> Any:
     """The rows of some samples from every tensor of a structure; scalars and what is no tensor stay as they are."""
-    if isinstance(held, Tensor):
-        return held[samples.to(held.device)] if held.ndim else held
-    if isinstance(held, Mapping):
-        return {key: take_rows(value, samples) for key, value in held.items()}
-    if isinstance(held, tuple | list):
-        return type(held)(take_rows(value, samples) for value in held)
-    return held
+    return map_tensors(lambda leaf: leaf[samples.to(leaf.device)] if leaf.ndim else leaf, held)
+
+
+def _rules(x: Any, rows: Any) -> dict[Any, Any]:
+    """The rules of inputs, by the key under which they stand.
+
+    Raises:
+        OptionError: a rule for an input that is not there.
+    """
+    if not isinstance(rows, Mapping):
+        return {}
+    unknown = [name for name in rows if name not in _names(x)]
+    if unknown:
+        raise OptionError(f"rows={dict(rows)!r}: the model gets no input {unknown[0]!r}; expected some of {_names(x)}")
+    return dict(rows)
 
 
 def _input_key(x: Any, at: At) -> int | str | None:
@@ -130,8 +177,9 @@ def _names(x: Any) -> list[Any]:
     return list(x) if isinstance(x, dict) else list(range(len(x))) if isinstance(x, tuple) else []
 
 
-def _in_order(samples: Tensor) -> bool:
-    return bool((samples == torch.arange(len(samples), device=samples.device)).all())
+def _in_order(samples: Tensor, n: int) -> bool:
+    """Whether rows are whole copies of the batch."""
+    return len(samples) % n == 0 and bool((samples == torch.arange(len(samples), device=samples.device) % n).all())
 
 
 def _tensors(held: Any) -> list[Tensor]:
@@ -153,5 +201,6 @@ def _check_rows(x: Any, samples: int) -> None:
         if len(tensor) != samples:
             raise ShapeError(
                 f"expected {samples} rows, one a sample, in every input, got {tuple(tensor.shape)}; what belongs to no "
-                "sample (a table, a graph's edges) is bound beforehand: functools.partial(model, name=value)"
+                "sample has a rule of its own: rows={'edge_index': 'graph'} indexes rows, 'edge' is one value an "
+                "edge, 'shared' stays as it is (a table)"
             )

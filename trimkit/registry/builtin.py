@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trimkit.hooks import AttributionSpec, CheckSpec, DatasetSpec, PenaltySpec, TransformSpec, hookimpl
+from trimkit.hooks import AttributionSpec, CheckSpec, CommandSpec, DatasetSpec, PenaltySpec, TransformSpec, hookimpl
 from trimkit.registry.captum import captum_attributions
 
 TRIMKIT_API = 1
@@ -380,6 +380,32 @@ CHECKS: tuple[CheckSpec, ...] = (
         "Adebayo et al. 2018, arXiv:1810.03292",
         mandatory=True,
     ),
+    CheckSpec(
+        "reliance",
+        "trimkit.audit.checks.reliance:Reliance",
+        "Does the model rely on what it must not? What is forbidden, or a search for groups that stand out.",
+        mandatory=True,
+    ),
+)
+
+
+COMMANDS: tuple[CommandSpec, ...] = (
+    CommandSpec("demo", "trimkit.cli.demo:run", "The planted-shortcut story on real digits, ending in a report."),
+    CommandSpec(
+        "list", "trimkit.cli.list:run", "The parts that are installed: transforms, attributions, penalties, commands."
+    ),
+    CommandSpec("plugins", "trimkit.cli.plugins:run", "Where parts come from, and why a plugin is not loaded."),
+    CommandSpec(
+        "train",
+        "trimkit.cli.train:run",
+        "Train a generative method, with TRIM penalties and around a frozen predictor.",
+    ),
+    CommandSpec(
+        "evaluate",
+        "trimkit.cli.evaluate:run",
+        "How disentangled a trained run's codes are, beside trivial codes.",
+    ),
+    CommandSpec("audit", "trimkit.cli.audit:run", "Verdicts on a model's explanations in a space, and a report."),
 )
 
 
@@ -411,3 +437,9 @@ def trimkit_datasets() -> tuple[DatasetSpec, ...]:
 def trimkit_checks() -> tuple[CheckSpec, ...]:
     """The questions that every audit answers, in the order of its report."""
     return CHECKS
+
+
+@hookimpl
+def trimkit_commands() -> tuple[CommandSpec, ...]:
+    """What the command line can do."""
+    return COMMANDS

@@ -54,10 +54,12 @@ _OURS = {
         "wae-mmd",
     ],
     "trimkit-gan": ["infogan", "alae", "stylegan", "stylegan2"],
-    "trimkit-ica": ["fastica", "picard", "infomax", "trim-ica", "ivae", "tcl", "icebeem"],
+    "trimkit-ica": ["fastica", "picard", "infomax", "trim-ica", "ivae", "tcl", "icebeem", "check-ica"],
     "trimkit-sae": ["sae", "topk-sae", "batch-topk-sae", "jumprelu-sae", "matryoshka-sae"],
 }
-"""Methods of trimkit's other distributions: what names them where they are not installed."""
+"""Methods and commands of trimkit's other distributions: what names them where they are not installed."""
+
+_OURS_ARE = ("methods", "commands")
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +214,7 @@ class Registry:
         return [(spec, record) for spec, record in self._specs if spec.kind == kind]
 
     def _way_out(self, kind: str, name: str) -> str:
-        distribution = next((ours for ours, names in _OURS.items() if kind == "methods" and name in names), None)
+        distribution = next((ours for ours, names in _OURS.items() if kind in _OURS_ARE and name in names), None)
         known = {canonical(record.distribution) for record in self._records}
         if distribution and distribution not in known:
             return f"It comes with {distribution}: pip install {distribution}."

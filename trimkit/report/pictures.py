@@ -13,6 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from trimkit.coefficients.groups import Groups
+
 _RDBU_R = (
     "053061", "2166ac", "4393c3", "92c5de", "d1e5f0", "f7f7f7", "fddbc7", "f4a582", "d6604d", "b2182b", "67001f"
 )  # fmt: skip
@@ -108,6 +110,35 @@ def bar_figure(values: Sequence[float], caption: str, alt: str) -> Figure:
         for i, v in enumerate(values)
     )
     return Figure(caption, alt, bars=bars)
+
+
+def span_figure(groups: Groups, values: Sequence[float], caption: str, alt: str) -> Figure:
+    """Signed numbers of groups as bars, each over its span of a physical axis; side by side where there is no scale.
+
+    Groups without a place on the axis are left out of the picture, and named in the caption.
+
+    Args:
+        groups: with G names, and spans where the axis has a scale.
+        values: (G,), such as sums of scores.
+        caption: below the picture.
+        alt: for those who do not see it.
+    """
+    placed = [(span, v) for span, v in zip(groups.spans, values, strict=False) if span is not None]
+    low, high = (f([end for span, _ in placed for end in span], default=0.0) for f in (min, max))
+    if low == high:
+        return bar_figure(values, caption, alt)
+    most = max(abs(v) for _, v in placed) or 1.0
+    scale = 100 / (high - low)
+    bars = tuple(
+        Bar(
+            (a - low) * scale, max(0.4, (b - a) * scale - 0.3), 50 - max(0.0, v) / most * 48,
+            max(0.4, abs(v) / most * 48), v < 0,
+        )
+        for (a, b), v in placed
+    )  # fmt: skip
+    apart = [name for name, span in zip(groups.names, groups.spans, strict=True) if span is None]
+    beside = f"; not drawn: {', '.join(apart)}" if apart else ""
+    return Figure(f"{caption}, {low:.4g} to {high:.4g}{beside}", alt, bars=bars)
 
 
 def mosaic(maps: Tensor, gap: int = 1) -> Tensor:

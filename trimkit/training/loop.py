@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -44,6 +45,7 @@ class Loop:
         self.settings = settings
         self.step = 0
         self.reports: dict[str, PhaseReport] = {}
+        self._earlier: dict[str, dict[str, Any]] = {}
         self.averages = Averages(method, [runner.phase for runner in runners], settings.ema)
         draws = max(runner.phase.draws for runner in runners)
         self._feeder = Feeder(data, settings, draws, engine.rank, engine.processes)
@@ -92,14 +94,24 @@ class Loop:
             self.averages.update(stepped, self.step)
         self.engine.merge_buffers(self.method)
 
-    def state(self) -> dict[str, Any]:
-        """Everything that the next steps depend on, as copies on the CPU in plain containers."""
+    def numbers(self) -> dict[str, dict[str, Any]]:
+        """The newest plain numbers of each phase, means over processes: also of one whose turn was before a stop."""
+        newest = {name: self.engine.means(report.numbers()) for name, report in self.reports.items()}
+        return {**self._earlier, **newest}
+
+    def state(self, numbers: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Everything that the next steps and log lines depend on, as copies on the CPU in plain containers.
+
+        Args:
+            numbers: of `numbers`, which all processes must have asked for; by default none.
+        """
         tree = {
             "networks": self.method.state_dict(),
             "optimisers": {runner.phase.name: runner.optimiser.state_dict() for runner in self._owners()},
             "averages": self.averages.state(),
             "nonfinite": self.nonfinite,
             "scale": self.engine.state(),
+            "numbers": dict(numbers or {}),
         }
         return {**_copied(tree), **self.position._asdict()}
 
@@ -112,21 +124,41 @@ class Loop:
         try:
             self.method.load_state_dict(state["networks"])
             for runner in self._owners():
-                runner.optimiser.load_state_dict(state["optimisers"][runner.phase.name])
+                _load_optimiser(runner, state["optimisers"][runner.phase.name])
             for runner in self.runners:
                 runner.nonfinite = state["nonfinite"][runner.phase.name]
             self.averages.restore(state["averages"])
             self.engine.restore(state["scale"])
-        except (KeyError, ValueError, RuntimeError) as error:
+            self._earlier = {name: dict(numbers) for name, numbers in state.get("numbers", {}).items()}
+            self.step = operator.index(state["step"])
+        except (LookupError, AttributeError, TypeError, ValueError, RuntimeError) as error:
             raise CheckpointError(
                 f"the checkpoint does not fit {type(self.method).__name__} as it is installed now: "
                 f"{' '.join(str(error).split())}; train anew"
             ) from error
-        self.step = state["step"]
 
     def _owners(self) -> list[PhaseRunner]:
         """The phases that do not share another's optimiser."""
         return [runner for runner in self.runners if runner.phase.shares is None]
+
+
+def _load_optimiser(runner: PhaseRunner, state: Mapping[str, Any]) -> None:
+    """Give an optimiser its state.
+
+    Raises:
+        ValueError: options or moments that do not fit, which PyTorch would meet in the first step only.
+    """
+    optimiser, expected = runner.optimiser, [set(group) for group in runner.optimiser.param_groups]
+    optimiser.load_state_dict(dict(state))
+    if [set(group) for group in optimiser.param_groups] != expected:
+        raise ValueError(f"the optimiser of phase {runner.phase.name!r} has other options")
+    for parameter, moments in optimiser.state.items():
+        for name, value in moments.items():
+            if isinstance(value, Tensor) and value.ndim and value.shape != parameter.shape:
+                raise ValueError(
+                    f"optimiser of phase {runner.phase.name!r}: expected {name} of shape {tuple(parameter.shape)}, got "
+                    f"{tuple(value.shape)}"
+                )
 
 
 def _copied(value: Any) -> Any:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from trimkit.data import Dataset
 from trimkit.methods import Method, stored
-from trimkit.training.checkpoint import write_atomically
+from trimkit.storage import write_atomically
 from trimkit.training.evaluate import Evaluation
 from trimkit.training.pictures import (
     draw_cells,

@@ -6,6 +6,7 @@ import math
 import time
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -29,7 +30,7 @@ from trimkit.training.loop import Loop
 from trimkit.training.outcome import draw_progress, write_outcome
 from trimkit.training.precision import quicken
 from trimkit.training.progress import Progress, make_progress
-from trimkit.training.run_folder import RunFolder
+from trimkit.training.run_folder import CHECKPOINTS, RunFolder
 from trimkit.training.runner import Position, in_eval_mode, keeping_modes, make_runners
 from trimkit.training.settings import Settings
 
@@ -165,8 +166,9 @@ class Session:
         """Rehearse, train, evaluate, and write the files; the method's modes are as before afterwards."""
         with keeping_modes(self.plan.method):
             try:
-                self._rehearse()
-                return self._finish(self._train(self._open()))
+                with nullcontext() if self.folder is None else self.folder.held(resume=self.plan.resume):
+                    self._rehearse()
+                    return self._finish(self._train(self._open()))
             except BaseException:
                 self.engine.abandon()
                 raise
@@ -213,24 +215,34 @@ class Session:
 
     def _open(self) -> Checkpoints | None:
         """The run's checkpoints, with the loop at the newest; a new run's first checkpoint is its initial state."""
-        state = None
-        if self.plan.resume and self.folder is not None:
-            state = Checkpoints(self.folder.current / "checkpoints", self.identity).newest()
         if self.plan.resume:
-            state = self.engine.broadcast(state)
-            self._require_steps_left(state["step"])
-            self.loop.restore(state)
+            state = self.engine.broadcast(self._newest())
+            if state is not None:
+                self._require_steps_left(state["step"])
+                self.loop.restore(state)
         if self.folder is None:
             return None
         self.folder.begin(self.plan.recorded(self.identity))
-        checkpoints = Checkpoints(self.folder.working / "checkpoints", self.identity)
+        checkpoints = Checkpoints(self.folder.working / CHECKPOINTS, self.identity)
+        checkpoints.set_aside_after(self.loop.step)
         checkpoints.save(self.loop.state())
         self.history = self.folder.keep_metrics(self.loop.step)
         return checkpoints
 
+    def _newest(self) -> dict[str, Any] | None:
+        """The state to go on from; None for the beginning, where the run stopped before its first checkpoint."""
+        if self.folder is None:
+            return None
+        checkpoints = Checkpoints(self.folder.current / CHECKPOINTS, self.identity)
+        if checkpoints.started:
+            return checkpoints.newest(set_aside=False)  # the complete run stays as it is
+        message = f"{self.folder.current} has no checkpoint yet: the run stopped before its first, and begins at step 0"
+        warnings.warn(message, TrimkitWarning, stacklevel=2)
+        return None
+
     def _require_steps_left(self, done: int) -> None:
         folder = self.plan.folder
-        complete = folder is not None and folder.path.exists()
+        complete = folder is not None and folder.current == folder.path and folder.path.exists()
         if done > self.total or (complete and done == self.total):
             raise CheckpointError(
                 f"the run is at step {done} already, and {self.total} are asked for; ask for more steps to go on"
@@ -245,12 +257,12 @@ class Session:
                 draw_progress(self.folder, self._evaluation(), self._shown, step)
         if step % settings.checkpoint_every == 0 or step == self.total:
             self._verify()
+            numbers = self.loop.numbers()
             if checkpoints is not None:
-                checkpoints.save(self.loop.state())
+                checkpoints.save(self.loop.state(numbers))
 
     def _log(self, progress: Progress) -> None:
-        for name, report in self.loop.reports.items():
-            numbers = self.engine.means(report.numbers())
+        for name, numbers in self.loop.numbers().items():
             pace = {"images_per_second": round(progress.speed(self.loop.step), 1)}
             row = {"step": self.loop.step, "phase": name, **numbers, "nonfinite": self.loop.nonfinite[name], **pace}
             self.history.append(row)
@@ -327,6 +339,11 @@ def fit(plan: Plan) -> Run:
     engine = Engine(plan.settings)
     if engine.processes > 1:
         raise OptionError(f"{type(plan.method).__name__} is fitted in closed form, by one process; start only one")
+    with nullcontext() if plan.folder is None else plan.folder.held(resume=False):
+        return _fit(plan, engine)
+
+
+def _fit(plan: Plan, engine: Engine) -> Run:
     started = time.perf_counter()
     with engine.global_randomness("fit"):
         aux = None if plan.data.aux is None else engine.place(plan.data.aux)

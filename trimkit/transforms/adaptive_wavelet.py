@@ -7,10 +7,10 @@ import math
 import torch
 from torch import Tensor, nn
 
-from trimkit.coefficients.tree import Tree
+from trimkit.coefficients.axes import Axes, Layout
 from trimkit.errors import OptionError
+from trimkit.transforms.along import Dims
 from trimkit.transforms.filterbank import FilterBank
-from trimkit.transforms.fourier import Dims
 from trimkit.transforms.wavelet import Multilevel, pywt_filters
 
 
@@ -29,8 +29,10 @@ class AdaptiveWavelet(Multilevel):
     Args:
         wavelet: where to start: name of an orthogonal wavelet of PyWavelets, such as "db5".
         levels: J ≥ 1; by default as many as leave the low part at least as long as the filter, and at least one.
-        dims: work on the last axis (1) or the last two (2); by default two for (N, C, H, W), else one.
+        dims: work on the last one, two or three axes; by default two for (N, C, H, W), else one.
         unit_norm: filter with h / ‖h‖ instead of h.
+        axes: the axes instead of dims, by position or name.
+        layout: names of a sample's axes, in order: "time channel" for (N, T, C).
 
     Attributes:
         raw: (L,), the parameter; h up to its norm, L even.
@@ -44,9 +46,15 @@ class AdaptiveWavelet(Multilevel):
     exact = False
 
     def __init__(
-        self, wavelet: str = "db5", levels: int | None = None, dims: Dims = None, unit_norm: bool = True
+        self,
+        wavelet: str = "db5",
+        levels: int | None = None,
+        dims: Dims = None,
+        unit_norm: bool = True,
+        axes: Axes = None,
+        layout: Layout = None,
     ) -> None:
-        super().__init__(levels, dims)
+        super().__init__(levels, dims, axes, layout)
         low, _, low_back, _ = pywt_filters(wavelet, "adaptive_wavelet")
         if low != low_back:
             raise OptionError(
@@ -65,11 +73,6 @@ class AdaptiveWavelet(Multilevel):
         """h, (L,), in the graph of the parameter."""
         return self.raw / torch.linalg.vector_norm(self.raw) if self.norm_constrained else self.raw
 
-    @property
-    def highpass(self) -> Tensor:
-        """g, (L,), in the graph of the parameter."""
-        return self._filters()[1]
-
     def _filters(self) -> Tensor:
         h = self.lowpass
         signs = h.new_tensor([-1.0, 1.0]).repeat(len(h) // 2)
@@ -79,18 +82,6 @@ class AdaptiveWavelet(Multilevel):
         """One bank for both ways, of the filters as they are now."""
         bank = FilterBank(self._filters().to(like))
         return bank, bank
-
-    def pull_back(self, gradient: Tensor) -> Tree:
-        """Gradient with respect to the coefficients, given the gradient with respect to the data: J_{T⁻¹}ᵀ g.
-
-        The inverse being the adjoint of the transform, this is the transform of the gradient: no autograd is needed.
-
-        Args:
-            gradient: (N, *size), ∇f at the data.
-        Returns:
-            Leaves like the coefficients, in the graph of h.
-        """
-        return self(gradient)
 
     def constraint_losses(self) -> dict[str, Tensor]:
         """What makes h a wavelet, each zero where it is one; Ha et al. 2021, eq. 8, with the ½ of the published code.

@@ -144,20 +144,3 @@ def single_leaf(s: Tree, name: str) -> Tensor:
     if len(found) != 1:
         raise ShapeError(f"{name}: expected one tensor of coefficients, got a tree of {len(found)}")
     return found[0]
-
-
-def spatial_axes(name: str, size: Size, dims: int | None) -> int:
-    """How many trailing axes of samples of this size a spatial transform works on, see `spatial_dims`.
-
-    Raises:
-        ShapeError: the samples have fewer axes.
-    """
-    found = spatial_dims(len(size) + 1, dims)
-    if len(size) < found:
-        raise ShapeError(f"{name}: expected samples with at least {found} axes, got size {tuple(size)}")
-    return found
-
-
-def spatial_dims(x_ndim: int, dims: int | None) -> int:
-    """How many trailing axes a spatial transform works on: as asked, else 2 for (N, C, H, W) and 1 for fewer axes."""
-    return dims or (2 if x_ndim >= 4 else 1)

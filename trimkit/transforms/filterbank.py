@@ -30,7 +30,10 @@ class FilterBank:
         self._matrices: dict[tuple[str, int], tuple[Tensor, Tensor]] = {}
 
     def analyse(self, x: Tensor, axis: int = -1) -> tuple[Tensor, Tensor]:
-        """Low and high part along the last axis or (axis=-2) the one before: (..., n) → (..., ⌈n/2⌉), (..., ⌊n/2⌋)."""
+        """Low and high part along an axis, −1, −2 …: (..., n) → (..., ⌈n/2⌉), (..., ⌊n/2⌋)."""
+        if axis < -2:
+            low, high = self.analyse(x.movedim(axis, -1))
+            return low.movedim(-1, axis), high.movedim(-1, axis)
         if self._dense(x.shape[axis]):
             low, high = self.matrices(x.shape[axis])
             return (low @ x, high @ x) if axis == -2 else (x @ low.T, x @ high.T)
@@ -41,6 +44,8 @@ class FilterBank:
 
     def adjoint(self, low: Tensor, high: Tensor, axis: int = -1) -> Tensor:
         """The transpose of `analyse`, which is its inverse where the bank is orthogonal; shapes as there."""
+        if axis < -2:
+            return self.adjoint(low.movedim(axis, -1), high.movedim(axis, -1)).movedim(-1, axis)
         n = low.shape[axis] + high.shape[axis]
         if self._dense(n):
             above, below = self.matrices(n)

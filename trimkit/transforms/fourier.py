@@ -2,120 +2,159 @@
 
 from __future__ import annotations
 
-import itertools
+import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Literal
 
 import torch
 from torch import Tensor
 
+from trimkit.coefficients.axes import (
+    Axes,
+    Bands,
+    Layout,
+    SampleRate,
+    group_by_bands,
+    read_rates,
+    show_bands,
+    take_bands,
+)
 from trimkit.coefficients.groups import Groups
 from trimkit.coefficients.tree import Tree
 from trimkit.errors import ShapeError
-from trimkit.registry.options import one_of, whole_number
-from trimkit.transforms.base import Size, Transform, single_leaf, spatial_axes
-
-Dims = Literal[1, 2] | None
+from trimkit.transforms.along import Along, Dims, require_real
+from trimkit.transforms.base import Size, single_leaf
 
 DENSE = 256
 """Up to this length a cosine transform is one product with its matrix; beyond it, an FFT, which needs no n² numbers."""
 
 
-class _Frequency(Transform):
-    """What FFT and DCT share: trailing axes, and groups by the magnitude of the frequency.
+class Frequency(Along):
+    """What transforms to frequencies share: axes, and groups by the magnitude of the frequency.
 
     Args:
-        dims: transform the last axis (1) or the last two (2); by default two for (N, C, H, W), else one.
-        bands: number of equally wide frequency bands into which everything above zero frequency is grouped.
+        dims: transform the last one, two or three axes; by default two for (N, C, H, W), else one.
+        bands: number of equally wide frequency bands into which everything above zero frequency is grouped; or named
+            bands, "2–4 kHz, 4–8 kHz" or {"alpha": (8, 13)}, everything else being "other".
+        axes: the axes instead of dims, by position or name.
+        layout: names of a sample's axes, in order: "time channel" for (N, T, C).
+        sample_rate: samples a second ("256 Hz" or 256) or a unit ("10/mm"); without, frequencies are cycles a pixel.
     """
 
-    def __init__(self, dims: Dims = None, bands: int = 8) -> None:
-        super().__init__()
-        one_of(self._name, (None, 1, 2), dims=dims)
-        whole_number(self._name, bands=bands)
+    def __init__(
+        self,
+        dims: Dims = None,
+        bands: Bands = 8,
+        axes: Axes = None,
+        layout: Layout = None,
+        sample_rate: SampleRate = None,
+    ) -> None:
+        super().__init__(dims, axes, layout, sample_rate)
         self.dims = dims
-        self.bands = bands
+        first = sample_rate if sample_rate is None or isinstance(sample_rate, int | float | str) else sample_rate[0]
+        self._unit = read_rates(self._name, first, 1)[0].frequency_unit
+        self._bands = take_bands(self._name, bands, self._unit)
+        self.bands = self._bands if isinstance(self._bands, int) else show_bands(self._bands)
 
-    @property
-    def _name(self) -> str:
-        return type(self).__name__.lower()
+    def frequencies(self, size: Size) -> Tensor:
+        """Magnitude of each coefficient's frequency in cycles a unit, of the worked axes' shape, float64."""
+        raise NotImplementedError
 
-    def _spatial(self, size: Size) -> int:
-        return spatial_axes(self._name, size, self.dims)
+    def frequency_groups(self, size: Size) -> Groups:
+        """Groups of `frequencies` alone, of the worked axes' shape."""
+        return group_by_bands(self.frequencies(size), self._bands, "frequency", self._unit)
 
-    def _check(self, x: Tensor) -> int:
-        if x.is_complex() or x.dtype not in (torch.float32, torch.float64):
-            raise ShapeError(f"{self._name}: expected float32 or float64 data, got {x.dtype}; convert with x.float()")
-        axes = self._spatial(x.shape[1:])
-        if 1 in x.shape[-axes:]:
-            raise ShapeError(
-                f"{self._name}: expected at least 2 entries along the last {f'{axes} axes' if axes > 1 else 'axis'} of "
-                f"a sample, got size {tuple(x.shape[1:])}; put the axis that varies last, e.g. x.transpose(1, 2) for "
-                "signals (N, time, channels)"
-            )
-        return axes
+    def groups(self, size: Size) -> Groups:
+        """``dc`` and equally wide bands of frequency magnitude, low to high; or the named bands and ``other``."""
+        groups = self.frequency_groups(size)
+        rest = self.worked_size(size)[: len(size) - groups.labels.ndim]  # type: ignore[union-attr]
+        labels = groups.labels.expand(*rest, *groups.labels.shape)  # type: ignore[union-attr]
+        return dataclasses.replace(groups, labels=self._labels(labels, size), multiplicity=self._counts(size))
+
+    def _counts(self, size: Size) -> Tensor | None:
+        return None
+
+    def _per_axis(self, size: Size) -> list[tuple[int, float]]:
+        """Length and sampling rate of each worked axis."""
+        lengths = (size[place] for place in self.places(size))
+        return [(n, rate.value) for n, rate in zip(lengths, self.rates(size), strict=True)]
 
 
-class FFT(_Frequency):
+class FFT(Frequency):
     """Half spectrum of real data, orthonormal scaling: s = rfft(x), complex.
 
     Only half of the spectrum is stored, since the other half is its conjugate. A stored interior bin therefore stands
     for two: its gradient carries a factor 2 against bins at zero and Nyquist of the last axis (`multiplicity`), so
     scores sum correctly as they are, Σ scores = f(s) − f(s₀), and band means divide by the multiplicity. Parseval reads
     Σ multiplicity · |s|² = ‖x‖².
+
+    Example:
+        >>> eeg = FFT(axes="time", layout="time channel", sample_rate=256, bands={"alpha": (8, 13), "beta": (13, 30)})
+        >>> tuple(eeg(torch.randn(1, 512, 3)).shape), eeg.groups((512, 3)).names
+        ((1, 257, 3), ('alpha', 'beta', 'other'))
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, ..., n) → (N, ..., n // 2 + 1) complex, over the last one or two axes."""
-        return torch.fft.rfftn(x, dim=tuple(range(-self._check(x), 0)), norm="ortho")
+        """(N, ..., n) → (N, ..., n // 2 + 1) complex, over the worked axes, of which the last is halved."""
+        require_real(self._name, x)
+        s = self._forth(x, lambda y, dims: torch.fft.rfftn(y, dim=tuple(range(-dims, 0)), norm="ortho"))
+        return single_leaf(s, self._name)
 
     def inverse(self, s: Tree, size: Size | None = None) -> Tensor:
         """Real data; without ``size`` the last axis is taken to be even."""
-        leaf = single_leaf(s, "fft")
+        leaf = single_leaf(s, self._name)
         if not leaf.is_complex():
-            raise ShapeError(f"fft: expected complex coefficients, got {leaf.dtype}")
-        dims = self._spatial(leaf.shape[1:])
-        return torch.fft.irfftn(leaf, s=size and tuple(size[-dims:]), dim=tuple(range(-dims, 0)), norm="ortho")
+            raise ShapeError(f"{self._name}: expected complex coefficients, got {leaf.dtype}")
+
+        def back(moved: Tree, dims: int, size: Size | None) -> Tensor:
+            ends = None if size is None else tuple(size[-dims:])
+            return torch.fft.irfftn(single_leaf(moved, ""), s=ends, dim=tuple(range(-dims, 0)), norm="ortho")
+
+        return self._back(leaf, size, back)
 
     def multiplicity(self, size: Size) -> Tensor:
         """How many bins of the full spectrum each stored bin stands for: 1 or 2, shape of one sample's coefficients."""
-        last = size[-1]
-        bins = torch.full((last // 2 + 1,), 2.0, dtype=torch.float64)
-        bins[0] = 1.0
-        if last % 2 == 0:
-            bins[-1] = 1.0
-        return bins.expand(*size[:-1], len(bins))
+        *before, last = self.worked_size(size)
+        bins = half_spectrum_counts(last)
+        return self._labels(bins.expand(*before, len(bins)), size)  # type: ignore[return-value]
 
     def frequencies(self, size: Size) -> Tensor:
-        """Magnitude of each stored bin's frequency in cycles a pixel, of the spatial axes' shape."""
-        last = torch.fft.rfftfreq(size[-1], dtype=torch.float64)
-        return _magnitude(last, torch.fft.fftfreq(size[-2], dtype=torch.float64)) if self._spatial(size) == 2 else last
+        """Magnitude of each stored bin's frequency in cycles a unit (by default a pixel), of the worked axes' shape."""
+        *before, (last, rate) = self._per_axis(size)
+        full = [torch.fft.fftfreq(n, dtype=torch.float64) * each for n, each in before]
+        return _magnitude([*full, torch.fft.rfftfreq(last, dtype=torch.float64) * rate])
 
-    def groups(self, size: Size) -> Groups:
-        """``dc`` and equally wide bands of frequency magnitude, low to high."""
-        shape = (*size[:-1], size[-1] // 2 + 1)
-        return _band_groups(self.frequencies(size), self.bands, shape, self.multiplicity(size))
+    def _counts(self, size: Size) -> Tensor:
+        return self.multiplicity(size)
 
 
-class DCT(_Frequency):
+class DCT(Frequency):
     """Orthonormal cosine transform (DCT-II): s = D x Dᵀ, real, as many coefficients as x has entries."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, ..., n) → the same shape, over the last one or two axes."""
-        return _along(x, self._check(x), dct)
+        """(N, ..., n) → the same shape, over the worked axes."""
+        require_real(self._name, x)
+        return single_leaf(self._forth(x, lambda y, dims: _along(y, dims, dct)), self._name)
 
     def inverse(self, s: Tree, size: Size | None = None) -> Tensor:
         """The transpose, which is the inverse."""
-        leaf = single_leaf(s, "dct")
-        return _along(leaf, self._check(leaf), inverse_dct)
+        leaf = single_leaf(s, self._name)
+        require_real(self._name, leaf)
+        return self._back(leaf, size, lambda y, dims, _: _along(single_leaf(y, ""), dims, inverse_dct))
 
-    def groups(self, size: Size) -> Groups:
-        """``dc`` and equally wide bands of frequency magnitude, low to high."""
-        axes = [torch.arange(n, dtype=torch.float64) / (2 * n) for n in size[-self._spatial(size) :]]  # cycles/pixel
-        frequencies = _magnitude(axes[1], axes[0]) if len(axes) == 2 else axes[0]
-        return _band_groups(frequencies, self.bands, tuple(size))
+    def frequencies(self, size: Size) -> Tensor:
+        """Magnitude of each frequency in cycles a unit (by default a pixel), of the worked axes' shape."""
+        return _magnitude([torch.arange(n, dtype=torch.float64) / (2 * n) * rate for n, rate in self._per_axis(size)])
+
+
+def half_spectrum_counts(n: int) -> Tensor:
+    """How many bins of the full spectrum of n entries each stored one stands for: (n // 2 + 1,) of 1 and 2, float64."""
+    counts = torch.full((n // 2 + 1,), 2.0, dtype=torch.float64)
+    counts[0] = 1.0
+    if n % 2 == 0:
+        counts[-1] = 1.0
+    return counts
 
 
 def dct(x: Tensor) -> Tensor:
@@ -139,9 +178,11 @@ def inverse_dct(s: Tensor) -> Tensor:
 
 
 def _along(x: Tensor, dims: int, transform: Callable[[Tensor], Tensor]) -> Tensor:
-    """A transform of the last axis, applied to the last one or two."""
+    """A transform of the last axis, applied to the last ``dims``."""
     x = transform(x)
-    return transform(x.mT).mT if dims == 2 else x
+    for axis in range(-dims, -1):
+        x = transform(x.movedim(axis, -1)).movedim(-1, axis)
+    return x
 
 
 def _folded(n: int, device: torch.device) -> Tensor:
@@ -173,22 +214,8 @@ def dct_matrix(n: int, dtype: torch.dtype, device: torch.device) -> Tensor:
         return matrix.to(device=device, dtype=dtype)
 
 
-def radial_bands(frequencies: Tensor, bands: int) -> Tensor:
-    """Label frequencies: 0 for zero frequency, 1 … bands for equally wide bands up to the largest."""
-    top = frequencies.max().clamp_min(torch.finfo(frequencies.dtype).tiny)
-    return torch.where(frequencies == 0, 0, (frequencies / top * bands - 1e-9).ceil().clamp(1, bands)).long()
-
-
-def band_names(frequencies: Tensor, bands: int) -> tuple[str, ...]:
-    """Names of the labels of `radial_bands`: "dc", "0.00–0.09", … in cycles a pixel."""
-    edges = torch.linspace(0, float(frequencies.max()), bands + 1).tolist()
-    return ("dc", *(f"{low:.3f}–{high:.3f}" for low, high in itertools.pairwise(edges)))
-
-
-def _magnitude(columns: Tensor, rows: Tensor) -> Tensor:
-    return torch.sqrt(rows[:, None] ** 2 + columns**2)
-
-
-def _band_groups(frequencies: Tensor, bands: int, shape: Size, multiplicity: Tensor | None = None) -> Groups:
-    labels = radial_bands(frequencies, bands).expand(*shape)
-    return Groups(band_names(frequencies, bands), labels, "frequency (cycles/pixel)", multiplicity)
+def _magnitude(axes: Sequence[Tensor]) -> Tensor:
+    """Euclidean norm of frequencies along several axes, on their grid."""
+    if len(axes) == 1:
+        return axes[0].abs()
+    return torch.stack([grid.square() for grid in torch.meshgrid(*axes, indexing="ij")]).sum(0).sqrt()

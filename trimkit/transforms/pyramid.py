@@ -10,15 +10,16 @@ from torch import Tensor
 from torch.nn import functional
 
 from trimkit.coefficients import tree
+from trimkit.coefficients.axes import Axes, Layout
 from trimkit.coefficients.groups import Groups
 from trimkit.coefficients.tree import Tree
 from trimkit.errors import OptionError, ShapeError
-from trimkit.registry.options import one_of, whole_number
-from trimkit.transforms.base import Size, Transform, spatial_axes
-from trimkit.transforms.fourier import Dims
+from trimkit.registry.options import whole_number
+from trimkit.transforms.along import Along, Dims
+from trimkit.transforms.base import Size
 
 
-class LaplacianPyramid(Transform):
+class LaplacianPyramid(Along):
     """Coefficients [coarse, detail J, …, detail 1]: detail j = G_{j−1} − expand(G_j), G_j = reduce(G_{j−1}), G₀ = x.
 
     Burt, Adelson 1983, with the binomial filter (1, 4, 6, 4, 1)/16 and edges repeated. Any coefficients give data,
@@ -28,15 +29,20 @@ class LaplacianPyramid(Transform):
     Args:
         levels: J ≥ 1; by default as many as leave the coarse version at least 4 entries along each axis, at most 3, and
             at least one.
-        dims: work on the last axis (1) or the last two (2); by default two for (N, C, H, W), else one.
+        dims: work on the last one, two or three axes; by default two for (N, C, H, W), else one.
+        axes: the axes instead of dims, by position or name.
+        layout: names of a sample's axes, in order: "time channel" for (N, T, C).
     """
 
-    def __init__(self, levels: int | None = None, dims: Dims = None) -> None:
-        super().__init__()
-        one_of("laplacian_pyramid", (None, 1, 2), dims=dims)
+    def __init__(self, levels: int | None = None, dims: Dims = None, axes: Axes = None, layout: Layout = None) -> None:
+        super().__init__(dims, axes, layout)
         whole_number("laplacian_pyramid", levels=1 if levels is None else levels)
         self.levels = levels
         self.dims = dims
+
+    @property
+    def _name(self) -> str:
+        return "laplacian_pyramid"
 
     def depth(self, size: Size) -> int:
         """Number of levels for samples of this size.
@@ -44,7 +50,7 @@ class LaplacianPyramid(Transform):
         Raises:
             OptionError: more levels than the longest axis can be halved.
         """
-        axes = size[-self._axes(size) :]
+        axes = [size[place] for place in self.places(size)]
         most = max(1, math.ceil(math.log2(max(axes))))
         if self.levels is None:
             return max(1, min(3, int(math.log2(max(1.0, min(axes) / 4)))))
@@ -59,13 +65,17 @@ class LaplacianPyramid(Transform):
         """(N, *size) → [coarse, detail J, …, detail 1], leaves (N, ...), coarse to fine."""
         if not x.is_floating_point():
             raise ShapeError(f"laplacian_pyramid: expected real floating data, got {x.dtype}; convert with x.float()")
-        axes = self._axes(x.shape[1:])
-        details: list[Tensor] = []
-        for _ in range(self.depth(x.shape[1:])):
-            coarse = reduce(x, axes)
-            details.append(x - expand(coarse, x.shape, axes))
-            x = coarse
-        return [x, *reversed(details)]
+        depth = self.depth(x.shape[1:])
+
+        def split(y: Tensor, dims: int) -> Tree:
+            details: list[Tensor] = []
+            for _ in range(depth):
+                coarse = reduce(y, dims)
+                details.append(y - expand(coarse, y.shape, dims))
+                y = coarse
+            return [y, *reversed(details)]
+
+        return self._forth(x, split)  # type: ignore[return-value]
 
     def inverse(self, s: Tree, size: Size | None = None) -> Tensor:
         """Data of the list of coefficients; their shapes tell the size.
@@ -75,29 +85,29 @@ class LaplacianPyramid(Transform):
         """
         if isinstance(s, Tensor) or not isinstance(s, Sequence) or len(s) < 2:
             raise ShapeError("laplacian_pyramid: expected a list [coarse, detail J, …, detail 1] of tensors")
-        x, *details = tree.leaves(s)
-        for detail in details:
-            axes = self._axes(detail.shape[1:])
-            if x.shape[-axes:] != halved(detail.shape, axes)[-axes:]:
-                raise ShapeError(
-                    f"laplacian_pyramid: a level of shape {tuple(x.shape)} does not fit the next, "
-                    f"{tuple(detail.shape)}; expected coefficients as the transform gave them"
-                )
-            x = detail + expand(x, detail.shape, axes)
-        return x
+        return self._back(s, None, lambda moved, dims, _: _sum_up(tree.leaves(moved), dims))
 
     def groups(self, size: Size) -> Groups:
         """``coarse``, then ``detail J`` … ``detail 1``."""
-        axes, depth = self._axes(size), self.depth(size)
-        shapes = [tuple(size)]
+        depth, dims = self.depth(size), len(self.places(size))
+        shapes = [self.worked_size(size)]
         for _ in range(depth):
-            shapes.append(halved(shapes[-1], axes))
+            shapes.append(halved(shapes[-1], dims))
         coarse_to_fine = [shapes[depth], *reversed(shapes[:depth])]
-        labels = [torch.full(shape, i) for i, shape in enumerate(coarse_to_fine)]
+        labels = self._labels([torch.full(shape, i) for i, shape in enumerate(coarse_to_fine)], size)
         return Groups(("coarse", *(f"detail {j}" for j in range(depth, 0, -1))), labels, "scale (coarse to fine)")
 
-    def _axes(self, size: Size) -> int:
-        return spatial_axes("laplacian_pyramid", size, self.dims)
+
+def _sum_up(leaves: Sequence[Tensor], dims: int) -> Tensor:
+    x, *details = leaves
+    for detail in details:
+        if x.shape[-dims:] != halved(detail.shape, dims)[-dims:]:
+            raise ShapeError(
+                f"laplacian_pyramid: a level of shape {tuple(x.shape)} does not fit the next, "
+                f"{tuple(detail.shape)}; expected coefficients as the transform gave them"
+            )
+        x = detail + expand(x, detail.shape, dims)
+    return x
 
 
 def halved(shape: Size, axes: int) -> tuple[int, ...]:
@@ -120,7 +130,7 @@ def expand(x: Tensor, shape: Size, axes: int) -> Tensor:
 
 
 def _along_last(x: Tensor, axis: int, function: Callable[[Tensor], Tensor]) -> Tensor:
-    return function(x) if axis == -1 else function(x.mT).mT
+    return function(x.movedim(axis, -1)).movedim(-1, axis)
 
 
 def _reduce(x: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -12,32 +13,43 @@ import torch
 from torch import Tensor
 
 from trimkit.coefficients import tree
+from trimkit.coefficients.axes import Axes, Layout, SampleRate, axis_names, span_name
 from trimkit.coefficients.groups import Groups
 from trimkit.coefficients.tree import Tree
 from trimkit.errors import OptionError, ShapeError, nearest
-from trimkit.registry.options import one_of, whole_number
-from trimkit.transforms.base import Size, Transform, spatial_axes
+from trimkit.registry.options import whole_number
+from trimkit.transforms.along import Along, Dims
+from trimkit.transforms.base import Size
 from trimkit.transforms.filterbank import FilterBank
-from trimkit.transforms.fourier import Dims
 
 SUBBANDS = ("horizontal", "vertical", "diagonal")
 """Details of one level of an image: edges of that direction (high-pass across it), in PyWavelets' order."""
 
 
-class Multilevel(Transform):
+class Multilevel(Along):
     """What wavelet transforms share: the low part is split again and again; coefficients are a list, coarse to fine.
 
     Signals: [approximation, detail J, …, detail 1], leaves (N, ..., length). Images: each detail is a tuple
-    (horizontal, vertical, diagonal). Level 1 is the finest. A subclass gives the filter banks.
+    (horizontal, vertical, diagonal). Volumes: a tuple of seven, from high-pass along the first axis alone to along all
+    three. Level 1 is the finest. A subclass gives the filter banks.
 
     Args:
         levels: J ≥ 1; by default as many as leave the low part at least as long as the filter, and at least one.
-        dims: work on the last axis (1) or the last two (2); by default two for (N, C, H, W), else one.
+        dims: work on the last one, two or three axes; by default two for (N, C, H, W), else one.
+        axes: the axes instead of dims, by position or name.
+        layout: names of a sample's axes, in order: "time channel" for (N, T, C).
+        sample_rate: samples a second, or a unit: names the details of signals by their octave of frequency.
     """
 
-    def __init__(self, levels: int | None, dims: Dims) -> None:
-        super().__init__()
-        one_of(self._name, (None, 1, 2), dims=dims)
+    def __init__(
+        self,
+        levels: int | None,
+        dims: Dims = None,
+        axes: Axes = None,
+        layout: Layout = None,
+        sample_rate: SampleRate = None,
+    ) -> None:
+        super().__init__(dims, axes, layout, sample_rate)
         whole_number(self._name, levels=1 if levels is None else levels)
         self.levels = levels
         self.dims = dims
@@ -62,10 +74,8 @@ class Multilevel(Transform):
             ShapeError: an axis of fewer than two entries.
             OptionError: more levels than the shortest axis can be halved.
         """
-        shortest = min(size[-spatial_axes(self._name, size, self.dims) :])
-        most = math.ceil(math.log2(shortest)) if shortest else 0
-        if most < 1:
-            raise ShapeError(f"{self._name}: expected at least two entries along each axis, got size {tuple(size)}")
+        shortest = min(size[place] for place in self.places(size))
+        most = math.ceil(math.log2(shortest))
         if self.levels is None:
             return max(1, int(math.log2(max(1.0, shortest / (self.filter_length - 1)))))
         if self.levels > most:
@@ -95,39 +105,63 @@ class Multilevel(Transform):
         """`forward` with a bank that is at hand."""
         if not x.is_floating_point():
             raise ShapeError(f"{self._name}: expected real floating data, got {x.dtype}; convert with x.float()")
-        size = x.shape[1:]
-        image = spatial_axes(self._name, size, self.dims) == 2
-        details: list[Any] = []
-        for _ in range(self.depth(size)):
-            x, detail = split_image(x, bank) if image else bank.analyse(x)
-            details.append(detail)
-        return [x, *reversed(details)]
+        depth = self.depth(x.shape[1:])
 
-    def synthesise(self, s: Sequence[Tree], bank: FilterBank) -> Tensor:
+        def split(low: Tensor, dims: int) -> Tree:
+            details: list[Any] = []
+            for _ in range(depth):
+                low, *detail = split_axes(low, bank, dims)
+                details.append(detail[0] if dims == 1 else tuple(detail))
+            return [low, *reversed(details)]
+
+        return self._forth(x, split)  # type: ignore[return-value]
+
+    def synthesise(self, s: Tree, bank: FilterBank) -> Tensor:
         """`inverse` with a bank that is at hand."""
-        low, *details = s
-        for detail in details:
-            low = self._merge(low, detail, bank)
-        return low  # type: ignore[return-value]
 
-    def _merge(self, low: Tree, detail: Tree, bank: FilterBank) -> Tensor:
-        parts = [*tree.leaves(low), *tree.leaves(detail)]
+        def merge(moved: Any, dims: int, _: Size | None) -> Tensor:
+            low, *details = moved
+            for detail in details:
+                low = self._merge([low, *tree.leaves(detail)], bank, dims)
+            return low
+
+        return self._back(s, None, merge)
+
+    def _merge(self, parts: list[Tensor], bank: FilterBank, dims: int) -> Tensor:
         shapes = [tuple(part.shape) for part in parts]
-        if not _fit_together(shapes):
+        if not _fit_together(shapes, dims):
             raise ShapeError(
                 f"{self._name}: coefficients of shapes {shapes} do not fit together; expected them as the transform "
                 "gave them"
             )
-        return bank.adjoint(parts[0], parts[1]) if len(parts) == 2 else merge_image(parts, bank)
+        return merge_axes(parts, bank, dims)
 
     def groups(self, size: Size) -> Groups:
-        """``approximation``, then ``detail J`` … ``detail 1``, or for images each level's three sub-bands."""
+        """``approximation``, then ``detail J`` … ``detail 1``, or each level's three sub-bands, of volumes seven."""
         coefficients = self(torch.zeros(1, *size))
-        levels = range(len(coefficients) - 1, 0, -1)
-        image = not isinstance(coefficients[1], Tensor)
-        details = (f"{band} {level}" for level in levels for band in (SUBBANDS if image else ("detail",)))
+        depth = len(coefficients) - 1
+        levels = range(depth, 0, -1)
         parts = [torch.full(leaf.shape[1:], i) for i, leaf in enumerate(tree.leaves(coefficients))]
-        return Groups(("approximation", *details), tree.rebuild(coefficients, parts), "scale (coarse to fine)")
+        labels = tree.rebuild(coefficients, parts)
+        if self.sampled and len(self.places(size)) == 1:
+            return self._groups_by_octave(labels, depth, size)
+        details = (f"{band} {level}" for level in levels for band in self._subbands(size))
+        return Groups(("approximation", *details), labels, "scale (coarse to fine)")
+
+    def _groups_by_octave(self, labels: Tree, depth: int, size: Size) -> Groups:
+        (rate,) = self.rates(size)
+        edges = [0.0, *(rate.value / 2 ** (j + 1) for j in range(depth, -1, -1))]
+        spans = tuple(itertools.pairwise(edges))
+        kinds = ("approximation", *(f"detail {j}" for j in range(depth, 0, -1)))
+        names = (f"{kind}, {span_name(*span, rate.frequency_unit)}" for kind, span in zip(kinds, spans, strict=True))
+        return Groups(tuple(names), labels, f"frequency ({rate.frequency_unit})", spans=spans)
+
+    def _subbands(self, size: Size) -> Sequence[str]:
+        places = self.places(size)
+        if len(places) < 3:
+            return SUBBANDS if len(places) == 2 else ("detail",)
+        names = [axis_names(self._name, self._where[2], len(size))[place] for place in places]
+        return ["+".join(n for i, n in enumerate(names) if part >> i & 1) for part in range(1, 2 ** len(names))]
 
 
 class Wavelet(Multilevel):
@@ -141,7 +175,10 @@ class Wavelet(Multilevel):
     Args:
         wavelet: name of any discrete wavelet of PyWavelets, such as "haar", "db5", "sym4", "bior2.2".
         levels: J ≥ 1; by default as many as leave the low part at least as long as the filter, and at least one.
-        dims: work on the last axis (1) or the last two (2); by default two for (N, C, H, W), else one.
+        dims: work on the last one, two or three axes; by default two for (N, C, H, W), else one.
+        axes: the axes instead of dims, by position or name.
+        layout: names of a sample's axes, in order: "time channel" for (N, T, C).
+        sample_rate: samples a second, or a unit: names the details of signals by their octave of frequency.
 
     Example:
         >>> import torch
@@ -150,8 +187,16 @@ class Wavelet(Multilevel):
         ([(1, 1, 1), (1, 1, 1)], 4.0)
     """
 
-    def __init__(self, wavelet: str = "db2", levels: int | None = None, dims: Dims = None) -> None:
-        super().__init__(levels, dims)
+    def __init__(
+        self,
+        wavelet: str = "db2",
+        levels: int | None = None,
+        dims: Dims = None,
+        axes: Axes = None,
+        layout: Layout = None,
+        sample_rate: SampleRate = None,
+    ) -> None:
+        super().__init__(levels, dims, axes, layout, sample_rate)
         self.wavelet = wavelet
         self.exact = wavelet != "dmey"
         self._length = len(pywt_filters(wavelet, "wavelet")[0])
@@ -190,27 +235,30 @@ def _fixed_banks(wavelet: str, dtype: torch.dtype, device: torch.device) -> tupl
         return bank, (bank if torch.equal(forth, back) else FilterBank(back))
 
 
-def _fit_together(shapes: list[tuple[int, ...]]) -> bool:
+def _fit_together(shapes: list[tuple[int, ...]], dims: int) -> bool:
     """True for the parts of one level: equal batches, and high parts as long as low ones or one entry shorter."""
-    if len(shapes) == 2:
-        (*batch, low), (*other, high) = shapes
-        return batch == other and 0 <= low - high <= 1
-    if len(shapes) != 4 or len({shape[:-2] for shape in shapes}) > 1:
+    if len(shapes) != 2**dims or len({(len(shape), shape[:-dims]) for shape in shapes}) > 1:
         return False
-    low, horizontal, vertical, diagonal = (shape[-2:] for shape in shapes)
-    square = diagonal == (horizontal[0], vertical[1]) and low == (vertical[0], horizontal[1])
-    return square and all(0 <= a - b <= 1 for a, b in zip(low, diagonal, strict=True))
+    low, high = shapes[0][-dims:], shapes[-1][-dims:]
+    if not all(0 <= a - b <= 1 for a, b in zip(low, high, strict=True)):
+        return False
+    expected = [tuple((low, high)[part >> i & 1][i] for i in range(dims)) for part in range(2**dims)]
+    return [shape[-dims:] for shape in shapes] == expected
 
 
-def split_image(x: Tensor, bank: FilterBank) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
-    """One level along the last two axes: (low, (horizontal, vertical, diagonal))."""
-    left, right = bank.analyse(x)
-    low, horizontal = bank.analyse(left, -2)
-    vertical, diagonal = bank.analyse(right, -2)
-    return low, (horizontal, vertical, diagonal)
+def split_axes(x: Tensor, bank: FilterBank, dims: int) -> list[Tensor]:
+    """One level along the last ``dims`` axes: 2^dims parts.
+
+    Bit i of a part's index says that it is high along the i-th of these axes: low, horizontal, vertical, diagonal.
+    """
+    parts = [x]
+    for axis in range(-1, -dims - 1, -1):
+        parts = [half for part in parts for half in bank.analyse(part, axis)]
+    return parts
 
 
-def merge_image(parts: Sequence[Tensor], bank: FilterBank) -> Tensor:
-    """The adjoint of `split_image`: [low, horizontal, vertical, diagonal] → (..., h, w)."""
-    low, horizontal, vertical, diagonal = parts
-    return bank.adjoint(bank.adjoint(low, horizontal, -2), bank.adjoint(vertical, diagonal, -2))
+def merge_axes(parts: Sequence[Tensor], bank: FilterBank, dims: int) -> Tensor:
+    """The adjoint of `split_axes`: 2^dims parts → (..., d, h, w)."""
+    for axis in range(-dims, 0):
+        parts = [bank.adjoint(low, high, axis) for low, high in zip(parts[::2], parts[1::2], strict=True)]
+    return parts[0]

@@ -19,13 +19,14 @@ from trimkit.coefficients.tree import Tree
 from trimkit.errors import PenaltyError
 from trimkit.penalties.base import Penalty, dead_rows, is_measure
 from trimkit.penalties.sampling import Points
-from trimkit.predictor.composed import Composed, Model
+from trimkit.predictor.composed import Composed, Model, Reference
 from trimkit.predictor.graph import missing_second_derivative, require_reach
 from trimkit.predictor.guards import (
     warn_of_custom_functions,
     warn_of_train_mode,
 )
 from trimkit.predictor.inputs import At, Inputs, Site, call_model
+from trimkit.predictor.rows import Rows, check_rows
 from trimkit.registry import resolve
 from trimkit.targets import Target
 from trimkit.transforms.base import Transform
@@ -59,9 +60,10 @@ class TrimPenalty:
         penalty: name, (name, options) or a function of scores → (N,).
         transform: name, (name, options) or `trimkit.Transform`.
         attribution: name, (name, options) or `trimkit.Attribution`; must be differentiable.
-        baseline: s₀ for the attribution.
+        baseline: s₀ for the attribution; or a function of the model's inputs, as in `trimkit.Trim`.
         at: what is explained, as in `trimkit.Trim`: one of several inputs, or the output of a layer. A lossy or
             learnable transform at a layer takes a second forward for the task's output.
+        rows: for models whose rows are not samples, as in `trimkit.Trim`.
         parameters: what the penalty is meant to train; by default the model's parameters and the transform's.
         points: where the penalty looks, see `trimkit.penalties.sampling`; None for the data. Elsewhere, the task's
             output takes a forward of its own.
@@ -89,8 +91,9 @@ class TrimPenalty:
         *,
         transform: Choice | Transform = "identity",
         attribution: Choice | Attribution = "input_x_gradient",
-        baseline: Baseline = None,
+        baseline: Baseline | Reference = None,
         at: At = None,
+        rows: Rows = None,
         parameters: Iterable[nn.Parameter] | None = None,
         points: Points | None = None,
         seed: int = 0,
@@ -101,6 +104,7 @@ class TrimPenalty:
         self.attribution.require_differentiable(True)
         self.baseline = baseline
         self.at = at
+        self.rows: Rows = check_rows(rows)
         self.points = points
         self.last: PenaltyReport | None = None
         self._generator = torch.Generator().manual_seed(seed)
@@ -151,7 +155,7 @@ class TrimPenalty:
     def _explain(
         self, model: Model, x: Inputs, target: Target, generator: torch.Generator | None
     ) -> tuple[Composed, Any, Tensor]:
-        site = Site(model, x, self.at)
+        site = Site(model, x, self.at, self.rows)
         if torch.is_inference_mode_enabled():
             raise PenaltyError(
                 "a penalty cannot be trained under torch.inference_mode(); leave it for the training step"
@@ -161,13 +165,13 @@ class TrimPenalty:
         if self.points is not None:
             if not site.plain:
                 raise PenaltyError("points are drawn for a single input x; leave out points=, or at=")
-            site = Site(model, self.points(site.value, generator))
+            site = Site(model, self.points(site.value, generator), rows=self.rows)
         composed = Composed(model, self.transform, x, keep_graph=True, site=site)
         found = self.attribution.explain(
             composed,
             composed.s,
             target=target,
-            baseline=self.baseline,
+            baseline=composed.baseline(self.baseline),
             create_graph=True,
             generator=generator,
         )
@@ -216,6 +220,11 @@ class TrimPenalty:
             value = partial(self.values, size=composed.size)
             refuse_scale_degeneracy(value, self.attribution, self.transform, found.scores)
             name = f"the penalty {_name(self.penalty)!r}"
+            if self._meant is None and not isinstance(model, nn.Module) and not trainable:
+                raise PenaltyError(
+                    f"{name}: the model is a function, whose parameters cannot be seen; say what is trained: "
+                    "TrimPenalty(…, parameters=network.parameters())"
+                )
             self._examined[model] = require_reach(values, self._meant_of(composed), name)
         return self._examined[model]
 

@@ -18,12 +18,13 @@ from trimkit.coefficients import tree
 from trimkit.coefficients.baseline import Baseline
 from trimkit.coefficients.tree import Tree
 from trimkit.errors import DataError, ModelError
-from trimkit.predictor.composed import Composed, Model
+from trimkit.predictor.composed import Composed, Model, Reference
 from trimkit.predictor.guards import (
     unchanged,
     warn_of_train_mode,
 )
 from trimkit.predictor.inputs import At, Inputs, Site
+from trimkit.predictor.rows import Rows, check_rows
 from trimkit.registry import resolve
 from trimkit.targets import Target
 from trimkit.transforms.base import Transform
@@ -34,14 +35,15 @@ Choice: TypeAlias = str | tuple[str, dict[str, Any]]
 
 @dataclass(frozen=True)
 class TrimResult:
-    """What `Trim` found.
+    """What `Trim` explained.
 
     Attributes:
         output: what the model returned for x, (N, ...).
         coefficients: s = T(x).
         scores: real leaves like s.
         residual: r = x − T⁻¹(s), like x; zero up to rounding for exact transforms.
-        gap: (N,) Σ scores − (f(x) − f(T⁻¹(s₀) + r)) for attributions that claim completeness, else None.
+        gap: (N,) Σ scores − (f(x) − f(T⁻¹(s₀) + r)) for attributions that claim completeness, else None. Where the
+            model joins rows, the mean over the batch, in every entry.
         change: (N,) f(x) − f(T⁻¹(s₀) + r), against which the gap is judged; None where gap is.
     """
 
@@ -62,6 +64,7 @@ class Trim:
         attribution: name, (name, options) or `trimkit.Attribution`.
         at: what is explained, see `trimkit.predictor.inputs.At`: one of several inputs, or the output of a layer. All
             else is held fixed, each row with its sample.
+        rows: for models whose rows are not samples, such as graph networks, see `trimkit.predictor.rows.Rows`.
 
     Example:
         >>> import torch
@@ -77,6 +80,7 @@ class Trim:
         transform: Choice | Transform = "identity",
         attribution: Choice | Attribution = "integrated_gradients",
         at: At = None,
+        rows: Rows = None,
     ) -> None:
         if not callable(model):
             raise ModelError(f"Trim: expected a callable model, got {type(model).__name__}")
@@ -84,13 +88,14 @@ class Trim:
         self.transform: Transform = resolve("transform", transform)
         self.attribution: Attribution = resolve("attribution", attribution)
         self.at = at
+        self.rows: Rows = check_rows(rows)
 
     def __call__(
         self,
         x: Inputs,
         target: Target = None,
         *,
-        baseline: Baseline = None,
+        baseline: Baseline | Reference = None,
         create_graph: bool = False,
         generator: torch.Generator | None = None,
     ) -> TrimResult:
@@ -100,7 +105,8 @@ class Trim:
             x: (N, ...), or a tuple or mapping of arguments of which ``at`` names one; what is explained is real,
                 floating and finite.
             target: which number of the output is explained, see `trimkit.targets.Target`.
-            baseline: s₀, see `trimkit.coefficients.baseline.Baseline`; zeros by default.
+            baseline: s₀, see `trimkit.coefficients.baseline.Baseline`; zeros by default. A function of the model's
+                inputs gives x₀, of which s₀ = T(x₀): a blurred picture, the embedding of padding.
             create_graph: keep the graph, to train through the scores.
             generator: source of randomness for stochastic attributions.
         Returns:
@@ -111,14 +117,15 @@ class Trim:
             OptionError: ``at`` names neither an input nor a layer.
             ModelError: a model whose wrapper makes second derivatives silently wrong, a layer that runs twice.
         """
-        site = Site(self.model, x, self.at)
+        site = Site(self.model, x, self.at, self.rows)
         if site.layer is None and not bool(torch.isfinite(site.value).all()):
             raise DataError("expected finite values in x, got NaN or infinity; clean the data before explaining it")
         self.attribution.require_differentiable(create_graph)
         warn_of_train_mode(self.model, dropout=True)
         with unchanged(self.model):
             composed = Composed(self.model, self.transform, x, keep_graph=create_graph, site=site)
-            found = self.attribution.explain(
+            baseline = composed.baseline(baseline)
+            explained = self.attribution.explain(
                 composed,
                 composed.s,
                 target=target,
@@ -128,6 +135,8 @@ class Trim:
             )
             gap = change = None
             if self.attribution.complete:
-                change = composed.change(found.output, target, baseline)
-                gap = tree.sample_sums(found.scores).detach() - change
-        return TrimResult(found.output, composed.s, found.scores, composed.residual, gap, change)
+                change = composed.change(explained.output, target, baseline)
+                gap = tree.sample_sums(explained.scores).detach() - change
+                if site.rows == "batch":  # a sample's scores hold its effect on the others
+                    gap = gap.mean().expand_as(gap)
+        return TrimResult(explained.output, composed.s, explained.scores, composed.residual, gap, change)

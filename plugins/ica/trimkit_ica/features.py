@@ -12,9 +12,9 @@ from torch import Tensor
 
 from trimkit.errors import DataError, TrimkitWarning
 from trimkit.methods import Delta, LatentSpace, Method, Posterior
-from trimkit.unmixing import canonical, fastica, whiten
 from trimkit_ica.auxiliary import Auxiliary
 from trimkit_ica.networks import at_least_one
+from trimkit_ica.unmixing import canonical, fastica, whiten
 
 ROWS = 4096
 """Samples whose features are computed at once."""

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import orthogonal
 
 from trimkit.coefficients.groups import Groups
+from trimkit.data.laws import random_rotation
 from trimkit.errors import OptionError, ShapeError, TrainingError
 from trimkit.methods import (
     Batch,
@@ -40,17 +41,10 @@ from trimkit.methods import (
     as_schedule,
     gather,
 )
-from trimkit.unmixing import (
-    GAUSSIAN_LOG_COSH,
-    canonical,
-    fastica,
-    log_cosh,
-    orthogonalised,
-    random_rotation,
-    whiten,
-)
+from trimkit.metrics.independence.log_cosh import GAUSSIAN_LOG_COSH, log_cosh
 from trimkit_ica.linear import Order
 from trimkit_ica.rotations import predicted_gradients
+from trimkit_ica.unmixing import canonical, fastica, orthogonalised, whiten
 
 Start = Literal["fastica", "identity", "random"]
 
@@ -314,7 +308,7 @@ def unbiased_contrast(s: Tensor) -> Tensor:
     Args:
         s: (n, k) components of variance 1 over all data; n ≥ 2.
     Returns:
-        (k,), whose mean over batches is `trimkit.unmixing.contrast` of all data up to 1/N.
+        (k,), whose mean over batches is `trimkit_ica.unmixing.contrast` of all data up to 1/N.
     Raises:
         ShapeError: a single row.
     """

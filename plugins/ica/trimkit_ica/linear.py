@@ -12,12 +12,13 @@ import torch
 from torch import Tensor
 
 from trimkit.coefficients.groups import Groups
+from trimkit.data.laws import random_rotation
 from trimkit.errors import OptionError, ShapeError, TrainingError, TrimkitWarning
 from trimkit.methods import Delta, LatentSpace, Method, Posterior
-from trimkit.unmixing import canonical, fastica, random_rotation, whiten
 from trimkit_ica.infomax import infomax
 from trimkit_ica.picard import picard
 from trimkit_ica.quasi_newton import Solution
+from trimkit_ica.unmixing import canonical, fastica, whiten
 
 Order = Literal["variance", "negentropy"]
 Solver = Literal["auto", "sklearn", "torch"]
@@ -37,7 +38,7 @@ class LinearICA(Method):
     """Base of linear ICA methods: everything but how the components of white data are found, `solve`.
 
     Components have mean 0 and variance 1 over the training data, an order, and a sign: positive skewness
-    (`trimkit.unmixing.canonical`), so that fits from other starts give the same. Matrices are kept and applied in
+    (`trimkit_ica.unmixing.canonical`), so that fits from other starts give the same. Matrices are kept and applied in
     float64, whatever type the method is cast to.
 
     Args:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from trimkit.hooks import MethodSpec, hookimpl
+from trimkit.hooks import CommandSpec, MethodSpec, hookimpl
 
 TRIMKIT_API = 1
 
@@ -78,3 +78,13 @@ def trimkit_methods() -> Iterator[MethodSpec]:
     """Independent component analysis."""
     yield from _LINEAR
     yield from _NONLINEAR
+
+
+@hookimpl
+def trimkit_commands() -> Iterator[CommandSpec]:
+    """Whether linear ICA may be used at all."""
+    yield CommandSpec(
+        "check-ica",
+        "trimkit_ica.command:run",
+        "Whether data meet the assumptions of linear ICA, and a report.",
+    )

@@ -95,6 +95,20 @@ class Rescaled(Hooked):
 
     explained: ClassVar[str] = "output"
 
+    def require(self, probe: Probe, s: Tree) -> None:
+        """Sample and reference in one call, which the hooks compare.
+
+        Raises:
+            AttributionError: a model that takes one batch at a time.
+        """
+        super().require(probe, s)
+        probe.settle_rows(any_order=True)
+        if isinstance(probe.function, Composed) and probe.function.site.rows == "batch":
+            raise AttributionError(
+                f"captum:{self.name} compares samples with references in one call, and this model takes, or mixes, one "
+                "batch at a time; use integrated_gradients"
+            )
+
     def scores(self, explainer: Any, inputs: Inputs, arguments: dict[str, Any], s: Tree) -> Tree:
         """Captum's scores; warns where they do not sum to what they should."""
         found, gaps = self.with_gaps(explainer, inputs, arguments)

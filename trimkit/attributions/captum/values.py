@@ -121,7 +121,8 @@ class FeaturePermutation(_Grouped):
         """
         if probe.samples < 2:
             raise AttributionError(
-                "captum:FeaturePermutation exchanges values among samples: expected at least 2, got 1"
+                "captum:FeaturePermutation exchanges values among samples: expected at least 2, got 1; for a sample "
+                "alone, as in an audit, use captum:FeatureAblation"
             )
 
 

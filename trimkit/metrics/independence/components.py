@@ -6,15 +6,16 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from sklearn.feature_selection import mutual_info_regression
 
 from trimkit.errors import OptionError
 from trimkit.metrics.arrays import Floats, as_codes
 from trimkit.metrics.bootstrap import DRAWS, generator, interval, row_weights
+from trimkit.metrics.independence.log_cosh import GAUSSIAN_LOG_COSH, log_cosh
 from trimkit.metrics.predictors import seed_of
 from trimkit.metrics.results import MetricResult, plain
-from trimkit.unmixing import GAUSSIAN_LOG_COSH
 
 NEIGHBOURS, SAMPLES = 3, 1000
 """Of the estimate of mutual information: neighbours of each sample, and samples, at some milliseconds a pair."""
@@ -168,9 +169,8 @@ def _standardised(codes: Floats, weights: NDArray[Any] | None) -> tuple[Floats, 
 
 def _negentropy(codes: Floats, weights: NDArray[Any] | None) -> Floats:
     z, w = _standardised(codes, weights)
-    magnitude = np.abs(z)
-    log_cosh = magnitude + np.log1p(np.exp(-2 * magnitude)) - np.log(2)
-    return np.where(z.any(0), (w @ log_cosh - GAUSSIAN_LOG_COSH) ** 2, 0)
+    values = log_cosh(torch.from_numpy(z)).numpy()
+    return np.where(z.any(0), (w @ values - GAUSSIAN_LOG_COSH) ** 2, 0)
 
 
 def _kurtosis(codes: Floats, weights: NDArray[Any] | None) -> Floats:
