@@ -155,6 +155,13 @@ class SparseAutoencoder(Method):
         """E (h − b) + c of scaled activations: (..., d) → (..., M)."""
         return self.encoder(h - self.dictionary.bias if self.pre_bias else h)
 
+    def _preactivate_in_training(self, h: Tensor) -> Tensor:
+        """As `preactivate`, with b's first derivative by a product of a matrix with one row, not with one a sample."""
+        if not self.pre_bias:
+            return self.encoder(h)
+        b = self.dictionary.bias
+        return self.encoder(h - b.detach()) - self.encoder.weight.detach() @ (b - b.detach())
+
     @abstractmethod
     def activate(self, pre: Tensor) -> Tensor:
         """z ≥ 0 of a training batch: (N, ..., M) → the same shape."""
@@ -209,7 +216,7 @@ class SparseAutoencoder(Method):
             features that were in no sample of the batch.
         """
         h = as_vectors(batch.x, self.axis) / self.scale
-        pre = at_least_float32(self.preactivate(h))
+        pre = at_least_float32(self._preactivate_in_training(h))
         z = self.activate(pre)
         parts = self.reconstruct(z)
         squared = [(h - part).square().sum(-1) for part in parts]
