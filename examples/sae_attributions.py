@@ -12,7 +12,8 @@ TopK sparse autoencoders of 256 features, 8 of them active, so that L0 is the sa
 Printed are medians over seeds on 2,048 held-out sprites: L0; the explained variance; the KL in nats and the share of
 sprites that the reconstruction makes f read otherwise; the number of features that carry 90 % of the attribution to
 features, in one sprite and over all of them together; and the error's share of the whole attribution, with the error as
-a node of its own (Marks et al. 2024). Attributions are integrated gradients of the predicted class, in magnitude.
+a node of its own (Marks et al. 2024). Attributions are integrated gradients of the predicted class, in magnitude. The
+weights were chosen on seed 99, among 0.3, 1 and 3, before the seeds of the table.
 
     python examples/sae_attributions.py
 """
@@ -20,6 +21,7 @@ a node of its own (Marks et al. 2024). Attributions are integrated gradients of 
 from __future__ import annotations
 
 import argparse
+import warnings
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -32,12 +34,13 @@ from torch.nn.functional import cross_entropy, kl_div, log_softmax
 
 import trimkit
 from trimkit.data import Dataset, load
+from trimkit.errors import TrimkitWarning
 from trimkit.methods import Method
 from trimkit.predictor.activations import Activations, collect
 
 FEATURES, ACTIVE, LAYER = 256, 8, "2"
 SEEN, HELD_OUT, NETWORK_STEPS = 16_384, 2_048, 1500
-WEIGHTS = (0.1, 0.3)
+WEIGHTS = (0.3, 1.0)
 VARIANTS = ("topk", "+ prediction", *(f"+ hoyer {weight:g}" for weight in WEIGHTS), "end to end")
 SCORES = ("l0", "explained", "kl", "misread", "features_90", "all_90", "error_share")
 
@@ -100,7 +103,9 @@ def run(task: Task) -> dict[str, Any]:
         joined["weights"] = {"recon": 0.0}
     if "hoyer" in variant:
         joined["trim"] = [f"hoyer@features:{variant.split()[-1]}"]
-    trimkit.train(method, data, steps=steps, batch_size=256, seed=seed, log_every=steps, **joined)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TrimkitWarning)  # that without reconstruction the features are the network's
+        trimkit.train(method, data, steps=steps, batch_size=256, seed=seed, log_every=steps, **joined)
     test = layer("test", min(HELD_OUT, few), network_steps)
     return {"variant": variant, "seed": seed, **measure(method.eval(), rest, test)}
 
