@@ -106,6 +106,12 @@ def test_a_penalty_trains_the_dictionary_too(make, net, tokens):
     assert method.encoder.weight.grad.abs().sum() > 0
 
 
+def test_gradients_along_unit_directions_may_be_penalised(make, net, tokens):
+    space = make("topk-sae").eval().as_transform()
+    penalty = trimkit.TrimPenalty("l1", transform=space, attribution="saliency", at="layer")
+    assert penalty.penalise(net, tokens, target=1) > 0
+
+
 def test_the_rest_of_a_network_is_audited_in_the_features_of_its_layer():
     torch.manual_seed(0)
     net = nn.Sequential(nn.Flatten(), nn.Linear(256, 6), nn.Tanh(), nn.Linear(6, 10)).eval()
