@@ -85,6 +85,7 @@ EXAMPLES = {
     "masked": Example({"mask": MASK}, sizes=[(6,)]),
     "contrast": Example({"mask": MASK}, sizes=[(6,)]),
     "agreement": Example({"reference": torch.tensor([1.0, 2.0, 0.0, -1.0])}, sizes=[(4,)]),
+    "activations": Example({"model": "trimkit.demo:digit_classifier", "at": "4"}),
     "folder": Example(lambda: {"path": str(folder_of_pictures()), "size": 8}),
 }
 test_promises = conformance("trimkit", examples=EXAMPLES)

@@ -1,4 +1,6 @@
-"""The plugin's parts keep the promises that trimkit asks of every plugin."""
+"""What the contracts of parts promise, tried on every sparse autoencoder."""
+
+from __future__ import annotations
 
 from trimkit.testing import conformance
 
