@@ -59,6 +59,7 @@ EXAMPLES = {
     ],
     "channels_x_bands": Example(sizes=[(2, 6), (1, 5)]),
     "cqt": [Example(), Example({"bins": 1})],
+    "each": [Example({"of": "dct"}), Example({"of": ("pca", {"components": 2}), "axes": 1}, sizes=PICTURES)],
     "graph_fourier": Example({"adjacency": RING + RING.T}, sizes=[(8,), (2, 8)]),
     "mel": Example({"mels": 3, "n_fft": 16}, SIGNALS),
     "superpixels": Example(sizes=[(1, 4, 4), (3, 5, 4)]),
@@ -85,6 +86,7 @@ EXAMPLES = {
     "masked": Example({"mask": MASK}, sizes=[(6,)]),
     "contrast": Example({"mask": MASK}, sizes=[(6,)]),
     "agreement": Example({"reference": torch.tensor([1.0, 2.0, 0.0, -1.0])}, sizes=[(4,)]),
+    "activations": Example({"model": "trimkit.demo:digit_classifier", "at": "4"}),
     "folder": Example(lambda: {"path": str(folder_of_pictures()), "size": 8}),
 }
 test_promises = conformance("trimkit", examples=EXAMPLES)
