@@ -106,9 +106,7 @@ def nan_is_not_hidden(trial: Trial) -> None:
     marred[0] = float("nan")
     result = penalty(marred)
     require(bool(result[0].isnan()), "scores of NaN have a value that is a number; drop nan_to_num and nansum")
-    require(
-        bool(torch.isfinite(result[1:]).all()), "NaN in one row reaches the values of others; reduce each row alone"
-    )
+    require(bool(torch.isfinite(result[1:]).all()), "NaN in one row reaches other rows; reduce each row alone")
 
 
 @promise("penalty")
