@@ -39,15 +39,15 @@ def derive(projects: Iterable[Path]) -> Catalogue:
     Raises:
         ValueError: a plugin that cannot be loaded.
     """
-    found: dict[str, list[str]] = {}
+    registered: dict[str, list[str]] = {}
     for project in projects:
         metadata = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))["project"]
         for name, value in metadata.get("entry-points", {}).get(GROUP, {}).items():
             record, _ = _loader.load(EntryPoint(name, value, GROUP))
             if record.state != "loaded":
                 raise ValueError(f"{project}: {record.reason}")
-            found.setdefault(metadata["name"], []).extend(record.adds)
-    return {name: sorted(names) for name, names in sorted(found.items())}
+            registered.setdefault(metadata["name"], []).extend(record.adds)
+    return {name: sorted(names) for name, names in sorted(registered.items())}
 
 
 def distribution_of(kind: str, name: str) -> str | None:

@@ -81,16 +81,16 @@ def complex_and_trees(trial: Trial) -> None:
         return torch.stack([a.sum(1).tanh(), b.real.sum(1) - b.imag.pow(2).sum(1), a.pow(2).sum(1)], dim=1)
 
     try:
-        found = trial.make()(model, pair, target=TARGET)
+        result = trial.make()(model, pair, target=TARGET)
     except TrimkitError:
         return
-    real = all(not leaf.is_complex() for leaf in tree.leaves(found))
+    real = all(not leaf.is_complex() for leaf in tree.leaves(result))
     require(
         real, "a complex coefficient has a complex score; give Re(conj(g)·Δ), or refuse it with an AttributionError"
     )
     expected = tree.map_leaves(lambda leaf: leaf.real, pair)
     require(
-        gap(found, expected) < math.inf, "the scores have another structure than the coefficients; use tree.map_leaves"
+        gap(result, expected) < math.inf, "the scores have another structure than the coefficients; use tree.map_leaves"
     )
 
 
@@ -118,10 +118,10 @@ def completeness(trial: Trial) -> None:
     """Where ``complete`` says so, the scores of a sample sum to f(s) − f(s₀)."""
     for case in cases(trial):
         base = 0.3 * case.s.flip(0)
-        found = case.attribution(case.model, case.s, target=TARGET, baseline=base)
+        result = case.attribution(case.model, case.s, target=TARGET, baseline=base)
         start = case.attribution.resolve_baseline(base, case.s)
         here, there = (case.model(point)[torch.arange(4), TARGET] for point in (case.s, start))
-        missed = (tree.sample_sums(found) - (here - there)).abs()
+        missed = (tree.sample_sums(result) - (here - there)).abs()
         worst = float((missed / (here - there).abs().clamp_min(1e-3)).max())
         require(
             worst <= LEAST_COMPLETE,

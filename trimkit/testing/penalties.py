@@ -46,14 +46,14 @@ def values(trial: Trial) -> None:
     """Scores (N, ...) give (N,) finite values of their number type, in float32 too; a measure's lie in [0, 1]."""
     penalty, scores = _case(trial)
     for typed in (scores, scores.float()):
-        found = penalty(typed)
-        shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+        result = penalty(typed)
+        shape = tuple(result.shape) if isinstance(result, Tensor) else type(result).__name__
         require(
             shape == (ROWS,), f"expected ({ROWS},) values, one a sample, got {shape}; reduce all axes but the first"
         )
-        require(found.dtype == typed.dtype, f"values of {typed.dtype} scores are {found.dtype}; keep the dtype")
-        require(bool(torch.isfinite(found).all()), "values hold NaN or infinity; look for 0/0 or log 0")
-        inside = bool(((found >= -1e-6) & (found <= 1 + 1e-6)).all())
+        require(result.dtype == typed.dtype, f"values of {typed.dtype} scores are {result.dtype}; keep the dtype")
+        require(bool(torch.isfinite(result).all()), "values hold NaN or infinity; look for 0/0 or log 0")
+        inside = bool(((result >= -1e-6) & (result <= 1 + 1e-6)).all())
         require(not is_measure(penalty) or inside, "@measure, but values leave [0, 1], so that 1 − value is no loss")
 
 
@@ -88,10 +88,10 @@ def dead_rows(trial: Trial) -> None:
     penalty, scores = _case(trial)
     alone = penalty(scores)[1:]
     dead = torch.cat([torch.zeros_like(scores[:1]), scores[1:]]).requires_grad_()
-    found = penalty(dead)
-    require(bool(torch.isfinite(found).all()), "a row of zeros has the value NaN or infinity; mask dead rows")
-    require(torch.allclose(found[1:], alone), "a row of zeros changes the values of other rows; reduce each row alone")
-    (slope,) = _gradient(found, dead)
+    result = penalty(dead)
+    require(bool(torch.isfinite(result).all()), "a row of zeros has the value NaN or infinity; mask dead rows")
+    require(torch.allclose(result[1:], alone), "a row of zeros changes the values of other rows; reduce each row alone")
+    (slope,) = _gradient(result, dead)
     require(
         bool(torch.isfinite(slope).all()), "a row of zeros has a gradient of NaN; torch.where before √ and division"
     )
@@ -104,9 +104,9 @@ def nan_is_not_hidden(trial: Trial) -> None:
     penalty, scores = _case(trial)
     marred = scores.clone()
     marred[0] = float("nan")
-    found = penalty(marred)
-    require(bool(found[0].isnan()), "scores of NaN have a value that is a number; drop nan_to_num and nansum")
-    require(bool(torch.isfinite(found[1:]).all()), "NaN in one row reaches the values of others; reduce each row alone")
+    result = penalty(marred)
+    require(bool(result[0].isnan()), "scores of NaN have a value that is a number; drop nan_to_num and nansum")
+    require(bool(torch.isfinite(result[1:]).all()), "NaN in one row reaches other rows; reduce each row alone")
 
 
 @promise("penalty")
@@ -121,9 +121,9 @@ def second_derivatives(trial: Trial) -> None:
     _check(gradgradcheck, _case(trial))
 
 
-def _gradient(found: Tensor, scores: Tensor) -> tuple[Tensor, ...]:
-    require(found.requires_grad, "no gradient reaches the scores; write it with differentiable operations, not numpy")
-    return torch.autograd.grad(found.sum(), scores, allow_unused=True, materialize_grads=True)
+def _gradient(result: Tensor, scores: Tensor) -> tuple[Tensor, ...]:
+    require(result.requires_grad, "no gradient reaches the scores; write it with differentiable operations, not numpy")
+    return torch.autograd.grad(result.sum(), scores, allow_unused=True, materialize_grads=True)
 
 
 def _check(check: Any, case: Case) -> None:

@@ -178,9 +178,9 @@ def _distance(a: Tensor, b: Tensor) -> float:
     return float("inf") if bool(torch.isnan(difference)) else float(difference)
 
 
-def shapes(of_tree: Tree) -> list[Size]:
+def shapes(coefficients: Tree) -> list[Size]:
     """Shapes of one sample's leaves: without the batch."""
-    return [tuple(leaf.shape[1:]) for leaf in tree.leaves(of_tree)]
+    return [tuple(leaf.shape[1:]) for leaf in tree.leaves(coefficients)]
 
 
 def same_randomness(before: Tensor) -> bool:

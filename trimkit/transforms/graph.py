@@ -71,18 +71,28 @@ class GraphFourier(Along):
 
     def groups(self, size: Size) -> Groups:
         """``dc``, the patterns that are constant on each part, and bands of eigenvalues, smooth to rough."""
-        (place,) = self.places(size)
+        place = self._nodes_axis(size, len(self.eigenvalues))
         values = self.eigenvalues.double().cpu()
         groups = group_by_bands(values, self._bands, "graph frequency (eigenvalue)")
         shape = [-1 if i == place else 1 for i in range(len(size))]
         return dataclasses.replace(groups, labels=groups.labels.reshape(shape).expand(*size))  # type: ignore[union-attr]
 
+    def _nodes_axis(self, size: Size, nodes: int) -> int:
+        """The one axis of a sample along which the nodes lie.
+
+        Raises:
+            ShapeError: there is none, or it has another length.
+        """
+        places = self.places(size)
+        if len(places) != 1 or size[places[0]] != nodes:
+            raise ShapeError(
+                f"graph_fourier: expected {nodes} nodes along one axis of a sample, got size {tuple(size)}"
+            )
+        return places[0]
+
     def _times(self, x: Tensor, matrix: Tensor) -> Tensor:
         require_real(self._name, x)
-        size = tuple(x.shape[1:])
-        places = self.places(size)
-        if len(places) != 1 or size[places[0]] != len(matrix):
-            raise ShapeError(f"graph_fourier: expected {len(matrix)} nodes along one axis of a sample, got size {size}")
+        self._nodes_axis(x.shape[1:], len(matrix))
         return single_leaf(self._forth(x, lambda y, _: y @ matrix.to(x)), self._name)
 
 
