@@ -144,10 +144,10 @@ def needed(magnitudes: Tensor, level: float = 0.9) -> Tensor:
 def print_table(rows: Sequence[Row], variants: Sequence[str], seeds: int) -> None:
     """One line a variant: median [smallest, largest] of each score."""
     print(f"accuracy of the network {rows[0]['accuracy']:.3f}; {seeds} seeds, median [smallest, largest]")
-    print(f"{'':16}" + "".join(f"{score:>22}" for score in SCORES))
+    print(f"{'':16}" + "".join(f"{score:>26}" for score in SCORES))
     for variant in variants:
         own = [row for row in rows if row["variant"] == variant]
-        print(f"{variant:16}" + "".join(f"{spread(row[score] for row in own):>22}" for score in SCORES))
+        print(f"{variant:16}" + "".join(f"{spread(row[score] for row in own):>26}" for score in SCORES))
 
 
 def main() -> None:

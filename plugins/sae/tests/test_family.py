@@ -40,7 +40,7 @@ def test_its_help_names_the_options_of_the_family_and_its_own(name, capsys):
 
 def test_the_specification_says_what_the_method_is(name, make):
     spec, method = specification("method", name), make(name)
-    assert tuple(space.name for space in method.latent_spaces()) == spec.spaces
+    assert [space.name for space in method.latent_spaces()] == ["features", "features+error"]
     assert spec.reference
 
 
