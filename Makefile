@@ -59,6 +59,7 @@ rooms: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python benchmarks/penalty_step.py
 	$(BIN)/python benchmarks/integrated_gradients.py
+	$(BIN)/python benchmarks/layer_paths.py
 	$(BIN)/python benchmarks/captum_overhead.py
 	$(BIN)/python benchmarks/contextual_decomposition.py
 	$(BIN)/python benchmarks/contextual_rules.py
@@ -69,6 +70,7 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/disentanglement_metrics.py
 	$(BIN)/python benchmarks/stylegan2_step.py
 	$(BIN)/python benchmarks/ica.py
+	$(BIN)/python benchmarks/sae_step.py
 	$(BIN)/python benchmarks/startup.py
 
 clean:

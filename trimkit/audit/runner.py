@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from trimkit.attributions.base import Attribution
+from trimkit.attributions.gradient import IntegratedGradients
 from trimkit.audit.checks.base import Check, Findings
 from trimkit.audit.checks.controls import magnitude
 from trimkit.audit.evidence import Example, choose_examples, conclude_bands, examples, measure_bands
@@ -163,10 +165,19 @@ def named(attributions: Choice | Attribution | Sequence[Choice | Attribution]) -
         for number in range(2, len(found) + 2):
             if label in found:
                 label = f"{base} {number}"
-        found[label] = made
+        found[label] = without_refinement(made)
     if not found:
         raise OptionError(f"expected at least one attribution; there are {', '.join(available('attributions'))}")
     return found
+
+
+def without_refinement(attribution: Attribution) -> Attribution:
+    """Integrated gradients with the steps they have: completeness is for its check to judge, and to improve."""
+    if not isinstance(attribution, IntegratedGradients):
+        return attribution
+    fixed = copy.copy(attribution)
+    fixed.tolerance = None
+    return fixed
 
 
 def check_transform(subject: Subject) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ from trimkit.audit.performance import Performance, performance
 from trimkit.audit.selection import Forbid, Forbidden, forbidden
 from trimkit.audit.statistics import choose, generator
 from trimkit.coefficients import tree
-from trimkit.coefficients.baseline import Baseline, expand_baseline
+from trimkit.coefficients.baseline import Baseline, expand_baseline, number_of
 from trimkit.coefficients.groups import Groups
 from trimkit.coefficients.tree import Tree
 from trimkit.data import Dataset
@@ -28,6 +28,10 @@ from trimkit.trim import Trim
 
 MOST_REFERENCE = 1024
 """Reference samples whose coefficients are averaged for the mean."""
+
+
+MOST_COMPARED = 64
+"""Reference samples that attributions compare each sample with."""
 
 
 @dataclass
@@ -290,8 +294,9 @@ class Subject:
             model: another model than the audited one, such as a randomised copy.
             draw: which of several independent draws of a stochastic attribution.
         """
-        trim = Trim(model or self.model, self.transform, self.attributions[label])
-        return self.run(trim, batch, self.baseline, draw)
+        attribution = self.attributions[label]
+        trim = Trim(model or self.model, self.transform, attribution)
+        return self.run(trim, batch, self.references if attribution.from_references else self.baseline, draw)
 
     def run(self, trim: Trim, batch: Batch, baseline: Baseline = None, draw: int = 0) -> Explained:
         """Scores of a batch by a given `Trim`, whatever its space; see `explain`."""
@@ -305,8 +310,25 @@ class Subject:
         return join(found)
 
     def expanded_baseline(self, batch: Batch) -> Tree:
-        """s₀ with the shape of a batch's coefficients."""
-        return expand_baseline(self.baseline, batch.s)
+        """s₀ with the shape of a batch's coefficients; the mean of several references."""
+        if self.baseline is None or number_of(self.baseline) is not None:
+            return expand_baseline(self.baseline, batch.s)
+
+        def mean(like: Tensor, base: Tensor) -> Tensor:
+            return base.mean(0, keepdim=True) if base.ndim == like.ndim else base
+
+        return expand_baseline(tree.map_leaves(mean, batch.s, cast(Tree, self.baseline)), batch.s)
+
+    @cached_property
+    def references(self) -> Baseline:
+        """What attributions that compare with samples get: the baseline, or coefficients of reference data."""
+        return self.coefficients(self.compared) if self.baseline is None else self.baseline
+
+    @cached_property
+    def compared(self) -> Tensor:
+        """Reference data, (R, *size) on the model's device."""
+        data = self.reference or self.data
+        return place(data.x[torch.tensor(choose(len(data), MOST_COMPARED, self.seed))], self.model)
 
     def labels(self, ids: Sequence[int] | Tensor) -> Tensor | None:
         """Labels of samples, (N,), where the data has them."""

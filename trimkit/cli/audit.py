@@ -78,7 +78,7 @@ def parse_choice(text: str) -> str | tuple[str, dict[str, Any]]:
 def _parser() -> argparse.ArgumentParser:
     p = plain_parser("trimkit audit", _DESCRIPTION)
     p.formatter_class = argparse.RawDescriptionHelpFormatter
-    _add_model_and_data(p)
+    add_model_and_data(p)
     p.add_argument("--transform", metavar="T", default="identity", help="the space: NAME or NAME:option=value,…")
     p.add_argument(
         "--attribution", metavar="A", nargs="+", action="extend", help="one or several, as --transform; by default "
@@ -118,7 +118,8 @@ def _parser() -> argparse.ArgumentParser:
     return p
 
 
-def _add_model_and_data(p: argparse.ArgumentParser) -> None:
+def add_model_and_data(p: argparse.ArgumentParser, split: str = "test") -> None:
+    """The options that name a model, and data with a split."""
     p.add_argument("--model", required=True, metavar="SPEC", help="package.module:factory or file.py:factory")
     p.add_argument("--weights", metavar="FILE", help=".safetensors, or a state dict in .pt")
     p.add_argument(
@@ -135,7 +136,7 @@ def _add_model_and_data(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--data", required=True, metavar="D", help="a dataset's name, .npz, .safetensors, .pt, or pkg.mod:function"
     )
-    p.add_argument("--split", default="test", help="of the data: test or train (test)")
+    p.add_argument("--split", default=split, help=f"of the data: test or train ({split})")
 
 
 def _add_reliance(p: argparse.ArgumentParser) -> None:

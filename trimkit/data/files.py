@@ -13,9 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trimkit.data.base import Dataset
+from trimkit.data.base import Dataset, SplitError
 from trimkit.data.dsprites import CLASSES, IMAGES, dsprites
 from trimkit.data.factors import MOST_VALUES
+from trimkit.data.idx import holds_mnist, read_mnist
 from trimkit.data.layout import arrange
 from trimkit.data.readers import SUFFIXES, read_arrays
 from trimkit.data.samples import Bytes, Samples
@@ -33,9 +34,10 @@ def load(spec: str, split: str = "train", *, aux: str | None = None, double: boo
 
     Args:
         spec: a registered name ("digits"); a file with arrays (.npz, .safetensors, .pt), or with x alone (.npy; .csv
-            without a heading); a folder of pictures, see `trimkit.data.folders.folder`; or ``package.module:function``
-            or ``file.py:function``, called with the split where it takes one, which returns a `Dataset`, x, or (x, y).
-            Options may follow: ``photos:size=64``, ``sprites:split=all``, ``digits:aux=labels``.
+            without a heading); a folder of pictures, see `trimkit.data.folders.folder`, or of MNIST's files, see
+            `trimkit.data.idx`; or ``package.module:function`` or ``file.py:function``, called with the split where it
+            takes one, which returns a `Dataset`, x, or (x, y). Options may follow: ``photos:size=64``,
+            ``sprites:split=all``, ``digits:aux=labels``.
         split: "train" or "test", or another that the data know.
         aux: "labels" to take the labels y as auxiliary variables u, in place of the data's own.
         double: keep float64 samples of files and functions as they are, for methods that work in float64.
@@ -64,6 +66,10 @@ def _load(spec: str, name: str, split: str, options: dict[str, Any], double: boo
     path, registered = Path(name), name in available("datasets")
     if not name:
         raise DataError("expected the data: a dataset's name, a file, a folder or package.module:function; got nothing")
+    if path.is_dir() and not registered and holds_mnist(path):
+        if options:
+            raise OptionError(f"data folder {path} of MNIST's files takes no options, got {', '.join(options)}")
+        return dataset_of(path.name, *read_mnist(path, split), split)
     if path.is_dir() and not registered:
         if "path" in options:
             raise OptionError(f"data folder {path}: its path is given already, got path={options['path']}")
@@ -108,7 +114,8 @@ def _from_arrays(name: str, arrays: Mapping[str, Any], split: str, layout: str |
         return dsprites(name, arrays[IMAGES], arrays[CLASSES], split)
     x = pick("x")
     if x is None:
-        raise DataError(f"data {name!r}: expected an array 'x' or 'x_{split}', got {sorted(arrays) or 'nothing'}")
+        error = SplitError if any(name.startswith("x_") for name in arrays) else DataError
+        raise error(f"data {name!r}: expected an array 'x' or 'x_{split}', got {sorted(arrays) or 'nothing'}")
     x = arrange(name, x, layout)
     if x.is_floating_point() and x.ndim == 4 and x.numel() and float(x.min()) >= 0 and 100 < float(x.max()) <= 255:
         warnings.warn(

@@ -19,7 +19,9 @@ from trimkit.errors import TrimkitWarning
 from trimkit.predictor.guards import is_compiled, mixes_samples, refuse_wrappers, unchanged
 from trimkit.predictor.inputs import Inputs, Site
 from trimkit.predictor.kernels import math_attention, math_in_backward
+from trimkit.predictor.replay import Key, recording
 from trimkit.predictor.rows import is_weakly_held, keyed_draws, map_tensors, same_rows, why_joined
+from trimkit.predictor.several import Several
 from trimkit.targets import Target, resolve_target, select
 from trimkit.transforms.base import Identity, Transform
 
@@ -48,8 +50,8 @@ class Composed:
         residual: r, like x.
         size: shape of one sample of x.
         site: where x is in the model.
-        output: with a graph, at a layer: of the one forward that read x there, whose rest is computed from s. Its
-            numbers are the plain model's; so are its gradients where the transform is exact. Else None.
+        output: at a layer: of the one forward that read x there; with a graph, its rest is computed from s. Its numbers
+            are the plain model's; so are its gradients where the transform is exact. At an input None.
 
     Raises:
         ModelError: a model whose wrapper makes second derivatives silently wrong.
@@ -66,8 +68,9 @@ class Composed:
     ) -> None:
         refuse_wrappers(model)
         self.model = model
-        self.transform = transform
         self.site = site or Site(model, x)
+        packing = self.site.packing
+        self.transform = transform.packed_as(packing) if packing and isinstance(transform, Several) else transform
         self.output: Any = None
         self._compiled = is_compiled(model)
         with torch.set_grad_enabled(keep_graph):
@@ -78,7 +81,9 @@ class Composed:
                     self.output = math_in_backward(self.site.intercept(model, self._fused))
             else:
                 with self._eager():
-                    self.site.intercept(model, self._place)
+                    self.output = self.site.intercept(model, self._place, record=True)
+                if is_weakly_held(model):
+                    self.site.replayed = _replayed.get(model, {}).get(str(self.site.layer), frozenset())
 
     def _place(self, x: Tensor) -> None:
         self.size = x.shape[1:]
@@ -108,6 +113,10 @@ class Composed:
         with self._eager():
             return self.site.run(model, self.data(s, samples), samples, self.data(self.s).detach() if whole else None)
 
+    def given(self, x: Tensor) -> Any:
+        """Data like x in the form of the inputs: those of several by name."""
+        return self.site.packing.unpack(x) if self.site.packing else x
+
     def settle_rows(self, output: Any, target: Target) -> None:
         """Measure, once a model, whether row i is sample i; where it is not, every later call gets one whole batch.
 
@@ -127,6 +136,28 @@ class Composed:
                 warn_of_joined_rows(reasons[key])
         if reasons[key]:
             self.site.rows = "batch"
+        elif self.site.below is not None:
+            self._settle_below()
+
+    @torch.no_grad()
+    def _settle_below(self) -> None:
+        """Know, once a model, which outputs below the layer have a row a sample, so that they need no second forward.
+
+        Shown by a forward with twice the rows, and checked against one that takes them.
+        """
+        layer, below = self.site.layer, self.site.below
+        assert layer is not None
+        assert below is not None
+        settled = _replayed.setdefault(self.model, {}) if is_weakly_held(self.model) else {}
+        if str(layer) not in settled:
+            double = tree.concatenate([tree.map_leaves(lambda leaf: leaf.flip(0) / 2, self.s), self.s])
+            with unchanged(self.model), keyed_draws(), recording(self.model, layer) as twice:
+                full = self(double)
+            n = self.site.samples
+            self.site.replayed = frozenset(below.with_rows(n) & twice.with_rows(2 * n))
+            with unchanged(self.model), keyed_draws():
+                settled[str(layer)] = self.site.replayed if same_rows(full, self(double)) else frozenset()
+        self.site.replayed = settled[str(layer)]
 
     def settle_order(self) -> None:
         """Measure, once a model, whether its rows may come in any order; else they come in whole copies, in order.
@@ -191,14 +222,19 @@ class Composed:
         if not callable(baseline):
             return baseline
         with torch.no_grad():
-            x = baseline(self.site.x).to(self.residual)
-            return self.transform(x.expand(len(self.residual), *self.size))
+            given: Any = baseline(self.site.x)
+            x: Tensor = self.site.packing.pack(given) if self.site.packing else given
+            return self.transform(x.to(self.residual).expand(len(self.residual), *self.size))
 
     @torch.no_grad()
     def change(self, output: Any, target: Target, baseline: Baseline) -> Tensor:
         """f(x) − f(T⁻¹(s₀) + r), (N,), detached."""
         at_baseline, target = self(expand_baseline(baseline, self.s)), resolve_target(target, output)
         return select(output, target).detach() - select(at_baseline, target)
+
+
+_replayed: WeakKeyDictionary[Any, dict[str, frozenset[Key]]] = WeakKeyDictionary()
+"""What of each model need not run again, by the layer that was explained."""
 
 
 def warn_of_joined_rows(reason: str | None) -> None:

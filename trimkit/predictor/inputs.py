@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any, TypeAlias
 
 import torch
@@ -11,14 +12,16 @@ from torch import Tensor, nn
 from trimkit.errors import OptionError, ShapeError, nearest
 from trimkit.predictor.guards import check_input
 from trimkit.predictor.layers import Layer, find_layer
+from trimkit.predictor.replay import Key, Recording, can_replay, recording, replaying
 from trimkit.predictor.rows import Rows, check_rows, copies_of, map_tensors, run_whole
+from trimkit.predictor.several import Packing, several_keys
 
 Inputs: TypeAlias = Tensor | tuple[Any, ...] | Mapping[str, Any]
 """A tensor (N, ...), a tuple of positional arguments, or a mapping of keyword arguments."""
 
-At: TypeAlias = int | str | nn.Module | None
-"""What is explained: an input by position or name, a module's output by its path ("encoder.layer.3", "lstm[0]") or the
-module itself; None for the only input."""
+At: TypeAlias = int | str | Sequence[int | str] | nn.Module | None
+"""What is explained: an input by position or name, or a list of several, which become a tree {name: coefficients}; a
+module's output by its path ("encoder.layer.3", "lstm[0]") or the module itself; None for the only input."""
 
 
 class Site:
@@ -38,15 +41,29 @@ class Site:
         layer: where a module's output is explained, else None.
         samples: N.
         rows: as given; "batch" also where the model turned out to join rows.
+        packing: how several explained inputs lie side by side; else None.
+        below: what the modules below the layer gave, where it was recorded.
+        replayed: which of it is given again instead of being computed.
     """
 
     def __init__(self, model: Callable[..., Any], x: Inputs, at: At = None, rows: Rows = None) -> None:
         self.x: Any = dict(x) if isinstance(x, Mapping) else x
         self.rows: Any = check_rows(rows)
         self._rules = _rules(self.x, rows)
-        self._key = _input_key(self.x, at)
+        self.below: Recording | None = None
+        self.replayed: frozenset[Key] = frozenset()
+        self._recorded: Any = None
+        self.packing: Packing | None = None
+        self._several = several_keys(at, _names(self.x)) if isinstance(at, list | tuple) else []
+        self._key = None if self._several else _input_key(self.x, at)
         self.layer: Layer | None = None
-        if self._key is None and at is not None:
+        if self._several:
+            values = {name: self.x[name] for name in self._several}
+            for value in values.values():
+                check_input(value)
+            self.packing = Packing.of_values(values)
+            self.samples = len(self.value)
+        elif self._key is None and at is not None and (isinstance(at, str) or not isinstance(at, Sequence)):
             self.layer = find_layer(model, at, _names(self.x))
             self.samples = _samples(self._with_rows())
         else:
@@ -54,6 +71,24 @@ class Site:
             self.samples = len(self.value)
         if not isinstance(self.x, Tensor):
             _check_rows(self._with_rows(), self.samples)
+
+    @property
+    def padding(self) -> Tensor | None:
+        """(N, T) True at tokens that are padding, where the model gets an attention mask."""
+        mask = self.x.get("attention_mask") if isinstance(self.x, dict) else None
+        return mask == 0 if isinstance(mask, Tensor) and mask.ndim == 2 else None
+
+    def without_padding(self, scores: Any) -> Any:
+        """Scores (N, T, ...) of tokens, 0 where they are padding; any others as they are."""
+        padding = self.padding
+        if padding is None or not isinstance(scores, Tensor) or scores.ndim < 3 or scores.shape[:2] != padding.shape:
+            return scores
+        return scores.masked_fill(padding.reshape(*padding.shape, *[1] * (scores.ndim - 2)).to(scores.device), 0)
+
+    @property
+    def joined(self) -> bool:
+        """Whether an output of one row may depend on others."""
+        return self.rows == "batch" or isinstance(self.rows, Mapping)
 
     def _with_rows(self) -> Any:
         """The inputs that have a row a sample."""
@@ -64,13 +99,28 @@ class Site:
 
     @property
     def value(self) -> Any:
-        """The explained input; not that of a layer."""
+        """The explained input, several packed side by side; not that of a layer."""
+        if self.packing is not None:
+            return self.packing.pack({name: self.x[name] for name in self._several})
         return self.x if self._key is None else self.x[self._key]
 
     @property
     def plain(self) -> bool:
         """One tensor goes in, and it is what is explained."""
         return self.layer is None and isinstance(self.x, Tensor)
+
+    def with_value(self, value: Any) -> Any:
+        """The inputs with another explained one; not for a layer."""
+        return self._with(self.x, value)
+
+    def _with(self, held: Any, value: Any) -> Any:
+        """Inputs in which the explained ones have other values."""
+        if isinstance(held, Tensor):
+            return value
+        arguments: Any = list(held) if isinstance(held, tuple) else dict(held)
+        for key, part in self.packing.unpack(value).items() if self.packing else [(self._key, value)]:
+            arguments[key] = part
+        return tuple(arguments) if isinstance(held, tuple) else arguments
 
     def run(
         self, model: Callable[..., Any], value: Tensor, samples: Tensor | None = None, fill: Tensor | None = None
@@ -95,10 +145,19 @@ class Site:
             return model(value)
         held = self._held(len(value), samples, value.device)
         if self.layer is not None:
+            return self._run_above(model, value, samples, held)
+        return call_model(model, self._with(held, value))
+
+    def _run_above(self, model: Any, value: Tensor, samples: Tensor | None, held: Any) -> Any:
+        """One forward in which the layer gives other values, and what lies below gives what it gave before."""
+        assert self.layer is not None
+        above = nullcontext()
+        if self.below is not None and self.replayed and model is self._recorded:
+            if samples is None:
+                samples = torch.arange(self.samples).repeat(len(value) // self.samples)
+            above = replaying(model, self.below.outputs, self.replayed, samples)
+        with above:
             return self.layer.run(model, lambda h: value.to(h), lambda: call_model(model, held))
-        arguments: Any = list(held) if isinstance(held, tuple) else dict(held)
-        arguments[self._key] = value
-        return call_model(model, tuple(arguments) if isinstance(held, tuple) else arguments)
 
     def _held(self, rows: int, samples: Tensor | None, device: torch.device) -> Any:
         """All inputs for some rows: by the number of the sample, or by an input's own rule."""
@@ -118,9 +177,16 @@ class Site:
         }
         return held if isinstance(self.x, dict) else tuple(held.values())
 
-    def intercept(self, model: Callable[..., Any], replace: Callable[[Tensor], Tensor | None]) -> Any:
-        """One forward of the inputs, in which the layer's output h becomes ``replace(h)``; None: it stays."""
+    def intercept(self, model: Any, replace: Callable[[Tensor], Tensor | None], record: bool = False) -> Any:
+        """One forward of the inputs, in which the layer's output h becomes ``replace(h)``; None: it stays.
+
+        Args:
+            model: f.
+            replace: what to do with h.
+            record: keep what lies below, for `replayed`.
+        """
         assert self.layer is not None
+        layer = self.layer
 
         def checked(h: Tensor) -> Tensor | None:
             if h.ndim < 2 or len(h) != self.samples or not h.is_floating_point():
@@ -130,7 +196,9 @@ class Site:
                 )
             return replace(h)
 
-        return self.layer.run(model, checked, lambda: call_model(model, self.x))
+        with recording(model, layer) if record and can_replay(model) else nullcontext() as self.below:
+            self._recorded = model
+            return layer.run(model, checked, lambda: call_model(model, self.x))
 
 
 def call_model(model: Callable[..., Any], x: Inputs) -> Any:
@@ -163,7 +231,7 @@ def _input_key(x: Any, at: At) -> int | str | None:
     """The position or name of the explained input; None for the only tensor, or where ``at`` must be a layer."""
     names = _names(x)
     if isinstance(at, list | tuple | set | Mapping):
-        raise OptionError(f"expected one input or layer as at=, got {at!r}; explain one at a time, the others are held")
+        raise OptionError(f"expected an input, a list of inputs or a layer as at=, got {at!r}")
     if at is None and not isinstance(x, Tensor):
         if isinstance(x, tuple | dict) and len(x) != 1:
             raise OptionError(f"expected at= with {len(x)} inputs; name what is explained: one of {names}, or a layer")

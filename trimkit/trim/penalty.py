@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from inspect import signature
 from typing import Any
@@ -27,9 +27,10 @@ from trimkit.predictor.guards import (
 )
 from trimkit.predictor.inputs import At, Inputs, Site, call_model
 from trimkit.predictor.rows import Rows, check_rows
+from trimkit.predictor.several import space_of
 from trimkit.registry import resolve
 from trimkit.targets import Target
-from trimkit.transforms.base import Transform
+from trimkit.transforms.base import Identity, Transform
 from trimkit.trim.refusals import refuse_magnitudes, refuse_scale_degeneracy
 from trimkit.trim.trim import Choice
 
@@ -58,7 +59,7 @@ class TrimPenalty:
 
     Args:
         penalty: name, (name, options) or a function of scores → (N,).
-        transform: name, (name, options) or `trimkit.Transform`.
+        transform: name, (name, options) or `trimkit.Transform`; or a mapping, as in `trimkit.Trim`.
         attribution: name, (name, options) or `trimkit.Attribution`; must be differentiable.
         baseline: s₀ for the attribution; or a function of the model's inputs, as in `trimkit.Trim`.
         at: what is explained, as in `trimkit.Trim`: one of several inputs, or the output of a layer. A lossy or
@@ -89,7 +90,7 @@ class TrimPenalty:
         self,
         penalty: Choice | Penalty,
         *,
-        transform: Choice | Transform = "identity",
+        transform: Choice | Transform | Mapping[Any, Choice | Transform] = "identity",
         attribution: Choice | Attribution = "input_x_gradient",
         baseline: Baseline | Reference = None,
         at: At = None,
@@ -99,7 +100,7 @@ class TrimPenalty:
         seed: int = 0,
     ) -> None:
         self.penalty: Penalty = resolve("penalty", penalty)
-        self.transform: Transform = resolve("transform", transform)
+        self.transform: Transform = space_of(transform, at)
         self.attribution: Attribution = resolve("attribution", attribution)
         self.attribution.require_differentiable(True)
         self.baseline = baseline
@@ -175,23 +176,26 @@ class TrimPenalty:
             create_graph=True,
             generator=generator,
         )
-        values = self.values(found.scores, composed.size)
+        if isinstance(self.transform, Identity):
+            found = replace(found, scores=site.without_padding(found.scores))
+        values = self.values(found.scores, composed.size, composed.transform)
         reach = self._examine(composed, found, values)
         self.last = PenaltyReport(values.detach(), dead_rows(tree.map_leaves(Tensor.detach, found.scores)), reach)
         return composed, found.output, values
 
-    def values(self, scores: Tree, size: Iterable[int]) -> Tensor:
+    def values(self, scores: Tree, size: Iterable[int], space: Transform | None = None) -> Tensor:
         """The penalty of each sample, to be minimised.
 
         Args:
             scores: real leaves (N, ...).
             size: shape of one sample of data, for the transform's named groups.
+            space: whose groups they are; by default the penalty's own transform.
         Returns:
             (N,).
         Raises:
             PenaltyError: a penalty that gives anything but one value a sample.
         """
-        found = self.penalty(scores, **self._groups(tuple(size)))
+        found = self.penalty(scores, **self._groups(tuple(size), space or self.transform))
         if not isinstance(found, Tensor) or found.shape != (tree.batch_size(scores),):
             got = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
             raise PenaltyError(
@@ -199,12 +203,12 @@ class TrimPenalty:
             )
         return 1 - found if is_measure(self.penalty) else found
 
-    def _groups(self, size: tuple[int, ...]) -> dict[str, Any]:
+    def _groups(self, size: tuple[int, ...], space: Transform) -> dict[str, Any]:
         """The transform's groups, for penalties that have a parameter of that name which nobody has filled."""
         if not self._wants_groups:
             return {}
         if size not in self._groups_of_size:
-            self._groups_of_size[size] = self.transform.groups(size)
+            self._groups_of_size[size] = space.groups(size)
         return {"groups": self._groups_of_size[size]}
 
     def _examine(self, composed: Composed, found: Explanation, values: Tensor) -> int:
@@ -217,7 +221,7 @@ class TrimPenalty:
                 raise PenaltyError(f"this penalty cannot be trained: {broken}")
             warn_of_custom_functions(found.output)
             refuse_magnitudes(self.penalty, self.attribution, composed.s)
-            value = partial(self.values, size=composed.size)
+            value = partial(self.values, size=composed.size, space=composed.transform)
             refuse_scale_degeneracy(value, self.attribution, self.transform, found.scores)
             name = f"the penalty {_name(self.penalty)!r}"
             if self._meant is None and not isinstance(model, nn.Module) and not trainable:
