@@ -51,6 +51,12 @@ def test_a_held_out_split_that_cannot_be_read_stops_the_run(work, capsys):
     assert not (work / "run").exists()
 
 
+def test_data_without_a_held_out_split_are_trained_on_alone(work):
+    np.savez("a.npz", x_train=np.random.default_rng(0).random((60, 6)).astype("f4"))
+    assert main(["train", "vae", "--data", "a.npz", *QUICK, "--out", "run"]) == 0
+    assert "test" not in json.loads((work / "run" / "results.json").read_text())
+
+
 @pytest.mark.filterwarnings("default")
 def test_bad_pictures_are_left_out_and_listed(pictures, capsys):
     assert main([*photos(), "--on-bad-file", "skip"]) == 0

@@ -129,8 +129,8 @@ class Dataset:
         Raises:
             DataError: none are left.
         """
-        known = ("y", "aux", "factors", "sources")
-        tensors: Mapping[str, Tensor | None] = {name: getattr(self, name) for name in known}
+        optional = ("y", "aux", "factors", "sources")
+        tensors: Mapping[str, Tensor | None] = {name: getattr(self, name) for name in optional}
         x = self.x.select(index) if isinstance(self.x, Samples) else self.x[index]
         return replace(self, x=x, **{name: None if value is None else value[index] for name, value in tensors.items()})
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trimkit.data.base import Dataset
+from trimkit.data.base import Dataset, SplitError
 from trimkit.data.dsprites import CLASSES, IMAGES, dsprites
 from trimkit.data.factors import MOST_VALUES
 from trimkit.data.idx import holds_mnist, read_mnist
@@ -63,14 +63,14 @@ def load(spec: str, split: str = "train", *, aux: str | None = None, double: boo
 
 
 def _load(spec: str, name: str, split: str, options: dict[str, Any], double: bool) -> Dataset:
-    path, known = Path(name), name in available("datasets")
+    path, registered = Path(name), name in available("datasets")
     if not name:
         raise DataError("expected the data: a dataset's name, a file, a folder or package.module:function; got nothing")
-    if path.is_dir() and not known and holds_mnist(path):
+    if path.is_dir() and not registered and holds_mnist(path):
         if options:
             raise OptionError(f"data folder {path} of MNIST's files takes no options, got {', '.join(options)}")
         return dataset_of(path.name, *read_mnist(path, split), split)
-    if path.is_dir() and not known:
+    if path.is_dir() and not registered:
         if "path" in options:
             raise OptionError(f"data folder {path}: its path is given already, got path={options['path']}")
         return create("dataset", "folder", split=split, path=name, **options)
@@ -79,7 +79,7 @@ def _load(spec: str, name: str, split: str, options: dict[str, Any], double: boo
         if options:
             raise OptionError(f"data file {path} takes no options, got {', '.join(options)}; it takes layout alone")
         return _from_arrays(path.stem, read_arrays(path), split, layout, double)
-    if known or not names_code(spec):
+    if registered or not names_code(spec):
         return create("dataset", name, split=split, **options)
     return _from_code(name, split, options, double)
 
@@ -114,7 +114,8 @@ def _from_arrays(name: str, arrays: Mapping[str, Any], split: str, layout: str |
         return dsprites(name, arrays[IMAGES], arrays[CLASSES], split)
     x = pick("x")
     if x is None:
-        raise DataError(f"data {name!r}: expected an array 'x' or 'x_{split}', got {sorted(arrays) or 'nothing'}")
+        error = SplitError if any(name.startswith("x_") for name in arrays) else DataError
+        raise error(f"data {name!r}: expected an array 'x' or 'x_{split}', got {sorted(arrays) or 'nothing'}")
     x = arrange(name, x, layout)
     if x.is_floating_point() and x.ndim == 4 and x.numel() and float(x.min()) >= 0 and 100 < float(x.max()) <= 255:
         warnings.warn(
@@ -178,7 +179,7 @@ def dataset_of(
     Raises:
         DataError: complex samples, labels or factors that are no integers, or arrays that do not fit.
     """
-    known = {
+    beside = {
         "aux": None if aux is None else _numbers(name, aux, "aux"),
         "sources": None if sources is None else _numbers(name, sources, "sources").float(),
         "factors": _integers(name, factors, "factors"),
@@ -186,10 +187,10 @@ def dataset_of(
     }
     x = x if isinstance(x, Samples) else _samples(name, torch.as_tensor(x), double)
     if y is None:
-        return Dataset(name, x, None, split, **known)
+        return Dataset(name, x, None, split, **beside)
     y = _labels(name, torch.as_tensor(y))
     classes = tuple(str(index) for index in range(int(y.max()) + 1)) if y.numel() else ()
-    return Dataset(name, x, y, split, classes, **known)
+    return Dataset(name, x, y, split, classes, **beside)
 
 
 def _labels(name: str, y: Tensor) -> Tensor:
@@ -246,16 +247,12 @@ def _integers(name: str, values: Any, what: str) -> Tensor | None:
 
 
 def _from_code(spec: str, split: str, options: Mapping[str, Any], double: bool) -> Dataset:
-    found = _called(spec, find_factory(spec, "data", DataError), split, options)
-    if isinstance(found, Dataset):
-        return found
-    parts = found if isinstance(found, tuple) else (found, None)
+    made = _called(spec, find_factory(spec, "data", DataError), split, options)
+    if isinstance(made, Dataset):
+        return made
+    parts = made if isinstance(made, tuple) else (made, None)
     if len(parts) != 2 or not _is_array(parts[0]) or not (parts[1] is None or _is_array(parts[1])):
-        got = (
-            f"({', '.join(type(part).__name__ for part in found)})"
-            if isinstance(found, tuple)
-            else type(found).__name__
-        )
+        got = f"({', '.join(type(part).__name__ for part in made)})" if isinstance(made, tuple) else type(made).__name__
         raise DataError(f"data {spec!r}: expected a Dataset, x, or (x, y) from the function, got {got}")
     return dataset_of(spec, *parts, split, double=double)
 

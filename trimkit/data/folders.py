@@ -136,10 +136,10 @@ class Pictures(Samples):
         Raises:
             DataError: one cannot be read, or has another size or more channels than those read first; names the file.
         """
-        found = torch.empty(len(numbers), *self._shape[1:])
+        pixels = torch.empty(len(numbers), *self._shape[1:])
         for row, number in enumerate(numbers.tolist()):
-            found[row] = self._picture(number)
-        return found.div_(255)
+            pixels[row] = self._picture(number)
+        return pixels.div_(255)
 
     def _picture(self, number: int) -> Tensor:
         """(channels, H, W) uint8."""
@@ -175,8 +175,8 @@ def _header(file: Path) -> tuple[str, tuple[int, int]]:
 
     try:
         with Image.open(file) as image:
-            known = Image.Image.getexif(image)  # the base's: that of PNG decodes the pixels to look for more
-            turned = known.get(ORIENTATION) in ON_THE_SIDE
+            tags = Image.Image.getexif(image)  # the base's: that of PNG decodes the pixels to look for more
+            turned = tags.get(ORIENTATION) in ON_THE_SIDE
             return image.mode, (image.height, image.width) if turned else image.size
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise _unreadable(file, error) from error
@@ -260,20 +260,20 @@ def _fault(file: Path) -> str | None:
 def _pictures(root: Path) -> Labelled:
     """The pictures of a folder, or of its sub-folders, in the order of their names."""
     here = sorted(path for path in root.iterdir() if not path.name.startswith("."))
-    found = [(file, "") for file in here if _is_picture(file)]
+    pictures = [(file, "") for file in here if _is_picture(file)]
     for sub in (path for path in here if path.is_dir()):
         inside = sorted(path for path in sub.iterdir() if not path.name.startswith("."))
         if any(path.is_dir() for path in inside):
             raise DataError(f"{sub} holds folders; expected pictures in {root}, or in one sub-folder a class")
-        found += [(file, sub.name) for file in inside if _is_picture(file)]
-    if not found:
+        pictures += [(file, sub.name) for file in inside if _is_picture(file)]
+    if not pictures:
         raise DataError(
             f"no pictures in {root}; expected {', '.join(SUFFIXES)} in it, or in one sub-folder a class, perhaps in "
             "train/ and test/"
         )
-    if len({label == "" for _, label in found}) > 1:
+    if len({label == "" for _, label in pictures}) > 1:
         raise DataError(f"{root} holds pictures both beside and in its sub-folders; expected one or the other")
-    return found
+    return pictures
 
 
 def _is_picture(path: Path) -> bool:

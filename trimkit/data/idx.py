@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trimkit.data.base import SplitError
 from trimkit.errors import DataError
 
 PARTS = {"train": "train", "test": "t10k"}
@@ -32,10 +33,13 @@ def read_mnist(folder: Path, split: str) -> tuple[Tensor, Tensor]:
     Returns:
         (N, 1, H, W) and (N,), uint8.
     Raises:
-        DataError: another split, a file that is missing or damaged, or numbers of pictures and labels that differ.
+        SplitError: another split, or one without files.
+        DataError: a file that is missing or damaged, or numbers of pictures and labels that differ.
     """
     if split not in PARTS:
-        raise DataError(f"data folder {folder}: expected split 'train' or 'test', got {split!r}")
+        raise SplitError(f"data folder {folder}: expected split 'train' or 'test', got {split!r}")
+    if not any(_path(folder, PARTS[split], what, axes) for what, axes in (("images", 3), ("labels", 1))):
+        raise SplitError(f"data folder {folder} has no files of the split {split!r}, {PARTS[split]}-…")
     x, y = (_read(folder, PARTS[split], what, axes) for what, axes in (("images", 3), ("labels", 1)))
     if len(x) != len(y):
         raise DataError(f"data folder {folder}: expected a label for each picture, got {len(x)} and {len(y)}")

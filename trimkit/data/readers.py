@@ -66,9 +66,9 @@ def _read_npz(path: Path) -> Mapping[str, Any]:
     """The arrays that are known by name; others, such as dSprites' pickled metadata, are not touched."""
     with np.load(path, allow_pickle=False) as archive:
         wanted = [name for name in archive.files if name in _ARRAYS] or archive.files
-        found = {name: archive[name] for name in wanted if name != IMAGES}
+        arrays = {name: archive[name] for name in wanted if name != IMAGES}
     state = path.stat()
-    return found | ({IMAGES: _images(path.resolve(), state.st_mtime_ns, state.st_size)} if IMAGES in wanted else {})
+    return arrays | ({IMAGES: _images(path.resolve(), state.st_mtime_ns, state.st_size)} if IMAGES in wanted else {})
 
 
 @lru_cache(maxsize=1)
@@ -85,8 +85,8 @@ def _read_safetensors(path: Path) -> Mapping[str, Tensor]:
 
 
 def _read_torch(path: Path) -> Mapping[str, Tensor]:
-    found = torch.load(path, map_location="cpu", weights_only=True)
-    return found if isinstance(found, Mapping) else {"x": found}
+    content = torch.load(path, map_location="cpu", weights_only=True)
+    return content if isinstance(content, Mapping) else {"x": content}
 
 
 _READERS: dict[str, Callable[[Path], Mapping[str, Any]]] = {

@@ -289,13 +289,13 @@ def check_weights(phases: Sequence[Phase], guidance: Guidance | None, given: Map
     """Refuse weights of terms that do not exist, and a reconstruction weight of 0 that leaves the decoder untrained.
 
     Raises:
-        OptionError: the name, and those that are known; or what is missing.
+        OptionError: the name, and those that exist; or what is missing.
     """
-    known = {name for phase in phases for name in phase.weights} | set(guidance.weights if guidance else ())
+    names = {name for phase in phases for name in phase.weights} | set(guidance.weights if guidance else ())
     for name in given:
-        if name not in known:
+        if name not in names:
             lack = "There is no predictor. " if guidance is None and name == PREDICTION else ""
-            raise OptionError(f"no term is named {name!r}. {lack}{nearest(name, known)}")
+            raise OptionError(f"no term is named {name!r}. {lack}{nearest(name, names)}")
     if as_schedule(given.get(RECONSTRUCTION, 1.0)) != 0:
         return
     if guidance is None or as_schedule(given.get(PREDICTION, 1.0)) == 0:

@@ -104,15 +104,15 @@ class Evaluation:
                 they are left out, and no training is lost for them.
         """
         size, data = len(data), data.some(self.most)
-        found: dict[str, Any] = {"samples": len(data)}
+        results: dict[str, Any] = {"samples": len(data)}
         with in_eval_mode(self.method), self.engine.global_randomness("evaluation"):
             if self.runner is not None:
-                found |= self._possible_terms(data, self.runner)
+                results |= self._possible_terms(data, self.runner)
             if self.can_reconstruct:
-                found["squared_error"] = self.squared_error(data)
-                found |= {} if self.predictor is None else {"predictor": self.readings(data, self.predictor)}
-                found |= {"kl_decomposition": parts} if (parts := self.kl_parts(data, size)) else {}
-        return found
+                results["squared_error"] = self.squared_error(data)
+                results |= {} if self.predictor is None else {"predictor": self.readings(data, self.predictor)}
+                results |= {"kl_decomposition": parts} if (parts := self.kl_parts(data, size)) else {}
+        return results
 
     @property
     def can_reconstruct(self) -> bool:
@@ -147,8 +147,8 @@ class Evaluation:
         sums: dict[str, Tensor] = {}
         for number, batch in enumerate(batches(data, self.engine, self.batch_size, runner.phase.draws)):
             result = runner.terms(batch, self.engine, Position(self.step, -1, number))
-            found = {**{name: term.mean for name, term in result.terms.items()}, **result.diagnostics}
-            for name, value in found.items():
+            values = {**{name: term.mean for name, term in result.terms.items()}, **result.diagnostics}
+            for name, value in values.items():
                 sums[name] = sums.get(name, 0) + len(batch) * value.detach().double().cpu()
         means: dict[str, Any] = {name: (value / len(data)).tolist() for name, value in sums.items()}
         if "kl_per_dimension" in means:
@@ -198,11 +198,11 @@ class Evaluation:
         original, rebuilt = (torch.cat(outputs).cpu() for outputs in zip(*pairs, strict=True))
         if original.ndim != 2 or original.shape[1] < 2:
             return {"squared_error": float((original - rebuilt).square().mean())}
-        found = {"agreement": _share(original.argmax(1) == rebuilt.argmax(1))}
+        shares = {"agreement": _share(original.argmax(1) == rebuilt.argmax(1))}
         if data.y is not None:
-            found["accuracy_originals"] = _share(original.argmax(1) == data.y)
-            found["accuracy_reconstructions"] = _share(rebuilt.argmax(1) == data.y)
-        return found
+            shares["accuracy_originals"] = _share(original.argmax(1) == data.y)
+            shares["accuracy_reconstructions"] = _share(rebuilt.argmax(1) == data.y)
+        return shares
 
 
 def _share(hits: Tensor) -> float:
@@ -258,10 +258,10 @@ def _pictures(evaluation: Evaluation, x: Tensor, kl: Sequence[float] | None = No
     """What can be shown of a method, by name."""
     if not evaluation.can_reconstruct:
         return _drawn(evaluation, x)
-    found = {"reconstructions": reconstruction_grid(x[:SHOWN], evaluation.reconstruct(x[:SHOWN]))}
+    pictures = {"reconstructions": reconstruction_grid(x[:SHOWN], evaluation.reconstruct(x[:SHOWN]))}
     if _can_traverse(evaluation, x):
-        found["traversals"] = traversal_grid(evaluation.method, x, kl)
-    return found
+        pictures["traversals"] = traversal_grid(evaluation.method, x, kl)
+    return pictures
 
 
 @torch.no_grad()

@@ -130,13 +130,13 @@ def traverse(
     names = [groups.names[label] for label in tree.leaves(groups.labels)[0].tolist()]
     distance = ((posterior.mean - centre) / spread.clamp_min(1e-12)).square().sum(1)
     typical = posterior.mean[distance.argmin()]
-    found = Traversal([], [])
+    traversal = Traversal([], [])
     for d in order[:most]:
         codes = typical.repeat(steps, 1)
         codes[:, d] = centre[d] + spread[d] * torch.linspace(-REACH, REACH, steps, device=x.device)
-        found.rows.append(method.decode(codes))
-        found.labels.append(f"{names[d]}\n{kl[d]:.2f} nats" if kl else names[d])
-    return found
+        traversal.rows.append(method.decode(codes))
+        traversal.labels.append(f"{names[d]}\n{kl[d]:.2f} nats" if kl else names[d])
+    return traversal
 
 
 def traversal_grid(method: Method, x: Tensor, kl: Sequence[float] | None = None, most: int = 12) -> Image.Image:
@@ -146,10 +146,12 @@ def traversal_grid(method: Method, x: Tensor, kl: Sequence[float] | None = None,
 
 def save_traversal_film(method: Method, x: Tensor, path: Path, kl: Sequence[float] | None = None) -> None:
     """All latents at once, each swept there and back in a cell of its own, written as GIF; see `traverse`."""
-    found = traverse(method, x, kl, steps=FRAMES)
-    columns = math.ceil(math.sqrt(len(found.rows)))
+    traversal = traverse(method, x, kl, steps=FRAMES)
+    columns = math.ceil(math.sqrt(len(traversal.rows)))
     frames = [
-        draw_cells([row[step] for row in found.rows], [label.replace("\n", ": ") for label in found.labels], columns)
+        draw_cells(
+            [row[step] for row in traversal.rows], [label.replace("\n", ": ") for label in traversal.labels], columns
+        )
         for step in range(FRAMES)
     ]
     save_film(frames + frames[-2:0:-1], path)

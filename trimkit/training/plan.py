@@ -101,7 +101,7 @@ class Plan:
     def identity(self, guidance: Guidance | None = None, processes: int = 1) -> dict[str, Any]:
         """What a checkpoint must share with a run to be gone on from, as plain values."""
         kind = type(self.method)
-        found = {
+        identity = {
             "method": f"{kind.__module__}:{kind.__qualname__}",
             "options": self.method.options,
             "data": self.data.sha256,
@@ -110,7 +110,7 @@ class Plan:
             "weights": dict(self.weights),
             **(guidance.describe() if guidance else {}),
         }
-        return plain(found)
+        return plain(identity)
 
     def recorded(self, identity: Mapping[str, Any]) -> dict[str, Any]:
         """What config.yaml tells: the identity, with the data by their name and their hash, and all settings."""

@@ -54,8 +54,8 @@ def mixed(module: nn.Module, context: Callable[[], AbstractContextManager[Any]],
         context: makes the autocast.
         convert: outputs → outputs in float32.
     """
-    found = dict.fromkeys(_networks(module))  # one that has two names, once
-    networks = [network for network in found if any(True for _ in network.parameters())]
+    children = dict.fromkeys(_networks(module))  # one that has two names, once
+    networks = [network for network in children if any(True for _ in network.parameters())]
     own = [network.__dict__.get("forward") for network in networks]
     for network in networks:
         network.forward = _under(network.forward, context, convert)

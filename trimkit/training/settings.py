@@ -95,9 +95,9 @@ class Settings:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise OptionError(f"expected {name} ≥ {least}, got {value}")
-        for name, known in _CHOICES.items():
-            if getattr(self, name) not in known:
-                raise OptionError(f"expected {name} as one of {', '.join(known)}, got {getattr(self, name)!r}")
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise OptionError(f"expected {name} as one of {', '.join(choices)}, got {getattr(self, name)!r}")
         if self.patience is not None and not self.evaluate_every:
             raise OptionError("patience counts evaluations: give evaluate_every too, such as evaluate_every=500")
         if self.nonfinite == "scrub" and self.precision == "16":
