@@ -91,7 +91,7 @@ def curves(subject: Subject, batch: Batch, orders: Mapping[str, Tensor], replace
 
 
 def measured_value(output: object, target: Target) -> Tensor:
-    """The explained class's probability (M,); the explained number itself where there are no classes."""
+    """The explained class's probability (M,); the explained number itself where outputs may be no classes."""
     if isinstance(target, Tensor):
         return explained_values(logits(output).softmax(1), target)
     return explained_values(output, target)
