@@ -145,8 +145,8 @@ class Probe:
         """
         own = {id(leaf) for leaf in tree.leaves(self.point)}
         declared = self.function.parameters() if hasattr(self.function, "parameters") else ()
-        found = [*graph_leaves(self._selected(self.output, 1)), *(p for p in declared if p.requires_grad)]
-        return list({id(leaf): leaf for leaf in found if id(leaf) not in own}.values())
+        behind = [*graph_leaves(self._selected(self.output, 1)), *(p for p in declared if p.requires_grad)]
+        return list({id(leaf): leaf for leaf in behind if id(leaf) not in own}.values())
 
     def _call(self, points: Tree) -> Any:
         if not self.create_graph:
