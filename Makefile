@@ -70,6 +70,7 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/disentanglement_metrics.py
 	$(BIN)/python benchmarks/stylegan2_step.py
 	$(BIN)/python benchmarks/ica.py
+	$(BIN)/python benchmarks/sae_step.py
 	$(BIN)/python benchmarks/startup.py
 
 clean:

@@ -65,7 +65,9 @@ def wavelet_function(lowpass: Tensor, level: int = 5) -> Tensor:
 
 def distance(lowpass: Tensor, wavelet: str = "db5") -> float:
     """Smallest L2 distance of ψ to the wavelet's, over shifts, reversal and sign, none of which changes a wavelet."""
-    found, wanted = (wavelet_function(h) for h in (lowpass, torch.tensor(pywt.Wavelet(wavelet).dec_lo)))
+    both = [wavelet_function(h) for h in (lowpass, torch.tensor(pywt.Wavelet(wavelet).dec_lo))]
+    longest = max(len(shape) for shape in both)
+    found, wanted = (functional.pad(shape, (0, longest - len(shape))) for shape in both)
     shifted = torch.stack([wanted.roll(k) for k in range(len(wanted))])
     shapes = [found, found.flip(0), -found, -found.flip(0)]
     return min(float((shifted - shape).norm(dim=1).min()) for shape in shapes)
@@ -83,7 +85,7 @@ def recover(seed: int, arguments: argparse.Namespace) -> dict[str, float]:
     gradients = input_gradients(model, x)
 
     torch.manual_seed(seed)
-    transform = AdaptiveWavelet("db5", LEVELS, unit_norm=False)
+    transform = AdaptiveWavelet(arguments.start, LEVELS, unit_norm=False)
     transform.raw.data += 0.3 * torch.randn(len(transform.raw)).flip(0)
     found = {"R²": 1 - unexplained, "start": distance(transform.lowpass)}
     for gamma in GAMMAS:
@@ -97,6 +99,7 @@ def main() -> None:
     """Print one row a seed, and the median."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--start", default="db5", help="orthogonal wavelet that noise is added to")
     parser.add_argument("--samples", type=int, default=50000)
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--steps", type=int, default=1500, help="of distillation, for each weight")

@@ -13,6 +13,7 @@ from trimkit.data import Dataset, load
 from trimkit.data.files import names_code
 from trimkit.errors import DataError, ModelError, OptionError, ShapeError
 from trimkit.predictor.activations import collect, split_positions
+from trimkit.predictor.rest import Rest
 from trimkit.registry.spelling import parse_spec
 
 NET = """
@@ -195,3 +196,30 @@ def test_a_method_trains_on_rows_from_disk(net, inputs, tmp_path):
     method = trimkit.create("method", "vae", shape=(6,), latent_dim=2, network="mlp")
     run = trimkit.train(method, collect(net, "0", inputs, folder=tmp_path), steps=2, batch_size=4)
     assert run.results["train"]["samples"] == 10
+
+
+def test_the_rest_of_a_network_is_its_slice(net, inputs):
+    rest = Rest(net, "1", inputs)
+    h = torch.randn(7, 6, requires_grad=True)
+    assert_close(rest(h), net.eval()[2:](h))
+    gradient = torch.autograd.grad(rest(h).sum(), h)[0]
+    assert_close(gradient, torch.autograd.grad(net[2:](h).sum(), h)[0])
+
+
+def test_a_frozen_copy_of_the_rest_is_a_predictor(net, inputs):
+    rest = trimkit.FrozenPredictor(Rest(net, "1", inputs))
+    h = torch.randn(7, 6)
+    assert_close(rest(h), net.eval()[2:](h))
+
+
+def test_a_rest_that_reads_the_input_again_is_refused(inputs):
+    class Skip(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(4, 4)
+
+        def forward(self, x):
+            return self.layer(x) + x
+
+    with pytest.raises(ModelError, match="what follows the layer 'layer' also reads the input by a way round it"):
+        Rest(Skip(), "layer", inputs)

@@ -63,7 +63,7 @@ def test_version(capsys):
 @pytest.mark.parametrize(
     ("argument", "told"),
     [
-        ("pluginz", "There is no command 'pluginz'. Did you mean 'plugins'?"),
+        ("pluginz", "There is no command 'pluginz'. Did you mean 'plugins' or 'new-plugin'?"),
         ("--versoin", "There is no option '--versoin'."),
         ("", "There is no command ''."),
     ],

@@ -209,7 +209,7 @@ def test_functions_of_the_user_are_called(tmp_path, monkeypatch):
         ),
         (lambda: dataset_of("mine", X, factors=FACTORS, factor_names=["a", "a"]), "2 different names"),
         (lambda: dataset_of("mine", X, factor_names=["a", "b"]), "factor_names without factors"),
-        (lambda: Dataset("mine", X.double()), "expected x as float32"),
+        (lambda: Dataset("mine", X.half()), "expected x as float32 or float64"),
         (lambda: load("digits", "validation"), "'train' or 'test', got 'validation'"),
         (lambda: load("missing.npz"), "missing.npz does not exist"),
         (

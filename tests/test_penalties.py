@@ -28,7 +28,7 @@ from trimkit.penalties import (
     total_variation,
 )
 from trimkit.penalties.mask import _ROWS
-from trimkit.registry import available, create
+from trimkit.registry import available, create, facts
 
 MASK = torch.tensor([1.0, 0.0, 0.0, 1.0])
 GROUPS = Groups(("a", "b", "c"), torch.tensor([0, 0, 1, 2]), "frequency")
@@ -209,8 +209,9 @@ def test_scaling_acts_as_documented(name, scores, scale):
 
 
 def test_those_that_say_so_do_not_depend_on_scale():
-    for name, spec in available("penalties").items():
-        assert name not in OPTIONS or spec.scale_invariant == (POWER.get(name) == 0 and name != "agreement")
+    for name in available("penalties"):
+        marked = facts("penalty", name)["is_scale_invariant"]
+        assert name not in OPTIONS or marked == (POWER.get(name) == 0 and name != "agreement")
 
 
 @pytest.mark.parametrize(
@@ -276,7 +277,7 @@ def test_measures_are_marked_also_behind_partial():
     assert is_measure(partial(hoyer))
     assert not is_measure(l1)
     assert {name for name in EVERY if needs_signs(penalty(name))} == {"monotone_gradient"}
-    assert {n for n, s in available("penalties").items() if s.measure} == {n for n in EVERY if is_measure(penalty(n))}
+    assert {name for name in EVERY if is_measure(penalty(name))} == {"gini", "hoyer"}
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,10 @@
 """Points besides the data, and the penalty that looks at them."""
 
-import pytest
 import torch
 from torch import nn
 
 import trimkit
-from trimkit.errors import OptionError
-from trimkit.penalties import Mixed, UniformBox
+from trimkit.penalties import UniformBox
 
 X = torch.randn(64, 3, generator=torch.Generator().manual_seed(0))
 
@@ -28,15 +26,6 @@ def test_without_corners_it_is_the_box_of_the_batch():
     assert (points >= X.amin(0)).all()
     assert (points <= X.amax(0)).all()
     assert torch.equal(points, UniformBox()(X, generator()))
-
-
-def test_mixed_keeps_some_samples_as_they_are():
-    mixed = Mixed(UniformBox(10.0, 11.0), share=0.25)(X.repeat(20, 1), generator())
-    moved = (mixed > 5).all(1)
-    assert torch.equal(mixed[~moved], X.repeat(20, 1)[~moved])
-    assert abs(float(moved.double().mean()) - 0.25) < 0.04
-    with pytest.raises(OptionError, match=r"share in \[0, 1\], got 2"):
-        Mixed(UniformBox(), share=2)
 
 
 def network():

@@ -177,3 +177,16 @@ def test_a_penalty_trains_through_named_axes():
     _, value = penalty(model, double(4, 16, 3), target=torch.tensor([0, 1, 2, 0]))
     value.mean().backward()
     assert model[1].weight.grad.abs().max() > 0
+
+
+def test_a_result_knows_its_groups_and_their_axis():
+    model = torch.nn.Linear(64, 2).double()
+    result = trimkit.Trim(model, ("fft", {"sample_rate": 64, "bands": ["low 0–8 Hz"]}))(double(3, 64), target=0)
+    assert result.groups.axis == "frequency (Hz)"
+    assert torch.allclose(result.groups.sums(result.scores).sum(1), result.change)
+
+
+def test_a_signals_picture_ends_at_its_highest_frequency():
+    scores = torch.ones(1, 1, 33)
+    assert coefficient_figure(FFT(sample_rate=64), scores, (1, 64)).caption == "0 → 32 Hz"
+    assert coefficient_figure(FFT(), scores, (1, 64)).caption == "0 → Nyquist"

@@ -591,6 +591,13 @@ def misdeclared(split: str = "train") -> Dataset:
     return Dataset("misdeclared", noise(split).x[:, :3], split=split)
 
 
+# ---- commands, in a module that imports no torch
+
+SOUND["hello"] = "command"
+FAULTS["heavy"] = Fault("command", "help_without_torch", "import heavy modules inside run")
+FAULTS["exiting"] = Fault("command", "usage_errors", "use plain_parser of trimkit.cli.commands")
+
+
 # ---- parts of any kind
 
 
@@ -610,7 +617,8 @@ def records(kind: str) -> list[Any]:
     kinds = {**SOUND, **{name: each.kind for name, each in FAULTS.items()}}
     spec = {**{s.kind: s for s in KINDS.values()}, "check": CheckSpec}[kind]
     more = {"shape": (4,)} if spec is DatasetSpec else {}
-    return [spec(n, f"mutants:{n}", "A part of the tests.", **more) for n in names if kinds[n] == kind]
+    module = "mutant_commands" if kind == "command" else "mutants"
+    return [spec(n, f"{module}:{n}", "A part of the tests.", **more) for n in names if kinds[n] == kind]
 
 
 @hookimpl
@@ -636,6 +644,11 @@ def trimkit_methods():
 @hookimpl
 def trimkit_checks():
     return records("check")
+
+
+@hookimpl
+def trimkit_commands():
+    return records("command")
 
 
 @hookimpl

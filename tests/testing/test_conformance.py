@@ -17,6 +17,7 @@ from trimkit.testing import Example, conformance
 PICTURES = [(3, 4, 6)]
 SIGNALS = [(2, 6), (7,)]
 THIRDS = Groups(("left", "middle", "right"), torch.arange(6) // 2, "feature")
+RING = torch.eye(8).roll(1, 0)
 MASK = torch.tensor([1.0, 0.0, 0.0, 1.0, 0.0, 0.0])
 
 
@@ -56,6 +57,12 @@ EXAMPLES = {
         Example({"of": ["color", ("wavelet", {"levels": 1})]}, sizes=PICTURES, data=torch.sigmoid),
         Example({"of": [("color", {"space": "lab"}), "fft"]}, sizes=PICTURES, data=torch.sigmoid),
     ],
+    "channels_x_bands": Example(sizes=[(2, 6), (1, 5)]),
+    "cqt": [Example(), Example({"bins": 1})],
+    "graph_fourier": Example({"adjacency": RING + RING.T}, sizes=[(8,), (2, 8)]),
+    "mel": Example({"mels": 3, "n_fft": 16}, SIGNALS),
+    "superpixels": Example(sizes=[(1, 4, 4), (3, 5, 4)]),
+    "wavelet_packet": [Example({"levels": 1}), Example({"wavelet": "haar"})],
     "dct": [Example({"dims": 1}), Example()],
     "dictionary": Example({"matrix": torch.randn(3, 8, dtype=torch.float64)}, sizes=[(8,), (2, 4)]),
     "laplacian_pyramid": [Example(), Example({"levels": 1}), Example({"dims": 1})],
@@ -78,10 +85,7 @@ EXAMPLES = {
     "masked": Example({"mask": MASK}, sizes=[(6,)]),
     "contrast": Example({"mask": MASK}, sizes=[(6,)]),
     "agreement": Example({"reference": torch.tensor([1.0, 2.0, 0.0, -1.0])}, sizes=[(4,)]),
+    "activations": Example({"model": "trimkit.demo:digit_classifier", "at": "4"}),
     "folder": Example(lambda: {"path": str(folder_of_pictures()), "size": 8}),
 }
-EXPECTED_FAILURES = {
-    "attribution-captum:DeepLiftShap-batch_independence": "without a baseline, the batch itself is its references",
-}
-
-test_promises = conformance("trimkit", examples=EXAMPLES, expected_failures=EXPECTED_FAILURES)
+test_promises = conformance("trimkit", examples=EXAMPLES)

@@ -28,13 +28,15 @@ def test_there_are_thirty_or_more():
 
 
 @pytest.mark.parametrize("name", mutants.FAULTS)
-def test_a_fault_is_caught_by_the_promise_that_it_breaks(name):
+def test_a_fault_is_caught_by_the_promise_that_it_breaks(name, monkeypatch):
     fault = mutants.FAULTS[name]
+    monkeypatch.syspath_prepend(HERE)
     (item,) = [item for item in of(name) if item.promise.name == fault.promise]
     with pytest.raises(BrokenPromise, match=f"(?s){fault.kind} '{name}' breaks its promise.*{fault.says}"):
         item()
 
 
 @pytest.mark.parametrize("item", [item for name in mutants.SOUND for item in of(name)], ids=lambda item: item.id)
-def test_a_part_without_fault_keeps_every_promise(item):
+def test_a_part_without_fault_keeps_every_promise(item, monkeypatch):
+    monkeypatch.syspath_prepend(HERE)
     item()

@@ -99,7 +99,7 @@ def test_what_was_said_of_the_run_before_is_gone(folder):
 
 def test_what_json_does_not_know_is_null(folder):
     folder.begin({})
-    folder.append_metrics({"step": 1, "loss": math.nan, "kl": [math.inf, 1.0]})
+    folder.append_row({"step": 1, "loss": math.nan, "kl": [math.inf, 1.0]})
     folder.write_json("results.json", {"train": {"recon": -math.inf}})
     assert (folder.working / "metrics.jsonl").read_text() == '{"step": 1, "loss": null, "kl": [null, 1.0]}\n'
     assert json.loads((folder.working / "results.json").read_text()) == {"train": {"recon": None}}
@@ -117,7 +117,7 @@ def test_results_are_not_lost_when_the_name_is_taken_meanwhile(folder):
 def test_metrics_after_the_step_that_is_gone_on_from_are_dropped(folder):
     folder.begin({})
     for step in (1, 2, 3):
-        folder.append_metrics({"step": step, "loss": 1.5})
+        folder.append_row({"step": step, "loss": 1.5})
     with (folder.working / "metrics.jsonl").open("a") as file:
         file.write('{"step": 1, "lo')
     rows = folder.keep_metrics(2)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from torch import Tensor
 from trimkit.coefficients import tree
 from trimkit.coefficients.baseline import Baseline, expand_baseline
 from trimkit.coefficients.tree import Tree
-from trimkit.errors import AttributionError, ShapeError
+from trimkit.errors import AttributionError, PluginError, ShapeError
 from trimkit.predictor.composed import Composed
 from trimkit.predictor.graph import graph_leaves
 from trimkit.predictor.kernels import math_attention, math_in_backward
@@ -166,8 +166,8 @@ class Probe:
 class Attribution(ABC):
     """Scores of coefficients: ``scores = attribution(f, s, target=y)``.
 
-    A subclass writes `attribute` and states its facts as class attributes; its `trimkit.hooks.AttributionSpec` says the
-    same, and the conformance tests compare the two with what is measured.
+    A subclass writes `attribute` and states its facts as class attributes; `trimkit.testing` compares them with what is
+    measured.
 
     Attributes:
         differentiable: scores can be trained through.
@@ -175,6 +175,10 @@ class Attribution(ABC):
         stochastic: draws random numbers (from the generator it is given).
         gradient_like: scores are gradients, which c · s divides by c; products such as input × gradient do not change.
         from_references: compares with reference samples, so the baseline may have any number of rows.
+        complex_ok: takes complex coefficients.
+        tree_ok: takes trees of coefficients.
+        needs_module: works by module hooks, so it cannot take a bare function.
+        order: what it asks of the model, gradients or values.
     """
 
     differentiable: ClassVar[bool] = True
@@ -182,6 +186,10 @@ class Attribution(ABC):
     stochastic: ClassVar[bool] = False
     gradient_like: ClassVar[bool] = False
     from_references: ClassVar[bool] = False
+    complex_ok: ClassVar[bool] = True
+    tree_ok: ClassVar[bool] = True
+    needs_module: ClassVar[bool] = False
+    order: ClassVar[Literal["gradient", "perturbation"]] = "gradient"
 
     @abstractmethod
     def attribute(self, probe: Probe, s: Tree, baseline: Tree, generator: torch.Generator | None) -> Tree:
@@ -253,14 +261,20 @@ class Attribution(ABC):
         """Refuse, before any work, to keep a graph that would be missing or wrong."""
         if not create_graph or self.differentiable:
             return
-        from trimkit.registry import available
-
-        names = sorted(
-            name for name, spec in available("attributions").items() if getattr(spec, "differentiable", False)
-        )
         raise AttributionError(
-            f"{type(self).__name__} cannot be trained through (create_graph=True). Use one of: {', '.join(names)}."
+            f"{type(self).__name__} cannot be trained through (create_graph=True). Use one of: {_trainable()}."
         )
+
+
+def _trainable() -> str:
+    """Names of the attributions that can be trained through, of those that can be imported."""
+    from trimkit.registry import available, facts
+
+    names = []
+    for name in available("attributions"):
+        with suppress(PluginError):
+            names += [name] if facts("attribution", name).get("differentiable", False) else []
+    return ", ".join(sorted(names))
 
 
 def gradients_of(values: Tensor, points: Sequence[Tensor], create_graph: bool) -> Sequence[Tensor | None]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from trimkit.coefficients import tree
 from trimkit.coefficients.tree import Tree
 from trimkit.report.pictures import Figure, bar_figure, mosaic, robust_limit, signed_figure, span_figure
-from trimkit.transforms import DCT, FFT, FrequencyBands, Identity, Transform
+from trimkit.transforms import DCT, FFT, ChannelsXBands, FrequencyBands, Identity, Transform
 from trimkit.transforms.along import Along
 from trimkit.transforms.base import Size
 from trimkit.transforms.wavelet import Multilevel
@@ -61,9 +61,14 @@ def _figure(transform: Transform, scores: Tree, size: Size, alt: str) -> Figure:
 def _(transform: FFT, scores: Tree, size: Size, alt: str) -> Figure:
     leaf = (tree.leaves(scores)[0] / transform.multiplicity(size))[0]
     if transform.frequencies(size).ndim < 2:
-        return bar_figure(leaf.reshape(-1, leaf.shape[-1]).sum(0).tolist(), "0 → Nyquist", alt)
+        return bar_figure(leaf.reshape(-1, leaf.shape[-1]).sum(0).tolist(), f"0 → {_highest(transform, size)}", alt)
     spectrum = full_spectrum(_flat_map(leaf), size[-1])
     return signed_figure(log_radius(spectrum), "frequency, log radius", alt, robust_limit(spectrum))
+
+
+@_figure.register
+def _(transform: ChannelsXBands, scores: Tree, size: Size, alt: str) -> Figure:
+    return _group_figure(transform, scores, size, alt)
 
 
 @_figure.register
@@ -94,6 +99,13 @@ def _(transform: Multilevel, scores: Tree, size: Size, alt: str) -> Figure:
 @_figure.register
 def _(transform: Identity, scores: Tree, size: Size, alt: str) -> Figure:
     return pixel_figure(tree.leaves(scores)[0][0], alt)
+
+
+def _highest(transform: FFT, size: Size) -> str:
+    """The highest frequency of signals, with its unit where the sampling rate is known."""
+    if not transform.sampled:
+        return "Nyquist"
+    return f"{float(transform.frequencies(size).max()):.4g} {transform.rates(size)[0].frequency_unit}"
 
 
 def pixel_figure(scores: Tensor, alt: str) -> Figure:

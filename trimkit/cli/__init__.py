@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from io import TextIOWrapper
 
 from trimkit.errors import DataError, PluginError, TrimkitError, UnknownNameError, nearest
+from trimkit.registry.files import take_plugin_files
+from trimkit.storage.versions import installed_version
 
 OK, USAGE, INTERRUPTED, BROKEN_PIPE = 0, 2, 130, 141
 
@@ -24,10 +26,12 @@ commands:
 options:
   -h, --help     show this message; `trimkit COMMAND --help` shows a command's options
   --version      show the version
+  --plugin FILE  a file with parts of your own, beside the plugins that are installed; with any command
 
 environment:
-  TRIMKIT_PLUGINS  plugins to load, separated by commas; empty loads none but trimkit's own
-  TRIMKIT_DEBUG    1 shows the traceback of an error
+  TRIMKIT_PLUGINS      plugins to load, separated by commas; empty loads none but trimkit's own
+  TRIMKIT_PLUGINS_DIR  folder of files with parts of your own
+  TRIMKIT_DEBUG        1 shows the traceback of an error
 
 exit codes:
   0 done or passed, 1 an audit or check failed, 2 wrong usage or another error, 3 it could not decide
@@ -46,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = [*(sys.argv[1:] if argv is None else argv)]  # not list(): the submodule of that name hides it here
     _encode_anything()
     try:
-        code = _dispatch(arguments)
+        code = _dispatch(take_plugin_files(arguments))
         sys.stdout.flush()  # a closed pipe must be noticed here, not while the interpreter shuts down
     except BrokenPipeError:  # `trimkit list | head`: let the shutdown's own flush go nowhere
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -85,7 +89,7 @@ def _dispatch(arguments: Sequence[str]) -> int:
     _check_encoding(arguments)
     command, *rest = arguments
     if command in ("-h", "--help", "--version"):
-        sys.stdout.write(help_text() if command != "--version" else f"trimkit {_version()}\n")
+        sys.stdout.write(help_text() if command != "--version" else f"trimkit {installed_version('trimkit')}\n")
         return OK
     if command.startswith("-"):
         raise UnknownNameError(
@@ -111,12 +115,6 @@ def _run(command: str, arguments: list[str]) -> int:
             f"{type(code).__name__}"
         )
     return code
-
-
-def _version() -> str:
-    from importlib.metadata import version
-
-    return version("trimkit")
 
 
 def _report(error: Exception, cause: BaseException | None) -> int:

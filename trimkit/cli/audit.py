@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trimkit.cli._arguments import plain_parser
-from trimkit.cli._folders import free_folder, written_aside
+from trimkit.cli._folders import reserved_folder, written_aside
 from trimkit.cli._tables import verdict_line
 from trimkit.cli._warnings import one_line_warnings
 from trimkit.errors import OptionError
@@ -41,10 +41,10 @@ def run(argv: list[str]) -> int:
     """
     arguments = _parser().parse_args(argv)
     options = _audit_options(arguments)
-    folder = free_folder(arguments.out, DEFAULT_FOLDER, replace=arguments.force)
-    report = _audit(arguments, options, folder)
-    _write_verdicts(report)
-    path = save(report, folder, replace=arguments.force)
+    with reserved_folder(arguments.out, DEFAULT_FOLDER, replace=arguments.force) as folder:
+        report = _audit(arguments, options, folder)
+        _write_verdicts(report)
+        path = save(report, folder, replace=arguments.force)
     sys.stdout.write(f"{path}\n")
     return _exit_code(report, arguments.fail_on)
 
@@ -78,7 +78,7 @@ def parse_choice(text: str) -> str | tuple[str, dict[str, Any]]:
 def _parser() -> argparse.ArgumentParser:
     p = plain_parser("trimkit audit", _DESCRIPTION)
     p.formatter_class = argparse.RawDescriptionHelpFormatter
-    _add_model_and_data(p)
+    add_model_and_data(p)
     p.add_argument("--transform", metavar="T", default="identity", help="the space: NAME or NAME:option=value,…")
     p.add_argument("--at", metavar="LAYER", help="a layer by its path: its activation is explained, not the input")
     p.add_argument(
@@ -119,7 +119,8 @@ def _parser() -> argparse.ArgumentParser:
     return p
 
 
-def _add_model_and_data(p: argparse.ArgumentParser) -> None:
+def add_model_and_data(p: argparse.ArgumentParser, split: str = "test") -> None:
+    """The options that name a model, and data with a split."""
     p.add_argument("--model", required=True, metavar="SPEC", help="package.module:factory or file.py:factory")
     p.add_argument("--weights", metavar="FILE", help=".safetensors, or a state dict in .pt")
     p.add_argument(
@@ -136,7 +137,7 @@ def _add_model_and_data(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--data", required=True, metavar="D", help="a dataset's name, .npz, .safetensors, .pt, or pkg.mod:function"
     )
-    p.add_argument("--split", default="test", help="of the data: test or train (test)")
+    p.add_argument("--split", default=split, help=f"of the data: test or train ({split})")
 
 
 def _add_reliance(p: argparse.ArgumentParser) -> None:

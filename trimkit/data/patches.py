@@ -7,9 +7,9 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from trimkit.data.base import Dataset
+from trimkit.data.base import Dataset, SplitError
 from trimkit.data.checks import at_least, seeded
-from trimkit.errors import DataError, OptionError
+from trimkit.errors import OptionError
 
 NAME = "patches"
 
@@ -47,7 +47,7 @@ def patches(split: str = "train", *, size: int = 16, n: int = 10_000, seed: int 
     parts = {"train": _cut(train, n * 9 // 10, size, rng), "test": _cut(test, n - n * 9 // 10, size, rng)}
     parts["all"] = torch.cat([parts["train"], parts["test"]])
     if split not in parts:
-        raise DataError(f"{NAME}: expected split 'train', 'test' or 'all', got {split!r}")
+        raise SplitError(f"{NAME}: expected split 'train', 'test' or 'all', got {split!r}")
     return Dataset(NAME, parts[split], split=split)
 
 

@@ -23,7 +23,7 @@ from trimkit.methods.stored import record
 from trimkit.metrics import MetricResult, disentanglement
 from trimkit.metrics.bootstrap import DRAWS
 from trimkit.registry import available
-from trimkit.training.evaluate import ACTIVE
+from trimkit.training.outcome import ACTIVE
 from trimkit.training.run_folder import environment
 
 BATCH = 512

@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +36,10 @@ from trimkit.methods.latent import LatentSpace, LatentTransform
 from trimkit.methods.phases import Phase
 from trimkit.methods.posteriors import Posterior
 from trimkit.registry.calling import signature_of
+
+if TYPE_CHECKING:
+    from trimkit.data import Dataset
+    from trimkit.metrics import MetricResult
 
 
 class Method(nn.Module, ABC):
@@ -175,6 +179,23 @@ class Method(nn.Module, ABC):
             Name of a picture → label → sample (*shape), which is drawn as data are: images from 0 (black) to 1 (white).
         """
         return {}
+
+    def measure(
+        self, data: Dataset, train: Dataset, *, seed: int = 0, baselines: bool = False
+    ) -> Mapping[str, Mapping[str, MetricResult]]:
+        """Metrics of its own kind, for methods that those of disentanglement do not fit; override to bring some.
+
+        Called in eval mode, without gradients, by `trimkit.evaluate`, which then computes no others.
+
+        Args:
+            data: that the method is judged on.
+            train: what baselines are fitted to.
+            seed: of every draw.
+            baselines: also of codes that cost nothing.
+        Returns:
+            Name of codes → metric → result: the method's own codes first, then the baselines'.
+        """
+        raise TrainingError(f"{type(self).__name__} brings no metrics of its own")
 
     def check(self, x: Tensor) -> None:
         """Refuse data that the method cannot model; override to add conditions such as a range.

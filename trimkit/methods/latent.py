@@ -79,6 +79,7 @@ class LatentTransform(Transform):
         space: as given.
     """
 
+    learnable = True
     exact: ClassVar[bool] = False
 
     def __init__(self, method: Coder, space: LatentSpace) -> None:

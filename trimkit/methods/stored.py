@@ -66,6 +66,32 @@ def load_method(folder: str | Path, *, allow_code: bool = False) -> Method:
     return method.eval()
 
 
+def load_weights(method: Method, folder: str | Path) -> None:
+    """Give a method the weights of another run's, to train on from there.
+
+    Args:
+        method: made with the same networks.
+        folder: of a complete run.
+    Raises:
+        ModelError: no complete run, weights that are not as they were written, or those of other networks.
+    """
+    folder = Path(folder)
+    try:
+        (folder / MARKER).stat()
+        state = load_file(folder / WEIGHTS)
+    except Exception as error:
+        raise ModelError(f"{folder} is not the folder of a complete run: {' '.join(str(error).split())}") from error
+    if fault := find_damage(folder, [WEIGHTS]):
+        raise ModelError(f"{fault}; put it back from a copy")
+    try:
+        method.load_state_dict(state)
+    except RuntimeError as error:
+        raise ModelError(
+            f"the weights of {folder} do not fit {type(method).__name__}: {' '.join(str(error).split())}; make it with "
+            f"the options in {folder / RECORD}"
+        ) from error
+
+
 def _read(folder: Path) -> tuple[str, dict[str, Any], dict[str, Tensor]]:
     """Registered name, options and weights of the method in a complete run's folder."""
     try:

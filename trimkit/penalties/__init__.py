@@ -14,13 +14,12 @@ from trimkit.penalties.base import (
 from trimkit.penalties.gate import Gate, l0_gate
 from trimkit.penalties.mask import contrast, masked
 from trimkit.penalties.monotonicity import isotonic, isotonic_regression, monotone_gradient, monotone_order
-from trimkit.penalties.sampling import Mixed, Points, UniformBox
+from trimkit.penalties.sampling import Points, UniformBox
 from trimkit.penalties.smoothness import total_variation
 from trimkit.penalties.sparsity import entropy, gini, group_l1, hoyer, l1
 
 __all__ = [
     "Gate",
-    "Mixed",
     "Penalty",
     "Points",
     "UniformBox",

@@ -18,8 +18,6 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from trimkit.errors import OptionError
-
 Points: TypeAlias = Callable[[Tensor, torch.Generator | None], Tensor]
 """Data (N, ...), generator → points of the same shape, at which a penalty is evaluated."""
 
@@ -42,30 +40,6 @@ class UniformBox:
         low = x.detach().amin(0) if self.low is None else torch.as_tensor(self.low).to(x)
         high = x.detach().amax(0) if self.high is None else torch.as_tensor(self.high).to(x)
         return low + (high - low) * uniform(x.shape, x, generator)
-
-
-@dataclass(frozen=True)
-class Mixed:
-    """Some samples of the batch as they are, the others at sampled points.
-
-    Args:
-        sampler: of the points, such as `UniformBox`.
-        share: expected share of sampled points, in [0, 1].
-    Raises:
-        OptionError: share out of range.
-    """
-
-    sampler: Points
-    share: float = 0.5
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.share <= 1:
-            raise OptionError(f"Mixed: expected share in [0, 1], got {self.share}")
-
-    def __call__(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """N points for N samples, (N, ...)."""
-        chosen = uniform((len(x), *[1] * (x.ndim - 1)), x, generator) < self.share
-        return torch.where(chosen, self.sampler(x, generator), x)
 
 
 def uniform(shape: Sequence[int], like: Tensor, generator: torch.Generator | None) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -113,7 +113,7 @@ def gradient(trial: Trial) -> None:
         )
 
 
-@promise("attribution", light=True, when=lambda target: target.complete)
+@promise("attribution", light=True, when=lambda target: getattr(target, "complete", False))
 def completeness(trial: Trial) -> None:
     """Where ``complete`` says so, the scores of a sample sum to f(s) − f(s₀)."""
     for case in cases(trial):
@@ -146,7 +146,7 @@ def randomness(trial: Trial) -> None:
         require(not stochastic or differs, "stochastic = True, but another seed gives the same scores; set it to False")
 
 
-@promise("attribution", light=True, when=lambda target: not target.stochastic)
+@promise("attribution", light=True, when=lambda target: not _sees_others(target))
 def batch_independence(trial: Trial) -> None:
     """Each sample is explained alone, whatever shares its batch."""
     for case in cases(trial):
@@ -169,6 +169,11 @@ def leaves_the_model(trial: Trial) -> None:
             _compare(case, before, given, "a call that raised")
         else:
             raise Inapplicable("it explains no single output, so that no target is refused")
+
+
+def _sees_others(target: Any) -> bool:
+    """Whether other samples may enter a score: as draws, or as the references it compares with."""
+    return getattr(target, "stochastic", False) or getattr(target, "from_references", False)
 
 
 def _snapshot(model: nn.Module) -> tuple[list[Tensor], dict[str, object]]:

@@ -1,8 +1,13 @@
-"""What checks and datasets promise: verdicts that follow their rules, splits that share nothing."""
+"""What checks, datasets and commands promise: verdicts by rule, splits that share nothing, help without torch."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import os
+import subprocess
+import sys
 from typing import Any
 
 import torch
@@ -111,7 +116,7 @@ def renders(trial: Trial) -> None:
     require(bool(verdicts), "results.json has no verdict of it; return one from conclude")
 
 
-@promise("dataset", light=True)
+@promise("dataset")
 def splits(trial: Trial) -> None:
     """The splits "train" and "test" share no sample; another split is refused."""
     train, test = (trial.make(split=split) for split in ("train", "test"))
@@ -127,7 +132,7 @@ def splits(trial: Trial) -> None:
     raise BrokenPromise("split='no such split' is taken; raise a DataError that names the splits")
 
 
-@promise("dataset", light=True)
+@promise("dataset")
 def keyed_draws(trial: Trial) -> None:
     """Two calls give the same bytes, and leave the global random state alone."""
     before = torch.get_rng_state()
@@ -146,6 +151,45 @@ def declared(trial: Trial) -> None:
     require(shape in ((), data.shape), f"the record says shape={shape}, samples are {data.shape}; mend DatasetSpec")
     right = classes in (0, len(data.classes))
     require(right, f"the record says classes={classes}, the data have {len(data.classes)}; mend DatasetSpec")
+
+
+_HELP = """
+import sys
+from trimkit.registry.lazy import import_target
+try:
+    code = import_target(sys.argv[1])(["--help"])
+except SystemExit as leaving:
+    code = leaving.code
+if code:
+    sys.exit(f"exit code {code!r}")
+heavy = sorted({"torch", "numpy", "scipy", "captum", "matplotlib"} & set(sys.modules))
+if heavy:
+    sys.exit(f"imported {', '.join(heavy)}")
+"""
+
+
+@promise("command", light=True)
+def help_without_torch(trial: Trial) -> None:
+    """``--help`` says what it takes, without importing torch."""
+    command = [sys.executable, "-c", _HELP, trial.part.spec.target]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    trouble = (done.stderr.strip().splitlines() or [""])[-1]
+    require(done.returncode == 0, f"--help ends with: {trouble}; import heavy modules inside run, after parse_args")
+    require("usage" in done.stdout, "--help prints no usage; use trimkit.cli.commands.plain_parser")
+
+
+@promise("command", light=True)
+def usage_errors(trial: Trial) -> None:
+    """An unknown option is an error of trimkit's, never an exit of the interpreter."""
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            trial.part.load()(["--no-such-option-exists"])
+    except TrimkitError:
+        return
+    except SystemExit as leaving:
+        raise BrokenPromise(f"it calls sys.exit({leaving.code}); use plain_parser of trimkit.cli.commands") from leaving
+    raise BrokenPromise("--no-such-option-exists is taken; let the parser refuse it")
 
 
 def _rows(data: Any) -> set[bytes]:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 from types import ModuleType
+from typing import NamedTuple
 
 import torch
 
@@ -15,7 +16,7 @@ from trimkit.hooks import GROUP, KINDS
 from trimkit.registry import Part, Registry
 from trimkit.registry import loader as _loader
 from trimkit.registry.lazy import import_target
-from trimkit.testing.promises import BrokenPromise, Example, Inapplicable, Promise, Trial, promises
+from trimkit.testing.promises import BrokenPromise, Example, Inapplicable, NeedsExample, Promise, Trial, promises
 
 Examples = Mapping[str, Example | Sequence[Example]]
 """Name of a part → how it is tried, once or several times."""
@@ -55,6 +56,8 @@ class Item:
             torch.manual_seed(0)
             try:
                 self.promise.run(self.trial)
+            except NeedsExample as unknown:
+                raise NeedsExample(f"{self.trial.part.label} cannot be tried: {unknown}") from unknown.__cause__
             except BrokenPromise as broken:
                 raise BrokenPromise(f"{label} Here: {broken}") from broken.__cause__
             except (Inapplicable, KeyboardInterrupt):
@@ -92,6 +95,47 @@ def items_of(
         for item in _items_of_part(part, registry, (examples or {}).get(part.spec.name, Example()))
         if item.promise.light or not light
     ]
+
+
+class PartResult(NamedTuple):
+    """What the light promises say of one part.
+
+    Attributes:
+        part: that was tried.
+        kept: how many promises it keeps.
+        broken: the messages of the others.
+        untried: why the rest was not tried: options or data that cannot be guessed; or "".
+    """
+
+    part: Part
+    kept: int
+    broken: list[str]
+    untried: str = ""
+
+
+def try_parts(registry: Registry, plugins: Collection[str] = ()) -> Iterator[PartResult]:
+    """Try the light promises of the parts of a registry, each with its default options.
+
+    Args:
+        registry: of the parts.
+        plugins: names of those whose parts are tried; all by default.
+    """
+    for part in (part for kind in KINDS for part in registry.parts(kind)):
+        if plugins and part.plugin.name not in plugins:
+            continue
+        kept, broken, untried = 0, [], ""
+        for item in _items_of_part(part, registry, Example()):
+            try:
+                if item.promise.light:
+                    item()
+                    kept += 1
+            except NeedsExample as error:
+                untried = str(error.__cause__ or error)
+            except BrokenPromise as error:
+                broken.append(str(error))
+            except Inapplicable:
+                continue
+        yield PartResult(part, kept, broken, untried)
 
 
 def _items_of_part(part: Part, registry: Registry, examples: Example | Sequence[Example]) -> Iterator[Item]:

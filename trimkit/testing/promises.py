@@ -22,6 +22,10 @@ class BrokenPromise(TrimkitError, AssertionError):
     """A part does not do what its contract says; the message says what to change."""
 
 
+class NeedsExample(BrokenPromise):
+    """The suite cannot guess the options or data that a part needs."""
+
+
 class Inapplicable(Exception):
     """A promise that this part does not make, which shows only when it is made."""
 
@@ -66,12 +70,12 @@ class Trial:
         """A new instance of the part; of a penalty that is a function, the function with its options.
 
         Raises:
-            BrokenPromise: it cannot be made with these options.
+            NeedsExample: it cannot be made with these options.
         """
         try:
             return self.registry.create(self.part.spec.kind, self.part.name, **{**self.options, **more})
         except OptionError as error:
-            raise BrokenPromise(
+            raise NeedsExample(
                 f"it cannot be made: {error} Give what it needs: examples={{{self.part.spec.name!r}: "
                 "Example(options={...}, sizes=[...])}"
             ) from error
@@ -89,7 +93,7 @@ class Trial:
                 left out.
             attempt: size → anything; raises where the size is refused.
         Raises:
-            BrokenPromise: a size of the example is refused, or all candidates are.
+            NeedsExample: a size of the example is refused, or all candidates are.
         """
         refusals = []
         for size in self.example.sizes or candidates:
@@ -102,7 +106,7 @@ class Trial:
             else:
                 yield size, made
         if len(refusals) == len(self.example.sizes or candidates) or (refusals and self.example.sizes):
-            raise BrokenPromise(
+            raise NeedsExample(
                 f"it refuses samples of these sizes ({'; '.join(refusals)}). Name sizes that it takes: "
                 f"examples={{{self.part.spec.name!r}: Example(sizes=[...], data=...)}}"
             )

@@ -39,6 +39,7 @@ def cases(trial: Trial) -> Iterator[Case]:
 
 def _case(trial: Trial, size: Size) -> Case:
     transform, x = _fitted(trial, size), trial.draw(3, size)
+    transform.groups(size)  # refused here, the size is not one of its own
     return Case(size, transform, x, transform(x))
 
 
@@ -105,6 +106,18 @@ def groups(trial: Trial) -> None:
         require(
             these.sums(tree.map_leaves(torch.abs, s)).shape == (3, len(these.names)), "the groups do not sum scores"
         )
+
+
+@promise("transform", light=True)
+def facts(trial: Trial) -> None:
+    """Its class says whether coefficients are complex, and whether training may change it."""
+    for _, transform, _, s in cases(trial):
+        is_complex = any(leaf.is_complex() for leaf in tree.leaves(s))
+        said = transform.complex_coefficients
+        require(said == is_complex, f"complex_coefficients = {said}, measured: {is_complex}; mend the class")
+        trainable = [name for name, p in transform.named_parameters() if p.requires_grad]
+        right = transform.learnable or not trainable
+        require(right, f"{', '.join(trainable)} can be trained, and learnable = False; set it to True, or use buffers")
 
 
 @promise("transform", light=True)

@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +34,12 @@ class Checkpoints:
     Args:
         folder: made when the first checkpoint is saved.
         identity: what run this is: plain JSON values by name. A checkpoint of another run is refused.
+        free: names in the identity, with dots where they are nested, that may be others.
     """
 
-    def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, identity: Mapping[str, Any], free: Collection[str] = ()) -> None:
         self.folder = folder
+        self._free = set(free)
         self._identity = json.loads(json.dumps(identity))
 
     def save(self, state: Mapping[str, Any]) -> Path:
@@ -139,6 +141,10 @@ class Checkpoints:
                 if path.exists():
                     path.rename(path.with_suffix(".damaged"))
 
+    def recorded(self, step: int) -> dict[str, Any]:
+        """The identity that the checkpoint of a step was written with."""
+        return _read_manifest(self.folder / _name(step))["identity"]
+
     @property
     def started(self) -> bool:
         """True where there is anything but what a run leaves that stopped before its first checkpoint was whole."""
@@ -148,7 +154,7 @@ class Checkpoints:
     def _check_identity(self, path: Path, manifest: Mapping[str, Any]) -> None:
         was, now = _flat(manifest["identity"]), _flat(self._identity)
         for key in [*now, *(key for key in was if key not in now)]:
-            if was.get(key) != now.get(key):
+            if was.get(key) != now.get(key) and key not in self._free:
                 raise CheckpointError(
                     f"checkpoint {path} is of another run: {key} was {was.get(key)!r}, is {now.get(key)!r}; resume "
                     "with the same settings, or start a new run"

@@ -12,11 +12,11 @@ from torch import Tensor
 from trimkit.data import Dataset
 from trimkit.errors import CheckpointError
 from trimkit.methods import Batch, Method
-from trimkit.training.averaging import Averages
 from trimkit.training.engine import Engine
 from trimkit.training.feeding import Feeder, placed, split
 from trimkit.training.runner import PhaseReport, PhaseRunner, Position
 from trimkit.training.settings import Settings
+from trimkit.training.updates import Averages
 
 
 class Loop:
@@ -64,34 +64,34 @@ class Loop:
         """The next step's samples, on the device."""
         return placed(self._feeder[self.step], self.engine.place)
 
-    def run(self, total: int, after: Callable[[], None]) -> None:
-        """Train until step ``total``, calling ``after`` after each step.
+    def run(self, total: int, after: Callable[[], bool | None]) -> None:
+        """Train until step ``total``, calling ``after`` after each step; True from it ends the training there.
 
         Raises:
             TrainingError: a gradient that is not finite.
         """
         self.method.train()
         for batch in self._feeder.stream(self.step, total):
+            self.engine.report_step(self.step)
             self._advance(batch)
             self.step += 1
-            after()
+            if after():
+                return
 
     def _advance(self, batch: Batch) -> None:
         """One step of every phase whose turn it is."""
         at = self.position
         turns = split(placed(batch, self.engine.place), self.settings.accumulate)
         carried: list[dict[str, Tensor]] = [{} for _ in turns]
-        stepped: list[str] = []
         with self.engine.global_randomness("global", at.epoch, at.batch):
             for runner in self.runners:
                 if self.step % runner.phase.interval == 0:
                     seen = [runner.seen(*pair) for pair in zip(turns, carried, strict=True)]
-                    report = runner.step(seen, self.engine, at, self.settings)
+                    report = runner.step(seen, self.engine, at, self.settings, self.averages)
                     for handed, more in zip(carried, report.carried, strict=True):
                         handed.update(more)
                     self.reports[runner.phase.name] = replace(report, carried=())
-                    stepped += [runner.phase.name] * report.stepped
-            self.averages.update(stepped, self.step)
+            self.averages.update(self.step)
         self.engine.merge_buffers(self.method)
 
     def numbers(self) -> dict[str, dict[str, Any]]:

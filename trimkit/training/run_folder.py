@@ -27,7 +27,10 @@ CONTINUES = "CONTINUES"
 
 CHECKPOINTS, METRICS = "checkpoints", "metrics.jsonl"
 
-TAKEN_ON = (CHECKPOINTS, METRICS, "command.txt", "pictures", "tensorboard")
+DATA_CHANGES = "data_changes.jsonl"
+"""What a run holds that went on with other data: the step, and the hashes of the data before and after."""
+
+TAKEN_ON = (CHECKPOINTS, METRICS, DATA_CHANGES, "command.txt", "pictures", "tensorboard")
 """What a longer run takes from the complete one that it goes on from; everything else is written anew."""
 
 VERSIONED = ("trimkit", "torch", "lightning-fabric", "numpy", "captum")
@@ -124,9 +127,9 @@ class RunFolder:
         """Write plain values as a JSON file, whole or not at all; null for NaN and infinity."""
         self.write(name, json.dumps(finite(value), indent=2, allow_nan=False))
 
-    def append_metrics(self, row: Mapping[str, Any]) -> None:
-        """Add a line to metrics.jsonl; null for NaN and infinity."""
-        with (self.working / METRICS).open("a", encoding="utf-8") as file:
+    def append_row(self, row: Mapping[str, Any], name: str = METRICS) -> None:
+        """Add a line of JSON to a file, metrics.jsonl by default; null for NaN and infinity."""
+        with (self.working / name).open("a", encoding="utf-8") as file:
             file.write(json.dumps(finite(row), allow_nan=False) + "\n")
 
     def keep_metrics(self, steps: int) -> list[dict[str, Any]]:

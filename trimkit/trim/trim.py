@@ -7,8 +7,9 @@ predictor's output, f'(T(x)) = f(x) exactly, and any attribution of f' at s = T(
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from typing import Any, TypeAlias
 
 import torch
@@ -18,8 +19,9 @@ from trimkit.attributions.base import Attribution
 from trimkit.attributions.gradient import IntegratedGradients
 from trimkit.coefficients import tree
 from trimkit.coefficients.baseline import Baseline
+from trimkit.coefficients.groups import Groups
 from trimkit.coefficients.tree import Tree
-from trimkit.errors import DataError, ModelError
+from trimkit.errors import DataError, ModelError, TransformError
 from trimkit.predictor.composed import Composed, Model, Reference
 from trimkit.predictor.guards import changes_in_training, is_finite, unchanged, warn_of_train_mode
 from trimkit.predictor.inputs import At, Inputs, Site, take_rows
@@ -47,6 +49,7 @@ class TrimResult:
             model joins rows, the mean over the batch, in every entry.
         change: (N,) f(x) − f(T⁻¹(s₀) + r), against which the gap is judged; None where gap is.
         steps: (N,) quadrature steps of integrated gradients; None for others and with a graph.
+        groups: the named groups of the coefficients, with the axis they lie on: ``result.groups.sums(result.scores)``.
     """
 
     output: Any
@@ -56,6 +59,14 @@ class TrimResult:
     gap: Tensor | None = None
     change: Tensor | None = None
     steps: Tensor | None = None
+    _name_groups: Callable[[], Groups] | None = field(default=None, repr=False, compare=False)
+
+    @cached_property
+    def groups(self) -> Groups:
+        """The named groups of the coefficients, see `trimkit.coefficients.groups.Groups`."""
+        if self._name_groups is None:
+            raise TransformError("this result knows no groups; take those of the transform, transform.groups(size)")
+        return self._name_groups()
 
 
 class Trim:
@@ -139,7 +150,15 @@ class Trim:
                 if site.joined:  # a sample's scores hold its effect on the others
                     gap = gap.mean().expand_as(gap)
         scores = site.without_padding(explained.scores) if isinstance(self.transform, Identity) else explained.scores
-        result = TrimResult(explained.output, composed.s, scores, composed.given(composed.residual), gap, change)
+        result = TrimResult(
+            explained.output,
+            composed.s,
+            scores,
+            composed.given(composed.residual),
+            gap,
+            change,
+            _name_groups=partial(composed.transform.groups, tuple(composed.size)),
+        )
         if create_graph or changes_in_training(self.model) or not isinstance(self.attribution, IntegratedGradients):
             return result
         return self._refined(result, self.attribution, site, (target, baseline))

@@ -213,7 +213,7 @@ class TestIndependence:
         """The same rotation of a fit's own components, as a wrong unmixing would leave them, is seen."""
         of = fitted(draws(4).uniform(-1, 1, size=(4000, 2)))
         turned = replace(of, sources=of.sources @ np.array([[1, 1], [-1, 1]]) / math.sqrt(2))
-        squares, information = dependence.of_squares(turned), dependence.of_information(turned)
+        squares, information = dependence.measure_squares(turned), dependence.measure_information(turned)
         assert squares.matrix[0, 1] == pytest.approx(-3 / 7, abs=0.03)
         assert dependence.squares_verdict(turned, squares).status is Status.FAIL
         assert information.estimate.value == pytest.approx(0.23, abs=0.06)

@@ -83,5 +83,5 @@ def infomax(
         (k,) `Unconstrained.excess` there.
     """
     pieces = columns(z)
-    found = minimise(Unconstrained(warmed_up(z, start), pieces, extended), tol, max_iter)
-    return found, Unconstrained(found.matrix, pieces, extended).excess
+    solution = minimise(Unconstrained(warmed_up(z, start), pieces, extended), tol, max_iter)
+    return solution, Unconstrained(solution.matrix, pieces, extended).excess

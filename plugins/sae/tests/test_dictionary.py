@@ -77,6 +77,22 @@ def test_codes_do_not_depend_on_the_unit_of_the_data(make, x):
     assert_close(codes[0], codes[1])
 
 
+def test_the_objective_is_differentiated_in_full(name, make, x, terms):
+    method = make(name).train()
+    sum(value.sum() for value in terms(method, x).values()).backward()
+    for parameter in (method.dictionary.bias, method.encoder.weight, method.dictionary.directions):
+        place = (0,) * parameter.ndim
+        losses = []
+        for change in (1e-6, -2e-6):
+            with torch.no_grad():
+                parameter[place] += change
+                losses.append(sum(value.sum() for value in terms(method, x).values()))
+        with torch.no_grad():
+            parameter[place] += 1e-6
+        slope = (losses[0] - losses[1]) / 2e-6
+        assert parameter.grad[place].item() == pytest.approx(slope.item(), rel=1e-4, abs=1e-6)
+
+
 def test_activations_that_are_all_zero_are_refused(make):
     with pytest.raises(DataError, match="expected activations, got zeros alone"):
         make().prepare(torch.zeros(8, 5).double(), None, torch.Generator())

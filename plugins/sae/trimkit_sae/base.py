@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from trimkit.coefficients.groups import Groups
+from trimkit.data import Dataset, in_memory
 from trimkit.errors import DataError, OptionError
 from trimkit.methods import (
     RECONSTRUCTION,
@@ -27,8 +28,12 @@ from trimkit.methods import (
     at_least_float32,
     gather,
 )
+from trimkit.metrics import MetricResult
+from trimkit.predictor.activations import Activations
 from trimkit.registry.options import one_of, real_number, whole_number
+from trimkit_sae.baselines import FITTED, baseline_dictionaries, best_of
 from trimkit_sae.dictionary import Dictionary, UnitNormAdam, geometric_median
+from trimkit_sae.metrics import Code, describe, loss_recovered
 from trimkit_sae.transform import ERROR, FEATURES, FeatureTransform, as_data, as_vectors, positions
 
 Normalise = Literal["unit", "dimension", "none"]
@@ -150,6 +155,13 @@ class SparseAutoencoder(Method):
         """E (h − b) + c of scaled activations: (..., d) → (..., M)."""
         return self.encoder(h - self.dictionary.bias if self.pre_bias else h)
 
+    def _preactivate_in_training(self, h: Tensor) -> Tensor:
+        """As `preactivate`, with b's first derivative by a product of a matrix with one row, not with one a sample."""
+        if not self.pre_bias:
+            return self.encoder(h)
+        b = self.dictionary.bias
+        return self.encoder(h - b.detach()) - self.encoder.weight.detach() @ (b - b.detach())
+
     @abstractmethod
     def activate(self, pre: Tensor) -> Tensor:
         """z ≥ 0 of a training batch: (N, ..., M) → the same shape."""
@@ -204,7 +216,7 @@ class SparseAutoencoder(Method):
             features that were in no sample of the batch.
         """
         h = as_vectors(batch.x, self.axis) / self.scale
-        pre = at_least_float32(self.preactivate(h))
+        pre = at_least_float32(self._preactivate_in_training(h))
         z = self.activate(pre)
         parts = self.reconstruct(z)
         squared = [(h - part).square().sum(-1) for part in parts]
@@ -225,6 +237,37 @@ class SparseAutoencoder(Method):
             waiting = self.silent + len(rows) * len(seen)
             self.silent.copy_(torch.where(seen.sum(0) > 0, torch.zeros_like(waiting), waiting))
         return {"l0": active.sum() / len(rows), "dead": (active == 0).float().mean()}
+
+    def code(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
+        """x̂ of vectors (n, d), and which features are active (n, M)."""
+        z = self.read(vectors, FEATURES)
+        return self.write(z, FEATURES), z > 0
+
+    def measure(
+        self, data: Dataset, train: Dataset, *, seed: int = 0, baselines: bool = False
+    ) -> Mapping[str, Mapping[str, MetricResult]]:
+        """L0, explained variance, dead share and density; of activations with a source, also the loss recovered.
+
+        Baselines are random directions, as many as features, and principal and independent components, with as many
+        active ones a vector as the features, see `trimkit_sae.baselines.best_of`.
+        """
+        device = self.dictionary.bias.device
+
+        def vectors(part: Dataset) -> Tensor:
+            return as_vectors(in_memory(part.x).to(device), self.axis).reshape(-1, self.width)
+
+        codes: dict[str, Code] = {"features": self.code}
+        if baselines:
+            fitted, k = vectors(train.some(FITTED)), max(1, round(describe(self.code, vectors(data))["l0"].value))
+            found = baseline_dictionaries(fitted, self.features, seed)
+            codes |= {name: best_of(directions, fitted.mean(0), k) for name, directions in found.items()}
+        return {name: self._measured(code, vectors(data), data, seed) for name, code in codes.items()}
+
+    def _measured(self, code: Code, vectors: Tensor, data: Dataset, seed: int) -> dict[str, MetricResult]:
+        found = describe(code, vectors, seed)
+        if isinstance(data, Activations) and data.source is not None:
+            found["loss_recovered"] = loss_recovered(code, data.source, self.width, seed, axis=self.axis)
+        return found
 
     @torch.no_grad()
     def prepare(self, x: Tensor, aux: Tensor | None, generator: torch.Generator) -> None:

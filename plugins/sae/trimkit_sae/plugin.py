@@ -47,5 +47,4 @@ _METHODS = (
 def trimkit_methods() -> Iterator[MethodSpec]:
     """Sparse autoencoders."""
     for name, target, summary, reference in _METHODS:
-        spaces = ("features", "features+error")
-        yield MethodSpec(name, f"trimkit_sae.{target}", summary, reference, family="sae", spaces=spaces)
+        yield MethodSpec(name, f"trimkit_sae.{target}", summary, reference, family="sae")

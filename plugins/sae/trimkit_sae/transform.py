@@ -35,6 +35,8 @@ class FeatureTransform(Transform):
         exact: with the error, inverse(forward(x)) = x up to rounding.
     """
 
+    norm_constrained = True
+
     def __init__(self, method: SparseAutoencoder, space: LatentSpace, axis: int | None = None) -> None:
         super().__init__()
         self.method = method

@@ -30,6 +30,7 @@ name that it was: the command line reads ``layer=3`` and ``layer=0.3`` so."""
 class Hooked(CaptumAttribution):
     """Works by hooks on the layers of the model, so it needs a module; functional activations stay unseen."""
 
+    needs_module: ClassVar[bool] = True
     affine_inverse: ClassVar[bool] = False
 
     def require(self, probe: Probe, s: Tree) -> None:

@@ -7,7 +7,7 @@ network whose operations have a rule in `trimkit.attributions.contextual.rules`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import torch
 from torch import Tensor
@@ -81,6 +81,8 @@ class ContextualDecomposition(Attribution):
             of what the group adds to the rest, at one and a half times the cost. The relevant parts and the rest sum to
             f under both.
     """
+
+    order: ClassVar[Literal["gradient", "perturbation"]] = "perturbation"
 
     def __init__(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -28,6 +28,7 @@ class LayerwiseRelevance(Attribution):
     """
 
     complete: ClassVar[bool] = True
+    order: ClassVar[Literal["gradient", "perturbation"]] = "perturbation"
 
     def attribute(self, probe: Probe, s: Tree, baseline: Tree, generator: torch.Generator | None) -> Tree:
         """One forward of point, reference and change together, and the gradient of the change."""

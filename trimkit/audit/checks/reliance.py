@@ -346,15 +346,19 @@ _DOES = {
 
 def _told(m: Measurement) -> str:
     """A measurement in words, with its interval."""
-    e = m.estimate
-    return _DOES[m.name].format(value=f"{number(e.value, '%')} % [{number(e.low, '%')}, {number(e.high, '%')}]")
+    low, high = (f"{100 * end:.1f}" for end in (m.estimate.low, m.estimate.high))
+    return _DOES[m.name].format(value=f"{_percent(m.estimate.value)} [{low}, {high}]")
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %".replace("-", "−")
 
 
 def _sentence(status: Status, one: Forbidden, decisive: Measurement, every: list[Measurement]) -> str:
-    limit = f"allowed are {number(decisive.limit, '%')} %"
+    limit = f"allowed: {number(decisive.limit, '%')} %"
     random = ""
     if decisive.control is not None:
-        random = f"; random sets of equal energy do {number(decisive.control.value, '%')} %"
+        random = f"; random sets of equal energy do {_percent(decisive.control.value)}"
     if status is Status.PASS:
         return f"Does not rely on '{one.name}': {'; '.join(map(_told, every))}."
     if status is Status.FAIL:
@@ -380,13 +384,13 @@ def _warning(flagged: list[GroupStanding], forbid: str) -> str:
         assert top.flips is not None
         assert top.loss is not None
         why = (
-            f"other samples' values there change {number(top.flips.value, '%')} % of the predictions but cost "
-            f"{number(top.loss.value, '%')} % their right answer, where other groups would cost "
-            f"{number(top.expected_loss, '%')} %"
+            f"other samples' values there change {_percent(top.flips.value)} of the predictions but cost "
+            f"{_percent(top.loss.value)} their right answer, where other groups would cost "
+            f"{_percent(top.expected_loss)}"
         )
     else:
         why = (
-            f"other samples' values there change the output by {number(top.effect.value, '%')} %, far more than the "
+            f"other samples' values there change the output by {_percent(top.effect.value)}, far more than the "
             "energy there and the other groups let expect"
         )
     others = f" So do {', '.join(repr(row.name) for row in flagged[1:])}." if len(flagged) > 1 else ""

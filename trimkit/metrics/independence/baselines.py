@@ -65,15 +65,15 @@ def mcc_baselines(
     shape = np.abs if magnitudes else np.asarray
     target = shape(s)
     named = {"kind": kind, "seed": seed}
-    linear, told = _linear_codes(rows, fit, s.shape[1], seed)
-    found = {
+    linear, protocol = _linear_codes(rows, fit, s.shape[1], seed)
+    results = {
         name: mean_correlation(shape(codes), target, draws=draws, **named)
         for name, codes in {"x": rows, **linear}.items()
     }
-    if told:
-        found["fastica"] = replace(found["fastica"], protocol={**found["fastica"].protocol, **told})
+    if protocol:
+        results["fastica"] = replace(results["fastica"], protocol={**results["fastica"].protocol, **protocol})
     rotated = [mean_correlation(shape(codes), target, draws=0, **named).value for codes in _rotations(s, seed)]
-    return {**found, "rotation": _band(rotated, len(s), named)}
+    return {**results, "rotation": _band(rotated, len(s), named)}
 
 
 def _linear_codes(rows: Floats, fit: Floats, components: int, seed: int) -> tuple[dict[str, Floats], dict[str, Any]]:

@@ -13,7 +13,7 @@ from trimkit.errors import OptionError
 from trimkit.metrics.arrays import Floats
 from trimkit_ica.assumptions import dependence, gaussianity, space
 from trimkit_ica.assumptions.findings import Component
-from trimkit_ica.assumptions.fitted import Fitted, Limits, as_rows, standardised, unmix
+from trimkit_ica.assumptions.fitted import Limits, Unmixing, as_rows, standardised, unmix
 from trimkit_ica.assumptions.report import IcaReport
 from trimkit_ica.assumptions.stability import stability
 
@@ -72,7 +72,7 @@ def check_ica(
     fitted = unmix(rows, components, dtype, seed, limits or Limits())
     shapes = gaussianity.shapes(fitted)
     stable, stabilities = stability(fitted, bootstraps)
-    squares, information = dependence.of_squares(fitted), dependence.of_information(fitted)
+    squares, information = dependence.measure_squares(fitted), dependence.measure_information(fitted)
     verdicts = (
         space.rank(fitted),
         space.conditioning(fitted),
@@ -96,7 +96,7 @@ def check_ica(
 
 
 def _components(
-    fitted: Fitted, shapes: list[gaussianity.Shape], stabilities: Floats, threshold: float
+    fitted: Unmixing, shapes: list[gaussianity.NonGaussianity], stabilities: Floats, threshold: float
 ) -> tuple[Component, ...]:
     variances = (fitted.mixing**2).sum(0) / fitted.eigenvalues.sum()
     s = standardised(fitted.sources).clip(EDGES[0], EDGES[-1])
@@ -114,7 +114,7 @@ def _components(
     )
 
 
-def _record(fitted: Fitted) -> Mapping[str, Any]:
+def _record(fitted: Unmixing) -> Mapping[str, Any]:
     return {
         "rows": len(fitted.fit) + len(fitted.test),
         "fit": len(fitted.fit),

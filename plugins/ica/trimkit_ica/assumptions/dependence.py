@@ -17,7 +17,7 @@ from trimkit.metrics.arrays import Floats
 from trimkit.metrics.bootstrap import DRAWS, generator, row_weights, weighted_means
 from trimkit.metrics.independence.components import mutual_information_matrix, squared_correlations
 from trimkit.report.verdicts import Estimate, Status, Verdict, judge, number, samples_needed
-from trimkit_ica.assumptions.fitted import Fitted, decides, standardised
+from trimkit_ica.assumptions.fitted import Unmixing, decides, standardised
 from trimkit_ica.assumptions.space import TAILS, Z95
 
 PERMUTATIONS = 199
@@ -61,13 +61,13 @@ class Dependence:
         return {"matrix": self.matrix.tolist(), "largest": pair, "chance": self.chance, "n": self.n}
 
 
-def of_squares(of: Fitted) -> Dependence:
+def measure_squares(fitted: Unmixing) -> Dependence:
     """Correlations of s_i² and s_j². The interval resamples rows, for the pair with the largest."""
-    s = standardised(of.sources)
+    s = standardised(fitted.sources)
     matrix = squared_correlations(s)
     pair, value = largest(matrix)
-    low, high = _correlation_interval(s[:, pair[0]] ** 2, s[:, pair[1]] ** 2, of.seed)
-    null = _null(s, squared_correlations, PERMUTATIONS, of.seed, "squares")
+    low, high = _correlation_interval(s[:, pair[0]] ** 2, s[:, pair[1]] ** 2, fitted.seed)
+    null = _null(s, squared_correlations, PERMUTATIONS, fitted.seed, "squares")
     settings = {
         "null": f"columns permuted, {PERMUTATIONS} times",
         "interval": "test rows resampled, for the largest pair",
@@ -77,24 +77,24 @@ def of_squares(of: Fitted) -> Dependence:
     return Dependence(matrix, pair, Estimate(value, min(low, value), max(high, value)), chance, len(s), settings)
 
 
-def of_information(of: Fitted) -> Dependence:
+def measure_information(fitted: Unmixing) -> Dependence:
     """Mutual information by nearest neighbours. The interval is that of a delete-half jackknife, for the largest pair.
 
     A random half has about √2 times the standard error of the whole, and the same rows: the spread of halves round
     their whole is the standard error of the whole (Shao and Wu 1989).
     """
-    s = standardised(of.sources)[:INFORMATION_ROWS]
+    s = standardised(fitted.sources)[:INFORMATION_ROWS]
 
     def measure(t: Floats) -> Floats:
         with config_context(assume_finite=True, skip_parameter_validation=True):  # a third of the time, otherwise
-            return mutual_information_matrix(t, samples=len(t), seed=of.seed)
+            return mutual_information_matrix(t, samples=len(t), seed=fitted.seed)
 
     matrix = measure(s)
     pair, value = largest(matrix)
-    draws = generator(of.seed, "halves of information")
+    draws = generator(fitted.seed, "halves of information")
     parts = [draws.permutation(len(s))[: len(s) // 2] for _ in range(HALF_SAMPLES)]
     error = Z95 * float(np.std([measure(s[part][:, pair])[0, 1] for part in parts], ddof=1))
-    null = _null(s, measure, INFORMATION_PERMUTATIONS, of.seed, "information")
+    null = _null(s, measure, INFORMATION_PERMUTATIONS, fitted.seed, "information")
     settings = {
         "estimator": "3 nearest neighbours, nats",
         "null": f"columns permuted, {INFORMATION_PERMUTATIONS} times",
@@ -104,30 +104,32 @@ def of_information(of: Fitted) -> Dependence:
     return Dependence(matrix, pair, estimate, max(null), len(s), settings, INFORMATION_ROWS)
 
 
-def squares_verdict(of: Fitted, found: Dependence) -> Verdict:
+def squares_verdict(fitted: Unmixing, dependence: Dependence) -> Verdict:
     """Do the components' squares correlate, such as where their variances rise and fall together?"""
-    return _verdict(of, found, of.limits.squares, "independence of squares", "Do the components' squares correlate?")
+    return _verdict(
+        fitted, dependence, fitted.limits.squares, "independence of squares", "Do the components' squares correlate?"
+    )
 
 
-def information_verdict(of: Fitted, found: Dependence) -> Verdict:
+def information_verdict(fitted: Unmixing, dependence: Dependence) -> Verdict:
     """Does any component tell anything about another?"""
     question = "Does a component tell anything about another?"
-    return _verdict(of, found, of.limits.information, "mutual information", question)
+    return _verdict(fitted, dependence, fitted.limits.information, "mutual information", question)
 
 
-def compare(found: Dependence, tolerance: float) -> tuple[Status, int | None]:
+def compare(dependence: Dependence, tolerance: float) -> tuple[Status, int | None]:
     """What a dependence beside its null says, and how many more rows would decide.
 
     No more than chance: PASS where chance is at most the tolerance, so that more would have shown; else INCONCLUSIVE.
     More than chance: WARN where the interval lies below the tolerance, FAIL where it lies above, else INCONCLUSIVE.
     """
-    if found.estimate.value <= found.chance:
-        if found.chance <= tolerance:
+    if dependence.estimate.value <= dependence.chance:
+        if dependence.chance <= tolerance:
             return Status.PASS, None
-        return Status.INCONCLUSIVE, math.ceil(found.n * ((found.chance / tolerance) ** 2 - 1))
-    side = judge(found.estimate, tolerance, "≤")
+        return Status.INCONCLUSIVE, math.ceil(dependence.n * ((dependence.chance / tolerance) ** 2 - 1))
+    side = judge(dependence.estimate, tolerance, "≤")
     if side is Status.INCONCLUSIVE:
-        return side, samples_needed(found.estimate, tolerance, found.n)
+        return side, samples_needed(dependence.estimate, tolerance, dependence.n)
     return (Status.WARN if side is Status.PASS else side), None
 
 
@@ -158,32 +160,32 @@ def _correlation_interval(a: Floats, b: Floats, seed: int) -> tuple[float, float
     return float(low), float(high)
 
 
-def _verdict(of: Fitted, found: Dependence, tolerance: float, name: str, question: str) -> Verdict:
-    status, needed = compare(found, tolerance)
-    if needed is not None and found.most is not None and found.n + needed > found.most:
+def _verdict(fitted: Unmixing, dependence: Dependence, tolerance: float, name: str, question: str) -> Verdict:
+    status, needed = compare(dependence, tolerance)
+    if needed is not None and dependence.most is not None and dependence.n + needed > dependence.most:
         needed = None
-    needed = of.in_all(needed, len(of.sources))
+    needed = fitted.in_all(needed, len(fitted.sources))
     return Verdict(
         name,
         question,
         status,
-        _sentence(status, found, tolerance) + decides(needed),
-        found.estimate,
-        max(found.chance, tolerance),
+        _sentence(status, dependence, tolerance) + decides(needed),
+        dependence.estimate,
+        max(dependence.chance, tolerance),
         "≤",
-        found.n,
-        of.seed,
-        settings=of.settings(**found.settings, chance=number(found.chance), tolerance=tolerance),
+        dependence.n,
+        fitted.seed,
+        settings=fitted.settings(**dependence.settings, chance=number(dependence.chance), tolerance=tolerance),
         samples_needed=needed,
     )
 
 
-def _sentence(status: Status, found: Dependence, tolerance: float) -> str:
-    i, j = (index + 1 for index in found.pair)
-    value, chance = number(found.estimate.value), number(found.chance)
+def _sentence(status: Status, dependence: Dependence, tolerance: float) -> str:
+    i, j = (index + 1 for index in dependence.pair)
+    value, chance = number(dependence.estimate.value), number(dependence.chance)
     if status is Status.PASS:
         return f"No pair shows more than chance does: the largest is {value}, chance gives up to {chance}."
-    if found.estimate.value <= found.chance:
+    if dependence.estimate.value <= dependence.chance:
         return f"Chance alone gives up to {chance} with so few rows, more than the {number(tolerance)} looked for."
     more = f"Components {i} and {j} depend on each other: {value}, where chance gives up to {chance}"
     if status is Status.FAIL:

@@ -9,7 +9,7 @@ from typing import Any
 
 from trimkit.metrics.arrays import Floats
 from trimkit.report.verdicts import Status, Verdict, exit_code, overall
-from trimkit_ica.assumptions.gaussianity import Shape
+from trimkit_ica.assumptions.gaussianity import NonGaussianity
 
 FORMAT = 1
 """Of results.json."""
@@ -29,7 +29,7 @@ class Component:
     """
 
     variance: float
-    shape: Shape
+    shape: NonGaussianity
     stability: float
     stable: bool
     density: tuple[float, ...]

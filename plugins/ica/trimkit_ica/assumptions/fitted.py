@@ -16,7 +16,7 @@ from trimkit.metrics.arrays import Floats, as_codes, halves
 from trimkit.metrics.bootstrap import generator, torch_generator
 from trimkit_ica.unmixing import canonical, fastica, whiten
 
-FEWEST = 80
+FEWEST_ROWS = 80
 """Rows below which nothing is checked: 40 to fit, 40 to test."""
 
 MOST_COMPONENTS = 16
@@ -61,7 +61,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Fitted:
+class Unmixing:
     """Linear ICA of one half of the rows; everything in float64.
 
     Attributes:
@@ -103,9 +103,9 @@ class Fitted:
         """Their number k."""
         return len(self.unmixing)
 
-    def in_all(self, rows: int | None, of: int) -> int | None:
+    def in_all(self, rows: int | None, half: int) -> int | None:
         """So many rows more in a half of ``of`` rows, as rows of the whole data."""
-        return None if rows is None else math.ceil(rows * (len(self.fit) + len(self.test)) / of)
+        return None if rows is None else math.ceil(rows * (len(self.fit) + len(self.test)) / half)
 
     def settings(self, **more: Any) -> Mapping[str, Any]:
         """What a verdict has to say of the fit, and more of itself."""
@@ -123,12 +123,12 @@ def as_rows(x: Any, samples: int, seed: int) -> tuple[Floats, tuple[int, ...], t
         (n, p) float64, the shape of a sample, and the type that the values were stored in.
     Raises:
         ShapeError: no real numbers (N, ...), or only one variable.
-        DataError: fewer than `FEWEST` rows, NaN or infinity, or all rows the same.
-        OptionError: samples below `FEWEST`.
+        DataError: fewer than `FEWEST_ROWS` rows, NaN or infinity, or all rows the same.
+        OptionError: samples below `FEWEST_ROWS`.
     """
-    if samples < FEWEST:
-        raise OptionError(f"samples: expected at least {FEWEST}, half to fit and half to test, got {samples}")
-    rows = as_codes(x, "x", fewest=FEWEST)
+    if samples < FEWEST_ROWS:
+        raise OptionError(f"samples: expected at least {FEWEST_ROWS}, half to fit and half to test, got {samples}")
+    rows = as_codes(x, "x", fewest=FEWEST_ROWS)
     if rows.shape[1] < 2:
         raise ShapeError(f"x: expected at least two variables, got {tuple(np.shape(x))}; one mixes nothing")
     if (rows == rows[0]).all():
@@ -139,7 +139,7 @@ def as_rows(x: Any, samples: int, seed: int) -> tuple[Floats, tuple[int, ...], t
     return rows, shape, _dtype(x)
 
 
-def unmix(rows: Floats, components: int | None, dtype: torch.dtype, seed: int, limits: Limits) -> Fitted:
+def unmix(rows: Floats, components: int | None, dtype: torch.dtype, seed: int, limits: Limits) -> Unmixing:
     """Whiten and rotate one half of the rows.
 
     Args:
@@ -167,7 +167,7 @@ def unmix(rows: Floats, components: int | None, dtype: torch.dtype, seed: int, l
     unmixing = rotation.matrix[order] * signs[:, None]
     sources = (whitening.apply(torch.from_numpy(test))[:, :k] @ unmixing.T).numpy()
     _require_spread(sources)
-    return Fitted(
+    return Unmixing(
         fit=fit,
         test=test,
         eigenvalues=whitening.eigenvalues.numpy(),

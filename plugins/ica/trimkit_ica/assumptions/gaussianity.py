@@ -14,7 +14,7 @@ from trimkit.metrics.arrays import Floats
 from trimkit.metrics.bootstrap import DRAWS, generator
 from trimkit.metrics.independence.log_cosh import GAUSSIAN_LOG_COSH, log_cosh
 from trimkit.report.verdicts import Estimate, Status, Verdict, holm, judge, number, samples_needed
-from trimkit_ica.assumptions.fitted import Fitted, decides, standardised
+from trimkit_ica.assumptions.fitted import Unmixing, decides, standardised
 from trimkit_ica.assumptions.space import TAILS
 
 LEVEL = 0.05
@@ -22,7 +22,7 @@ LEVEL = 0.05
 
 
 @dataclass(frozen=True)
-class Shape:
+class NonGaussianity:
     """How far from Gaussian one component is.
 
     Attributes:
@@ -58,37 +58,37 @@ class Shape:
         }
 
 
-def shapes(of: Fitted) -> list[Shape]:
+def shapes(fitted: Unmixing) -> list[NonGaussianity]:
     """Effect sizes with bootstrap intervals, and tests, of every component."""
-    s = of.sources
+    s = fitted.sources
     statistics = anderson_darling(s)
     p_anderson = anderson_darling_p(statistics, len(s))
     _, p_jarque = map(np.asarray, jarque_bera(s, axis=0))
     adjusted = np.reshape(holm([*p_anderson.tolist(), *p_jarque.tolist()]), (2, -1))
-    excess, kurtosis = _estimates(s, of.seed)
+    excess, kurtosis = _estimates(s, fitted.seed)
     return [
-        Shape(e, _squared(e), k, float(a), float(p), float(q))
+        NonGaussianity(e, _squared(e), k, float(a), float(p), float(q))
         for e, k, a, p, q in zip(excess, kurtosis, statistics, *adjusted, strict=True)
     ]
 
 
-def non_gaussianity(of: Fitted, found: list[Shape]) -> Verdict:
+def non_gaussianity(fitted: Unmixing, measured: list[NonGaussianity]) -> Verdict:
     """At most one Gaussian component: so the second smallest effect must be above what is Gaussian in practice.
 
     FAIL needs both: an effect that lies below the limit with its whole interval, and tests that do not tell two
     components from Gaussian ones. Where the tests do tell them, the effect is small but there: WARN.
     """
-    limit = of.limits.negentropy
-    order = sorted(range(len(found)), key=lambda i: found[i].negentropy.value)
-    second = found[order[1]]
-    gaussian = [i + 1 for i, shape in enumerate(found) if shape.gaussian]
+    limit = fitted.limits.negentropy
+    order = sorted(range(len(measured)), key=lambda i: measured[i].negentropy.value)
+    second = measured[order[1]]
+    gaussian = [i + 1 for i, shape in enumerate(measured) if shape.gaussian]
     status = side = judge(second.negentropy, limit, "≥")
     if side is Status.FAIL and len(gaussian) <= 1:
         status = Status.WARN
     if side is Status.PASS and len(gaussian) > 1:
         status = Status.INCONCLUSIVE
-    needed = _needed(second, limit, len(of.sources)) if side is Status.INCONCLUSIVE else None
-    needed = of.in_all(needed, len(of.sources))
+    needed = _needed(second, limit, len(fitted.sources)) if side is Status.INCONCLUSIVE else None
+    needed = fitted.in_all(needed, len(fitted.sources))
     return Verdict(
         "non-Gaussianity",
         "Is at most one component Gaussian?",
@@ -97,9 +97,9 @@ def non_gaussianity(of: Fitted, found: list[Shape]) -> Verdict:
         second.negentropy,
         limit,
         "≥",
-        len(of.sources),
-        of.seed,
-        settings=of.settings(
+        len(fitted.sources),
+        fitted.seed,
+        settings=fitted.settings(
             estimate="second smallest (E log cosh s − E log cosh ν)²",
             interval="test rows resampled",
             draws=DRAWS,
@@ -175,7 +175,7 @@ def _squared(e: Estimate) -> Estimate:
     return Estimate(e.value**2, 0.0 if e.low <= 0 <= e.high else min(ends), max(ends))
 
 
-def _needed(shape: Shape, limit: float, n: int) -> int | None:
+def _needed(shape: NonGaussianity, limit: float, n: int) -> int | None:
     """Samples that would decide, on the scale on which the error is normal: that of the excess, not of its square."""
     e = shape.excess
     half = e.half_width

@@ -168,8 +168,10 @@ def _matrices(report: Findings) -> Matrices:
         "Dependence that is left",
         "On rows that the fit did not see. Independent components show no more than chance.",
         tuple(
-            Matrix(title, names, tuple(map(tuple, found["matrix"])), f"chance gives up to {number(found['chance'])}")
-            for title, found in (
+            Matrix(
+                title, names, tuple(map(tuple, measured["matrix"])), f"chance gives up to {number(measured['chance'])}"
+            )
+            for title, measured in (
                 ("Correlation of squares", squares),
                 ("Mutual information, nats", information),
             )

@@ -8,7 +8,7 @@ import numpy as np
 
 from trimkit.metrics.bootstrap import DRAWS, LEVEL, generator, row_weights
 from trimkit.report.verdicts import Estimate, Status, Verdict, judge, number, samples_needed
-from trimkit_ica.assumptions.fitted import MAX_ITERATIONS, ROWS_PER_SQUARE, TOLERANCE, Fitted, decides
+from trimkit_ica.assumptions.fitted import MAX_ITERATIONS, ROWS_PER_SQUARE, TOLERANCE, Unmixing, decides
 
 Z95 = 1.959964
 """Of the normal distribution: half the length of a 95 % interval, in standard errors."""
@@ -24,37 +24,39 @@ def exactly(value: float) -> Estimate:
     return Estimate(float(value), float(value), float(value))
 
 
-def rank(of: Fitted) -> Verdict:
+def rank(fitted: Unmixing) -> Verdict:
     """Are the variables linearly independent? WARN where they are not: there are fewer components than variables."""
-    variables, constant = of.fit.shape[1], int((of.fit == of.fit[0]).all(0).sum())
+    variables, constant = fitted.fit.shape[1], int((fitted.fit == fitted.fit[0]).all(0).sum())
     still = f" ({constant} of them constant)" if constant else ""
-    if of.rank == variables:
+    if fitted.rank == variables:
         sentence = f"All {variables} variables bring variance of their own."
-    elif of.rank == len(of.fit) - 1:
-        sentence = f"{len(of.fit)} rows show {of.rank} directions at most; there are {variables} variables{still}."
+    elif fitted.rank == len(fitted.fit) - 1:
+        sentence = (
+            f"{len(fitted.fit)} rows show {fitted.rank} directions at most; there are {variables} variables{still}."
+        )
     else:
         sentence = (
-            f"The {variables} variables{still} have {of.rank} independent directions; the others are linear "
+            f"The {variables} variables{still} have {fitted.rank} independent directions; the others are linear "
             "combinations of these, or too small beside them to be told from rounding."
         )
     return Verdict(
         "rank",
         "Are the variables linearly independent?",
-        Status.PASS if of.rank == variables else Status.WARN,
+        Status.PASS if fitted.rank == variables else Status.WARN,
         sentence,
-        exactly(of.rank),
+        exactly(fitted.rank),
         variables,
         "≥",
-        len(of.fit),
-        of.seed,
-        settings=of.settings(constant=constant),
+        len(fitted.fit),
+        fitted.seed,
+        settings=fitted.settings(constant=constant),
     )
 
 
-def conditioning(of: Fitted) -> Verdict:
+def conditioning(fitted: Unmixing) -> Verdict:
     """Is the smallest direction that is kept far above rounding?"""
-    condition = float(of.eigenvalues[0] / of.eigenvalues[of.components - 1])
-    good = condition <= of.limits.condition
+    condition = float(fitted.eigenvalues[0] / fitted.eigenvalues[fitted.components - 1])
+    good = condition <= fitted.limits.condition
     sentence = f"The largest variance of a direction that is kept is {number(condition)} times the smallest."
     advice = "" if good else " Whitening blows up what may be noise: scale the variables, or take fewer components."
     return Verdict(
@@ -63,72 +65,72 @@ def conditioning(of: Fitted) -> Verdict:
         Status.PASS if good else Status.WARN,
         sentence + advice,
         exactly(condition),
-        of.limits.condition,
+        fitted.limits.condition,
         "≤",
-        len(of.fit),
-        of.seed,
-        settings=of.settings(whitening="float64"),
+        len(fitted.fit),
+        fitted.seed,
+        settings=fitted.settings(whitening="float64"),
     )
 
 
-def residual(of: Fitted) -> Verdict:
+def residual(fitted: Unmixing) -> Verdict:
     """Which share of the variance of unseen rows do the components leave out? Its interval resamples those rows."""
-    centred = of.test - of.mean
-    directions, _ = np.linalg.qr(of.basis)
+    centred = fitted.test - fitted.mean
+    directions, _ = np.linalg.qr(fitted.basis)
     left, whole = ((centred - centred @ directions @ directions.T) ** 2).sum(1), (centred**2).sum(1)
     left[left < ROUNDING * whole.sum()] = 0
-    weights = row_weights(len(whole), DRAWS, generator(of.seed, "residual")).astype(np.float64)
+    weights = row_weights(len(whole), DRAWS, generator(fitted.seed, "residual")).astype(np.float64)
     value = float(left.sum() / whole.sum())
     low, high = np.quantile((weights @ left) / (weights @ whole), TAILS)
     estimate = Estimate(value, min(float(low), value), max(float(high), value))
-    limit = of.limits.residual
+    limit = fitted.limits.residual
     status = judge(estimate, limit, "≤")
     needed = samples_needed(estimate, limit, len(whole)) if status is Status.INCONCLUSIVE else None
-    needed = of.in_all(needed, len(whole))
+    needed = fitted.in_all(needed, len(whole))
     return Verdict(
         "residual",
         "Do the components carry the data?",
         status,
-        f"{of.components} components leave out {number(value, '%') if value else 'nothing'}"
+        f"{fitted.components} components leave out {number(value, '%') if value else 'nothing'}"
         + (" % of the variance" if value else "")
         + " of unseen rows."
-        + (_enough(of) if status is not Status.PASS else "")
+        + (_enough(fitted) if status is not Status.PASS else "")
         + decides(needed),
         estimate,
         limit,
         "≤",
         len(whole),
-        of.seed,
-        settings=of.settings(interval="test rows resampled", draws=DRAWS),
+        fitted.seed,
+        settings=fitted.settings(interval="test rows resampled", draws=DRAWS),
         samples_needed=needed,
         unit="%",
     )
 
 
-def gap(of: Fitted) -> Verdict:
+def gap(fitted: Unmixing) -> Verdict:
     """Is the first direction that is left out clearly smaller than the last that is kept?
 
     The standard error of log(λ_k / λ_{k+1}) is that of the mean of z_k² − z_{k+1}², first order.
     """
     question = "Is the cut between kept and left-out directions a clear one?"
-    k = of.components
-    if k == of.rank:
+    k = fitted.components
+    if k == fitted.rank:
         return Verdict(
             "eigenvalue gap",
             question,
             Status.NOT_APPLICABLE,
             "No direction is left out.",
-            n=len(of.fit),
-            seed=of.seed,
+            n=len(fitted.fit),
+            seed=fitted.seed,
             mandatory=False,
-            settings=of.settings(),
+            settings=fitted.settings(),
         )
-    ratio = float(of.eigenvalues[k - 1] / of.eigenvalues[k])
-    squares = of.white[:, k - 1] ** 2 - of.white[:, k] ** 2
+    ratio = float(fitted.eigenvalues[k - 1] / fitted.eigenvalues[k])
+    squares = fitted.white[:, k - 1] ** 2 - fitted.white[:, k] ** 2
     error = Z95 * float(squares.std()) / math.sqrt(len(squares))
     clear = math.log(ratio) > error
     logs = Estimate(math.log(ratio), math.log(ratio) - error, math.log(ratio) + error)
-    needed = None if clear else samples_needed(logs, 0.0, len(of.fit))
+    needed = None if clear else samples_needed(logs, 0.0, len(fitted.fit))
     sentence = f"Direction {k} has {number(ratio)} times the variance of direction {k + 1}, the first that is left out."
     return Verdict(
         "eigenvalue gap",
@@ -138,55 +140,55 @@ def gap(of: Fitted) -> Verdict:
         Estimate(ratio, ratio * math.exp(-error), ratio * math.exp(error)),
         1.0,
         "≥",
-        len(of.fit),
-        of.seed,
+        len(fitted.fit),
+        fitted.seed,
         mandatory=False,
-        settings=of.settings(interval="first-order error of the log ratio"),
-        samples_needed=of.in_all(needed, len(of.fit)),
+        settings=fitted.settings(interval="first-order error of the log ratio"),
+        samples_needed=fitted.in_all(needed, len(fitted.fit)),
     )
 
 
-def sample_size(of: Fitted) -> Verdict:
+def sample_size(fitted: Unmixing) -> Verdict:
     """Are there enough rows for k² numbers? Below n = 5 k², FastICA often does not converge, or to noise."""
-    rows, wanted = len(of.fit), ROWS_PER_SQUARE * of.components**2
-    missing = of.in_all(wanted - rows, rows) if rows < wanted else None
+    rows, wanted = len(fitted.fit), ROWS_PER_SQUARE * fitted.components**2
+    missing = fitted.in_all(wanted - rows, rows) if rows < wanted else None
     few = "" if missing is None else f" {missing} more samples, or fewer components, would do."
     return Verdict(
         "sample size",
         "Are there enough rows for so many components?",
         Status.PASS if missing is None else Status.WARN,
-        f"The fit has {rows} rows for {of.components} components; {ROWS_PER_SQUARE} k² = {wanted}.{few}",
+        f"The fit has {rows} rows for {fitted.components} components; {ROWS_PER_SQUARE} k² = {wanted}.{few}",
         exactly(rows),
         wanted,
         "≥",
         rows,
-        of.seed,
-        settings=of.settings(),
+        fitted.seed,
+        settings=fitted.settings(),
         samples_needed=missing,
     )
 
 
-def convergence(of: Fitted) -> Verdict:
+def convergence(fitted: Unmixing) -> Verdict:
     """Did FastICA reach a fixed point?"""
-    times = f"{of.iterations} iteration{'s' if of.iterations != 1 else ''}"
+    times = f"{fitted.iterations} iteration{'s' if fitted.iterations != 1 else ''}"
     return Verdict(
         "convergence",
         "Did the fit reach a fixed point?",
-        Status.PASS if of.converged else Status.WARN,
+        Status.PASS if fitted.converged else Status.WARN,
         f"FastICA converged after {times}."
-        if of.converged
+        if fitted.converged
         else f"FastICA did not converge in {times}: too few rows, or components that are Gaussian. Do not read the "
         "components one by one.",
-        exactly(of.iterations),
+        exactly(fitted.iterations),
         MAX_ITERATIONS,
         "≤",
-        len(of.fit),
-        of.seed,
-        settings=of.settings(method="symmetric FastICA, log cosh", tolerance=TOLERANCE, converged=of.converged),
+        len(fitted.fit),
+        fitted.seed,
+        settings=fitted.settings(method="symmetric FastICA, log cosh", tolerance=TOLERANCE, converged=fitted.converged),
     )
 
 
-def _enough(of: Fitted) -> str:
+def _enough(fitted: Unmixing) -> str:
     """How many components would leave out no more than is allowed, by the spectrum of the fit's rows."""
-    left = 1 - np.cumsum(of.eigenvalues) / of.eigenvalues.sum()
-    return f" {int((left > of.limits.residual).sum()) + 1} would leave out at most {number(of.limits.residual, '%')} %."
+    left, most = 1 - np.cumsum(fitted.eigenvalues) / fitted.eigenvalues.sum(), fitted.limits.residual
+    return f" {int((left > most).sum()) + 1} would leave out at most {number(most, '%')} %."

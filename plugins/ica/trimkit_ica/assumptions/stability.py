@@ -13,7 +13,7 @@ from trimkit.errors import DataError
 from trimkit.metrics.arrays import Floats
 from trimkit.metrics.bootstrap import generator, torch_generator
 from trimkit.report.verdicts import Estimate, Status, Verdict, judge, number
-from trimkit_ica.assumptions.fitted import TOLERANCE, Fitted
+from trimkit_ica.assumptions.fitted import TOLERANCE, Unmixing
 from trimkit_ica.assumptions.space import Z95
 from trimkit_ica.unmixing import fastica, match
 
@@ -35,25 +35,25 @@ MAX_ITERATIONS = 200
 """Of the fits to resampled rows."""
 
 
-def stability(of: Fitted, bootstraps: int) -> tuple[Verdict, Floats]:
+def stability(fitted: Unmixing, bootstraps: int) -> tuple[Verdict, Floats]:
     """Fit again to resampled rows, match each fit's components to the first one's by |correlation|, and average.
 
     Args:
-        of: the fit.
+        fitted: the fit.
         bootstraps: B ≥ 2 fits.
     Returns:
         The verdict on the least stable component, and the (k,) mean |correlation| of each.
     """
-    draws = generator(of.seed, "stability")
-    z = torch.from_numpy(of.white[:, : of.components])
+    draws = generator(fitted.seed, "stability")
+    z = torch.from_numpy(fitted.white[:, : fitted.components])
     if len(z) > ROWS:
         z = z[torch.from_numpy(draws.permutation(len(z))[:ROWS])]
-    found = similarities(torch.from_numpy(of.unmixing), refit(z, bootstraps, torch_generator(draws))).numpy()
-    means = found.mean(0)
-    null = gaussian_null(min(len(z), SURROGATE_ROWS), bootstraps, of.seed)
-    threshold = max(of.limits.stability, null)
+    alike = similarities(torch.from_numpy(fitted.unmixing), refit(z, bootstraps, torch_generator(draws))).numpy()
+    means = alike.mean(0)
+    null = gaussian_null(min(len(z), SURROGATE_ROWS), bootstraps, fitted.seed)
+    threshold = max(fitted.limits.stability, null)
     lowest = int(means.argmin())
-    error = Z95 * float(found[:, lowest].std(ddof=1)) / math.sqrt(bootstraps)
+    error = Z95 * float(alike[:, lowest].std(ddof=1)) / math.sqrt(bootstraps)
     estimate = Estimate(float(means[lowest]), float(means[lowest]) - error, min(1.0, float(means[lowest]) + error))
     status = judge(estimate, threshold, "≥")
     verdict = Verdict(
@@ -65,12 +65,12 @@ def stability(of: Fitted, bootstraps: int) -> tuple[Verdict, Floats]:
         threshold,
         "≥",
         len(z),
-        of.seed,
-        settings=of.settings(
+        fitted.seed,
+        settings=fitted.settings(
             bootstraps=bootstraps,
             estimate="lowest mean |correlation| of a component",
             null=f"{number(null)}: {QUANTILE:.0%} quantile of {SURROGATES} pairs of Gaussian components",
-            screen=of.limits.stability,
+            screen=fitted.limits.stability,
         ),
     )
     return verdict, means
@@ -98,8 +98,8 @@ def refit(z: Tensor, bootstraps: int, draws: torch.Generator) -> Tensor:
 def similarities(reference: Tensor, fits: Tensor) -> Tensor:
     """|Correlation| of each component with its match in each fit, over white rows: (k, k), (B, k, k) → (B, k)."""
     unit = fits / fits.norm(dim=-1, keepdim=True)
-    found = (reference @ unit.mT).abs()
-    return torch.stack([one[torch.arange(len(one)), match(one)] for one in found])
+    alike = (reference @ unit.mT).abs()
+    return torch.stack([one[torch.arange(len(one)), match(one)] for one in alike])
 
 
 @cache
@@ -118,8 +118,8 @@ def gaussian_null(rows: int, bootstraps: int, seed: int) -> float:
     z, _ = _white(noise)
     reference = fastica(z, tol=TOLERANCE, max_iter=MAX_ITERATIONS, generator=draws).matrix
     fits = refit(z, bootstraps, draws)
-    found = [similarities(one, several).mean(0).max() for one, several in zip(reference, fits, strict=True)]
-    return float(np.quantile([float(value) for value in found], QUANTILE, method="higher"))
+    alike = [similarities(one, several).mean(0).max() for one, several in zip(reference, fits, strict=True)]
+    return float(np.quantile([float(value) for value in alike], QUANTILE, method="higher"))
 
 
 def _white(rows: Tensor) -> tuple[Tensor, Tensor]:

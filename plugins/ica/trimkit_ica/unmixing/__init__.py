@@ -9,12 +9,13 @@ Rows are samples. With K the whitening (k, p) and Q a rotation (k, k), s = Q K (
 
 from trimkit_ica.unmixing.arrangement import Arrangement, canonical, match
 from trimkit_ica.unmixing.fixed_point import Rotation, columns, fastica, orthogonalised
-from trimkit_ica.unmixing.whitening import Whitening, whiten
+from trimkit_ica.unmixing.whitening import Whitening, as_stored, whiten
 
 __all__ = [
     "Arrangement",
     "Rotation",
     "Whitening",
+    "as_stored",
     "canonical",
     "columns",
     "fastica",

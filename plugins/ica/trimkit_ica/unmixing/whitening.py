@@ -20,6 +20,10 @@ CHUNK = 4096
 """Samples that are worked on at once."""
 
 
+BLUR = 1e-3
+"""Share of the largest standard deviation that rounding may take before it is named for a direction that is missing."""
+
+
 @dataclass(frozen=True)
 class Whitening:
     """z = K (x − μ) with covariance I over the data it was computed from (divided by n: ddof 0).
@@ -53,6 +57,22 @@ class Whitening:
     def invert(self, z: Tensor) -> Tensor:
         """The data of white data, μ + K⁺ z: (n, k) → (n, p) in z's own type, computed in double precision."""
         return (z.double() @ self.backward.T + self.mean).to(z.dtype)
+
+    def describe_lost(self, dtype: torch.dtype) -> str:
+        """What rounding took from data that lie far from 0, in a sentence with the way out; "" for nothing.
+
+        Args:
+            dtype: in which the data were stored.
+        """
+        entries, size = len(self.eigenvalues), float(self.mean.abs().max())
+        blur = torch.finfo(dtype).eps * size / float(self.eigenvalues[0]) ** 0.5
+        if self.rank == entries or blur < BLUR:
+            return ""
+        return (
+            f"{entries - self.rank} of {entries} directions cannot be told from the rounding of "
+            f"{str(dtype).removeprefix('torch.')} at values of size {size:.2g}, and are left out; subtract the mean "
+            "before the data are stored"
+        )
 
 
 @torch.no_grad()
@@ -102,6 +122,12 @@ def whiten(x: Tensor, components: int | None = None, *, kind: Kind = "pca") -> W
         backward = _upper_factor(covariance)
         forward = torch.linalg.solve_triangular(backward, torch.eye(count).to(backward), upper=True)
     return Whitening(mean, forward, backward, values, rank)
+
+
+def as_stored(x: Tensor) -> Tensor:
+    """Float64 data as float32 where that holds every value exactly: so they were stored, and are rounded."""
+    narrow = x.float()
+    return narrow if x.dtype == torch.float64 and torch.equal(narrow.double(), x) else x
 
 
 def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -164,7 +190,10 @@ def _usable(components: int | None, rank: int, shape: torch.Size, kind: Kind) ->
             f"{components!r}"
         )
     if rank == 0:
-        raise DataError("whiten: expected data that vary, got samples that are all alike")
+        raise DataError(
+            "whiten: expected data that vary, got samples that are all alike or differ by no more than rounding; "
+            "subtract the mean before the data are stored"
+        )
     wanted = components or (rank if kind == "pca" else entries)
     if kind != "pca" and wanted < entries:
         raise OptionError(f"whiten: {kind} keeps all {entries} components, got components={components}; use kind='pca'")

@@ -1,14 +1,16 @@
-"""Running averages of parameters: noisier weights train, their average is used."""
+"""What surrounds an optimiser's step: the learning rate before it, the running averages of parameters after it."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
-from trimkit.methods import Phase
+from trimkit.errors import OptionError
+from trimkit.methods import Phase, Schedule
 
 
 def decay_at(decay: float, step: int) -> float:
@@ -41,17 +43,22 @@ class Averages:
                 self._decays = {names[id(parameter)]: chosen for parameter in phase.parameters} | self._decays
         self._moved_by = {phase.name: {names[id(parameter)] for parameter in phase.parameters} for phase in phases}
         self._averages = {name: self._parameters[name].detach().clone() for name in self._decays}
+        self._moved: set[str] = set()
 
     def __bool__(self) -> bool:
         return bool(self._averages)
 
+    def mark_moved(self, phase: str) -> None:
+        """Note that a phase has taken its step, so that its parameters are counted in at the next `update`."""
+        self._moved |= self._moved_by[phase]
+
     @torch.no_grad()
-    def update(self, phases: Collection[str], step: int) -> None:
-        """Count in what some phases have moved, after their turns at a step, from 0."""
-        moved = set[str]().union(*(self._moved_by[phase] for phase in phases))
+    def update(self, step: int) -> None:
+        """Count in what phases have moved since the last call, after all their turns at a step, from 0."""
         for name, average in self._averages.items():
-            if name in moved:
+            if name in self._moved:
                 average.lerp_(self._parameters[name], 1 - decay_at(self._decays[name], step))
+        self._moved.clear()
 
     @torch.no_grad()
     def apply(self) -> None:
@@ -85,3 +92,39 @@ class Averages:
             raise ValueError(f"averages of {sorted(state)} do not fit those of {sorted(self._averages)}")
         for name, average in self._averages.items():
             average.copy_(state[name])
+
+
+class LearningRate:
+    """An optimiser's learning rate: what it was made with, times a factor of the step.
+
+    Nothing is carried from step to step: the rate is set before each one, also over the rate that a restored optimiser
+    brings from the step at which it was saved.
+
+    Args:
+        optimiser: as it was made, with its full rate.
+        factor: see `trimkit.methods.Phase`; None leaves the rate alone.
+        phase: name, for messages.
+    """
+
+    def __init__(self, optimiser: torch.optim.Optimizer, factor: Schedule | None, phase: str) -> None:
+        self._optimiser = optimiser
+        self._full = [group["lr"] for group in optimiser.param_groups]
+        self._factor = factor
+        self._phase = phase
+
+    def set(self, step: int) -> None:
+        """Set the rate of a step, from 0 over the whole run.
+
+        Raises:
+            OptionError: a factor that is no finite number ≥ 0.
+        """
+        if self._factor is None:
+            return
+        factor = self._factor(step) if callable(self._factor) else self._factor
+        if not (math.isfinite(factor) and factor >= 0):
+            raise OptionError(
+                f"phase {self._phase!r}: expected a finite rate ≥ 0 at step {step}, got {factor}; it is a factor of "
+                "the learning rate, such as 'cosine(1, 0, 20000)'"
+            )
+        for group, full in zip(self._optimiser.param_groups, self._full, strict=True):
+            group["lr"] = full * factor

@@ -9,9 +9,15 @@ from torch import nn
 
 from trimkit.methods import Phase
 from trimkit.training import train
-from trimkit.training.averaging import Averages, decay_at
+from trimkit.training.updates import Averages, decay_at
 
 OPTIONS = {"batch_size": 8, "log_every": 1, "device": "cpu"}
+
+
+def update(averages: Averages, phases: list[str], step: int) -> None:
+    for phase in phases:
+        averages.mark_moved(phase)
+    averages.update(step)
 
 
 def phase(name: str, parameters, **more) -> Phase:
@@ -30,7 +36,7 @@ def test_the_average_is_its_closed_form(module):
     for step in range(1, 6):
         with torch.no_grad():
             a.fill_(step**2)
-        averages.update(["a", "b"], 1000 + step)
+        update(averages, ["a", "b"], 1000 + step)
         values.append(float(step**2))
     expected = 0.9**5 * values[0] + sum(0.1 * 0.9 ** (5 - i) * values[i] for i in range(1, 6))
     assert averages.state().keys() == {"a.weight"}
@@ -45,7 +51,7 @@ def test_a_young_average_forgets_its_first_values(module):
     for step in range(20):
         with torch.no_grad():
             a.fill_(1.0)
-        averages.update(["a"], step)
+        update(averages, ["a"], step)
     share = torch.tensor([(1 + t) / (10 + t) for t in range(20)], dtype=torch.float64).prod().item()
     assert share < 1e-6  # 0.98 of it would be left at a constant decay
     assert float(averages.state()["a.weight"]) == pytest.approx(share * first + 1 - share, rel=1e-12)
@@ -73,9 +79,9 @@ def test_a_step_of_several_phases_is_averaged_once(module):
     first = float(parameters[0].detach())
     with torch.no_grad():
         parameters[0].fill_(8.0)
-    averages.update(["a", "r1"], 99)
+    update(averages, ["a", "r1"], 99)
     assert float(averages.state()["a.weight"]) == pytest.approx((first + 8) / 2, rel=1e-14)
-    averages.update([], 100)
+    update(averages, [], 100)
     assert float(averages.state()["a.weight"]) == pytest.approx((first + 8) / 2, rel=1e-14)
 
 
