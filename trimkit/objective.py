@@ -182,14 +182,14 @@ class Objective:
         schedule = self.weights[name]
         if not callable(schedule):
             return float(schedule)
-        found = schedule(step)
+        given = schedule(step)
         try:
-            weight = float(found)
+            weight = float(given)
         except (TypeError, ValueError, RuntimeError):
             weight = math.nan
         if not math.isfinite(weight):
             raise OptionError(
-                f"Objective: expected a finite number from the schedule of {name!r} at step {step}, got {found!r}"
+                f"Objective: expected a finite number from the schedule of {name!r} at step {step}, got {given!r}"
             )
         return weight
 

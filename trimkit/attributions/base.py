@@ -145,14 +145,14 @@ class Probe:
         """
         own = {id(leaf) for leaf in tree.leaves(self.point)}
         declared = self.function.parameters() if hasattr(self.function, "parameters") else ()
-        found = [*graph_leaves(self._selected(self.output, 1)), *(p for p in declared if p.requires_grad)]
-        return list({id(leaf): leaf for leaf in found if id(leaf) not in own}.values())
+        behind = [*graph_leaves(self._selected(self.output, 1)), *(p for p in declared if p.requires_grad)]
+        return list({id(leaf): leaf for leaf in behind if id(leaf) not in own}.values())
 
     def _call(self, points: Tree) -> Any:
         if not self.create_graph:
             return self.function(points)
         with math_attention():
-            return math_in_backward(self.function(points))
+            return self.function(points)
 
     def _gradient(self, values: Tensor, points: Tree) -> Tree:
         wanted = tree.leaves(points)
@@ -238,7 +238,7 @@ class Attribution(ABC):
         require_target(target)
         _check_coefficients(s)
         leave = torch.inference_mode(False) if torch.is_inference_mode_enabled() else nullcontext()
-        with leave, torch.enable_grad():
+        with leave, torch.enable_grad(), math_attention() if create_graph else nullcontext():
             point = track(s, keep_graph=create_graph)
             probe = Probe(function, point, target, create_graph)
             if self.stochastic and generator is None:
@@ -246,7 +246,7 @@ class Attribution(ABC):
             scores = self.attribute(probe, point, self.resolve_baseline(baseline, point), generator)
             _require_rows(probe.output, probe.samples)
             if create_graph:
-                return Explanation(probe.output, tree.map_leaves(math_in_backward, scores))
+                return Explanation(math_in_backward(probe.output), tree.map_leaves(math_in_backward, scores))
             return Explanation(detach(probe.output), detach(scores))
 
     def resolve_baseline(self, baseline: Baseline, s: Tree) -> Tree:

@@ -175,10 +175,10 @@ class _Comparison:
         if broken:
             return AttributionCheck("no graph", None, float("nan"), f"{name} cannot be trained through: {broken}.")
         wanted = [*self.parameters, *tree.leaves(inputs)]
-        found = torch.autograd.grad(value, wanted, allow_unused=True, materialize_grads=True)
+        gradients = torch.autograd.grad(value, wanted, allow_unused=True, materialize_grads=True)
         split = len(self.parameters)
-        of_parameters = self._median(self._parameter_error, found[:split]) if self.parameters else None
-        of_inputs = self._median(self._input_error, tree.rebuild(inputs, found[split:]))
+        of_parameters = self._median(self._parameter_error, gradients[:split]) if self.parameters else None
+        of_inputs = self._median(self._input_error, tree.rebuild(inputs, gradients[split:]))
         return _verdict(name, tolerance, of_parameters, of_inputs)
 
     def _median(self, error: Callable[[Any], float], gradient: Any) -> float:

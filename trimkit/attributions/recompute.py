@@ -67,8 +67,8 @@ def _piece_gradients(ctx: Any, piece: Piece, cotangents: Sequence[Tensor]) -> li
     count = len(cotangents)
     inputs = [*(leaf.detach().requires_grad_() for leaf in saved[:count]), *saved[count:]]
     wanted = [leaf for leaf, need in zip(inputs, needed, strict=True) if need]
-    found = iter(_vector_jacobian(piece, ctx.probe, inputs[:count], cotangents, wanted))
-    return [next(found) if need else None for need in needed]
+    gradients = iter(_vector_jacobian(piece, ctx.probe, inputs[:count], cotangents, wanted))
+    return [next(gradients) if need else None for need in needed]
 
 
 def _sums(total: list[Tensor | None], more: list[Tensor | None]) -> list[Tensor | None]:

@@ -11,13 +11,13 @@ from torch import Tensor
 
 from trimkit.audit.checks.base import Findings
 from trimkit.audit.checks.controls import magnitude
+from trimkit.audit.layer import data_space, own_part
 from trimkit.audit.removal import without
 from trimkit.audit.statistics import Array, in_key_order
 from trimkit.audit.subject import Batch, Subject
 from trimkit.coefficients import tree
 from trimkit.coefficients.groups import Groups
 from trimkit.coefficients.tree import Tree
-from trimkit.transforms.base import Identity
 from trimkit.trim import Trim
 
 KEPT = 0.1
@@ -97,13 +97,13 @@ def examples(subject: Subject, batch: Batch, chosen: list[int]) -> dict[str, lis
 
 
 def _examples(subject: Subject, part: Batch, label: str) -> list[Example]:
-    in_pixels = Trim(subject.model, Identity(), subject.attributions[label])
+    in_pixels = Trim(subject.model, data_space(subject.transform), subject.attributions[label])
     references = subject.compared if in_pixels.attribution.from_references else None
     pixels = tree.leaves(subject.run(in_pixels, part, references).scores)[0].cpu()
-    scores = part.explained[label].scores
+    scores, shown = part.explained[label].scores, own_part(subject.transform, part.x)
     kept = _from_largest(subject, part, scores).cpu()
     return [
-        Example(i, *_names(subject, i), part.x[row].cpu(), pixels[row], _one(scores, row), kept[row])
+        Example(i, *_names(subject, i), shown[row].cpu(), pixels[row], _one(scores, row), kept[row])
         for row, i in enumerate(part.ids)
     ]
 
@@ -115,7 +115,8 @@ def _from_largest(subject: Subject, part: Batch, scores: Tree) -> Tensor:
     count = max(1, round(KEPT * sizes.shape[1]))
     least = sizes.topk(count, dim=1).values[:, -1]
     keep = tree.map_leaves(lambda leaf: leaf.abs() >= least.reshape(-1, *[1] * (leaf.ndim - 1)), scores)
-    return subject.transform.inverse(without(part, keep, subject.expanded_baseline(part)), part.x.shape[1:])
+    rows = subject.transform.inverse(without(part, keep, subject.expanded_baseline(part)), part.x.shape[1:])
+    return own_part(subject.transform, rows)
 
 
 def _names(subject: Subject, i: int) -> tuple[str, str]:

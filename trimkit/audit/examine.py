@@ -164,14 +164,15 @@ def resolve_target(target: Wanted, output: Tensor, labels: Tensor | None) -> Tar
         output: (N, K) logits of the audited model.
         labels: (N,) or None.
     Returns:
-        Class indices (N,); None where there is one output; the callable itself.
+        Class indices (N,); None where there is one output; the callable itself. The number of an output where the data
+            have no labels, since its column may be a price: what is measured is then the output, not its softmax.
     """
     if callable(target):
         return target
     if output.shape[1] == 1:
         return None
     if isinstance(target, int):
-        return torch.full_like(output[:, 0], target, dtype=torch.long)
+        return target if labels is None else torch.full_like(output[:, 0], target, dtype=torch.long)
     return targets.resolve_target(target, output, labels)
 
 

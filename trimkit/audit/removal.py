@@ -104,7 +104,7 @@ def values_of_sets(subject: Subject, batch: Batch, gone: Tensor, replacement: Tr
 
 
 def measured_value(output: object, target: Target) -> Tensor:
-    """The explained class's probability (M,); the explained number itself where there are no classes."""
+    """The explained class's probability (M,); the explained number itself where outputs may be no classes."""
     if isinstance(target, Tensor):
         return explained_values(logits(output).softmax(1), target)
     return explained_values(output, target)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,11 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from trimkit.attributions.base import Attribution
-from trimkit.attributions.gradient import IntegratedGradients
 from trimkit.audit.checks.base import Check, Findings
 from trimkit.audit.checks.controls import magnitude
 from trimkit.audit.evidence import Example, choose_examples, conclude_bands, examples, measure_bands
 from trimkit.audit.examine import Data, Wanted, as_dataset, examine
+from trimkit.audit.layer import at_layer
 from trimkit.audit.provenance import provenance
 from trimkit.audit.result import Report
 from trimkit.audit.selection import Forbid
@@ -28,6 +27,7 @@ from trimkit.coefficients import tree
 from trimkit.coefficients.baseline import Baseline
 from trimkit.data import Dataset, few
 from trimkit.errors import DataError, OptionError, TransformError, TrimkitWarning, nearest
+from trimkit.predictor.inputs import At
 from trimkit.registry import available, create, resolve, specification
 from trimkit.report.sections import Section
 from trimkit.report.verdicts import Verdict
@@ -55,6 +55,7 @@ def audit(
     samples: int = 256,
     batch_size: int = 64,
     seed: int = 0,
+    at: At = None,
     baseline: Baseline = None,
     reference: Data | None = None,
     forbid: Forbid = None,
@@ -76,6 +77,8 @@ def audit(
         samples: at most so many samples of the data, chosen by the seed.
         batch_size: samples in one forward. Draws do not depend on it, values only by rounding.
         seed: of every draw.
+        at: a layer of the model, see `trimkit.predictor.inputs.At`: its activation is what the space acts on and what
+            is explained; x may then be token ids, or a mapping of keywords.
         baseline: s₀ of the attributions, see `trimkit.coefficients.baseline.Baseline`.
         reference: data from which removed coefficients take their values, and to which a named transform that must
             see data (PCA) is fitted (all of a tensor, else `MOST_FITTED`); the audited data by default.
@@ -97,6 +100,8 @@ def audit(
         >>> str(report.verdict("completeness").status), str(report.verdict("reproducibility").status)
         ('PASS', 'PASS')
     """
+    if at is not None:
+        model, data, reference, transform = at_layer(model, data, reference, transform, at, batch_size)
     dataset = as_dataset(data)
     if samples < 1 or batch_size < 1:
         raise DataError(f"expected samples ≥ 1 and batch_size ≥ 1, got {samples} and {batch_size}")
@@ -165,19 +170,10 @@ def named(attributions: Choice | Attribution | Sequence[Choice | Attribution]) -
         for number in range(2, len(found) + 2):
             if label in found:
                 label = f"{base} {number}"
-        found[label] = without_refinement(made)
+        found[label] = made
     if not found:
         raise OptionError(f"expected at least one attribution; there are {', '.join(available('attributions'))}")
     return found
-
-
-def without_refinement(attribution: Attribution) -> Attribution:
-    """Integrated gradients with the steps they have: completeness is for its check to judge, and to improve."""
-    if not isinstance(attribution, IntegratedGradients):
-        return attribution
-    fixed = copy.copy(attribution)
-    fixed.tolerance = None
-    return fixed
 
 
 def check_transform(subject: Subject) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from trimkit.attributions.base import Attribution
+from trimkit.attributions.gradient import IntegratedGradients
 from trimkit.audit.examine import Wanted, explained_values, logits, place, resolve_target
 from trimkit.audit.performance import Performance, performance
 from trimkit.audit.selection import Forbid, Forbidden, forbidden
@@ -148,6 +150,15 @@ def take_target(target: Target, index: Tensor) -> Target:
     return target[index] if isinstance(target, Tensor) else target
 
 
+def without_refinement(attribution: Attribution) -> Attribution:
+    """Integrated gradients with the steps they have: completeness is for its check to judge, and to improve."""
+    if not isinstance(attribution, IntegratedGradients):
+        return attribution
+    fixed = copy.copy(attribution)
+    fixed.tolerance = None
+    return fixed
+
+
 @dataclass
 class Subject:
     """A model under audit, on chosen samples, in one space.
@@ -179,6 +190,9 @@ class Subject:
     baseline: Baseline = None
     forbid: Forbid = None
     allow: Forbid = None
+
+    def __post_init__(self) -> None:
+        self.attributions = {label: without_refinement(made) for label, made in self.attributions.items()}
 
     @cached_property
     def ids(self) -> list[int]:

@@ -80,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     p.formatter_class = argparse.RawDescriptionHelpFormatter
     add_model_and_data(p)
     p.add_argument("--transform", metavar="T", default="identity", help="the space: NAME or NAME:option=value,…")
+    p.add_argument("--at", metavar="LAYER", help="a layer by its path: its activation is explained, not the input")
     p.add_argument(
         "--attribution", metavar="A", nargs="+", action="extend", help="one or several, as --transform; by default "
         "integrated_gradients"
@@ -191,6 +192,11 @@ def _audit(arguments: argparse.Namespace, options: dict[str, Any], folder: Path)
     with one_line_warnings():
         warnings.simplefilter("always", trimkit.TrimkitWarning)
         data = load(arguments.data, arguments.split)
+    if arguments.at:
+        from trimkit.audit.layer import at_layer
+
+        space = options["transform"]
+        model, data, _, options["transform"] = at_layer(model, data, None, space, arguments.at, options["batch_size"])
     understood = examine(model, data, options["target"])
     for what, how in (*understood.lines, ("report", f"{folder}{os.sep}")):
         sys.stdout.write(f"{what:<12} {how}\n")

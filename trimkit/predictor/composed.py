@@ -18,12 +18,12 @@ from trimkit.coefficients.tree import Tree
 from trimkit.errors import TrimkitWarning
 from trimkit.predictor.guards import is_compiled, mixes_samples, refuse_wrappers, unchanged
 from trimkit.predictor.inputs import Inputs, Site
-from trimkit.predictor.kernels import math_attention, math_in_backward
+from trimkit.predictor.kernels import math_attention
 from trimkit.predictor.replay import Key, recording
 from trimkit.predictor.rows import is_weakly_held, keyed_draws, map_tensors, same_rows, why_joined
 from trimkit.predictor.several import Several
 from trimkit.targets import Target, resolve_target, select
-from trimkit.transforms.base import Identity, Transform
+from trimkit.transforms.base import Identity, Transform, single_leaf
 
 _HALF = (torch.float16, torch.bfloat16)
 
@@ -78,19 +78,26 @@ class Composed:
                 self._place(self.site.value)
             elif keep_graph:
                 with math_attention(), self._eager():
-                    self.output = math_in_backward(self.site.intercept(model, self._fused))
+                    self.output = self.site.intercept(model, self._fused)
             else:
                 with self._eager():
                     self.output = self.site.intercept(model, self._place, record=True)
                 if is_weakly_held(model):
                     self.site.replayed = _replayed.get(model, {}).get(str(self.site.layer), frozenset())
 
+    s: Tree
+    residual: Tensor
+
     def _place(self, x: Tensor) -> None:
         self.size = x.shape[1:]
         self._dtype, self._contiguous = x.dtype, x.is_contiguous()
+        self._same = type(self.transform) is Identity
+        if self._same:  # s = x, of which nothing is left
+            self.s, self.residual = x, torch.zeros_like(x, requires_grad=False)
+            return
         with _full_precision(x.device):
             exact = x.float() if x.dtype in _HALF and not isinstance(self.transform, Identity) else x
-            self.s: Tree = self.transform(exact)
+            self.s = self.transform(exact)
             self.residual = self.transform.residual(exact, tree.map_leaves(Tensor.detach, self.s))
 
     def _fused(self, h: Tensor) -> Tensor:
@@ -199,6 +206,9 @@ class Composed:
             s: coefficients of k whole copies of the batch in order, or of any rows that ``samples`` tells.
             samples: (rows,) the number of the sample that each row belongs to, whose residual it gets.
         """
+        if self._same:
+            x = single_leaf(s, "identity")
+            return x.contiguous() if self._contiguous else x
         with _full_precision(self.residual.device):
             x = self.transform.inverse(s, self.size)
         if samples is None:

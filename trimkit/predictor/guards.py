@@ -38,6 +38,11 @@ def check_input(x: Any) -> None:
         raise ShapeError(f"expected x (N, ...) with at least one sample and one feature, got {tuple(x.shape)}")
 
 
+def is_finite(x: Tensor) -> bool:
+    """Whether a tensor holds no NaN or infinity; by its sum, unless that overflows."""
+    return bool(torch.isfinite(x.detach().sum())) or bool(torch.isfinite(x).all())
+
+
 @contextmanager
 def unchanged(model: Any) -> Iterator[None]:
     """Leave a model's buffers, and the global random state where the model could draw from it, as they were."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -15,9 +16,18 @@ from trimkit.predictor.rows import map_tensors
 _active = threading.local()
 
 
-def math_attention() -> AbstractContextManager[Any]:
+@contextmanager
+def math_attention() -> Iterator[None]:
     """Attention by plain operations, the one kernel of torch that is twice differentiable."""
-    return sdpa_kernel(SDPBackend.MATH)
+    if not (torch._C._get_flash_sdp_enabled() or torch._C._get_mem_efficient_sdp_enabled()) and _is_math_enabled():
+        yield
+        return
+    with sdpa_kernel(SDPBackend.MATH):
+        yield
+
+
+def _is_math_enabled() -> bool:
+    return torch._C._get_math_sdp_enabled() and not torch._C._get_cudnn_sdp_enabled()
 
 
 def math_in_backward(values: Any) -> Any:

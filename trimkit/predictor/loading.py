@@ -82,19 +82,19 @@ def _build(spec: str, factory: Any, arguments: Mapping[str, Any]) -> nn.Module:
 
 
 def _load_weights(model: nn.Module, path: Path) -> None:
-    found, wanted = read_weights(path), model.state_dict()
-    missing = [name for name in wanted if name not in found]
-    unknown = [name for name in found if name not in wanted]
+    loaded, wanted = read_weights(path), model.state_dict()
+    missing = [name for name in wanted if name not in loaded]
+    unknown = [name for name in loaded if name not in wanted]
     if missing or unknown:
         sides = [_listed("lacks", missing), _listed("has, but the model does not,", unknown)]
         raise ModelError(f"weights {path.name} do not fit the model: the file {' and '.join(s for s in sides if s)}")
     for name, tensor in wanted.items():
-        if found[name].shape != tensor.shape:
+        if loaded[name].shape != tensor.shape:
             raise ModelError(
-                f"weights {path.name} do not fit the model: {name!r} has shape {tuple(found[name].shape)}, the model's "
-                f"is {tuple(tensor.shape)}; build the model with the arguments it was trained with"
+                f"weights {path.name} do not fit the model: {name!r} has shape {tuple(loaded[name].shape)}, the "
+                f"model's is {tuple(tensor.shape)}; build the model with the arguments it was trained with"
             )
-    model.load_state_dict(found)
+    model.load_state_dict(loaded)
 
 
 def _listed(verb: str, names: list[str]) -> str:
@@ -117,13 +117,13 @@ def _read_state_dict(path: Path) -> dict[str, Tensor]:
             warnings.simplefilter(
                 "ignore", UserWarning
             )  # torch's remark on foreign pickle protocols, before it refuses
-            found = torch.load(path, map_location="cpu", weights_only=True)
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise ModelError(_refusal(path)) from error
-    found = found.get("state_dict", found) if isinstance(found, Mapping) else found
-    if not isinstance(found, Mapping) or not all(isinstance(value, Tensor) for value in found.values()):
-        raise ModelError(f"weights {path.name}: expected a state dict of tensors, got {type(found).__name__}")
-    return dict(found)
+    loaded = loaded.get("state_dict", loaded) if isinstance(loaded, Mapping) else loaded
+    if not isinstance(loaded, Mapping) or not all(isinstance(value, Tensor) for value in loaded.values()):
+        raise ModelError(f"weights {path.name}: expected a state dict of tensors, got {type(loaded).__name__}")
+    return dict(loaded)
 
 
 def _refusal(path: Path) -> str:
@@ -146,7 +146,7 @@ def _unpickle(path: Path, allowed: bool) -> nn.Module:
             f"{path.name} is refused as a model: a pickled module runs code from the file when it is loaded. Name a "
             "factory, 'package.module:factory', and give the file's state dict as weights"
         )
-    found = torch.load(path, map_location="cpu", weights_only=False)
-    if not isinstance(found, nn.Module):
-        raise ModelError(f"{path.name} holds {type(found).__name__}; expected a torch.nn.Module")
-    return found
+    loaded = torch.load(path, map_location="cpu", weights_only=False)
+    if not isinstance(loaded, nn.Module):
+        raise ModelError(f"{path.name} holds {type(loaded).__name__}; expected a torch.nn.Module")
+    return loaded

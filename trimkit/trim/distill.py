@@ -57,11 +57,11 @@ def input_gradients(model: Callable[[Tensor], Any], x: Tensor, target: Target = 
     Returns:
         Like x, detached.
     """
-    found = []
+    gradients = []
     for part in x.detach().split(batch):
         part = part.clone().requires_grad_()
-        found.append(torch.autograd.grad(select(model(part), target).sum(), part)[0])
-    return torch.cat(found)
+        gradients.append(torch.autograd.grad(select(model(part), target).sum(), part)[0])
+    return torch.cat(gradients)
 
 
 def awd_terms(transform: AdaptiveWavelet, x: Tensor, gradients: Tensor) -> dict[str, Tensor]:

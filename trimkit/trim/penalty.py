@@ -168,7 +168,7 @@ class TrimPenalty:
                 raise PenaltyError("points are drawn for a single input x; leave out points=, or at=")
             site = Site(model, self.points(site.value, generator), rows=self.rows)
         composed = Composed(model, self.transform, x, keep_graph=True, site=site)
-        found = self.attribution.explain(
+        result = self.attribution.explain(
             composed,
             composed.s,
             target=target,
@@ -177,11 +177,11 @@ class TrimPenalty:
             generator=generator,
         )
         if isinstance(self.transform, Identity):
-            found = replace(found, scores=site.without_padding(found.scores))
-        values = self.values(found.scores, composed.size, composed.transform)
-        reach = self._examine(composed, found, values)
-        self.last = PenaltyReport(values.detach(), dead_rows(tree.map_leaves(Tensor.detach, found.scores)), reach)
-        return composed, found.output, values
+            result = replace(result, scores=site.without_padding(result.scores))
+        values = self.values(result.scores, composed.size, composed.transform)
+        reach = self._examine(composed, result, values)
+        self.last = PenaltyReport(values.detach(), dead_rows(tree.map_leaves(Tensor.detach, result.scores)), reach)
+        return composed, result.output, values
 
     def values(self, scores: Tree, size: Iterable[int], space: Transform | None = None) -> Tensor:
         """The penalty of each sample, to be minimised.
@@ -195,13 +195,13 @@ class TrimPenalty:
         Raises:
             PenaltyError: a penalty that gives anything but one value a sample.
         """
-        found = self.penalty(scores, **self._groups(tuple(size), space or self.transform))
-        if not isinstance(found, Tensor) or found.shape != (tree.batch_size(scores),):
-            got = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+        result = self.penalty(scores, **self._groups(tuple(size), space or self.transform))
+        if not isinstance(result, Tensor) or result.shape != (tree.batch_size(scores),):
+            got = tuple(result.shape) if isinstance(result, Tensor) else type(result).__name__
             raise PenaltyError(
                 f"expected one value a sample, ({tree.batch_size(scores)},), from the penalty, got {got}"
             )
-        return 1 - found if is_measure(self.penalty) else found
+        return 1 - result if is_measure(self.penalty) else result
 
     def _groups(self, size: tuple[int, ...], space: Transform) -> dict[str, Any]:
         """The transform's groups, for penalties that have a parameter of that name which nobody has filled."""
@@ -211,7 +211,7 @@ class TrimPenalty:
             self._groups_of_size[size] = space.groups(size)
         return {"groups": self._groups_of_size[size]}
 
-    def _examine(self, composed: Composed, found: Explanation, values: Tensor) -> int:
+    def _examine(self, composed: Composed, result: Explanation, values: Tensor) -> int:
         """Once for each model: can the penalty be differentiated, and does it train what it is meant to?"""
         model = composed.model
         trainable = any(p.requires_grad for p in self._meant_of(composed))
@@ -219,10 +219,10 @@ class TrimPenalty:
             broken = missing_second_derivative(values)
             if broken:
                 raise PenaltyError(f"this penalty cannot be trained: {broken}")
-            warn_of_custom_functions(found.output)
+            warn_of_custom_functions(result.output)
             refuse_magnitudes(self.penalty, self.attribution, composed.s)
             value = partial(self.values, size=composed.size, space=composed.transform)
-            refuse_scale_degeneracy(value, self.attribution, self.transform, found.scores)
+            refuse_scale_degeneracy(value, self.attribution, self.transform, result.scores)
             name = f"the penalty {_name(self.penalty)!r}"
             if self._meant is None and not isinstance(model, nn.Module) and not trainable:
                 raise PenaltyError(

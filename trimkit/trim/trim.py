@@ -23,7 +23,7 @@ from trimkit.coefficients.groups import Groups
 from trimkit.coefficients.tree import Tree
 from trimkit.errors import DataError, ModelError, TransformError
 from trimkit.predictor.composed import Composed, Model, Reference
-from trimkit.predictor.guards import changes_in_training, unchanged, warn_of_train_mode
+from trimkit.predictor.guards import changes_in_training, is_finite, unchanged, warn_of_train_mode
 from trimkit.predictor.inputs import At, Inputs, Site, take_rows
 from trimkit.predictor.rows import Rows, check_rows
 from trimkit.predictor.several import space_of
@@ -133,7 +133,7 @@ class Trim:
             ModelError: a model whose wrapper makes second derivatives silently wrong, a layer that runs twice.
         """
         site = Site(self.model, x, self.at, self.rows)
-        if site.layer is None and not bool(torch.isfinite(site.value).all()):
+        if site.layer is None and not is_finite(site.value):
             raise DataError("expected finite values in x, got NaN or infinity; clean the data before explaining it")
         self.attribution.require_differentiable(create_graph)
         warn_of_train_mode(self.model, dropout=True)

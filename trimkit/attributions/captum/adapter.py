@@ -61,6 +61,11 @@ class CaptumAttribution(Attribution):
                     f"captum:{self.name} refuses this model or input: {error}; use integrated_gradients"
                 ) from error
             except RuntimeError as error:
+                if "used more than once" in str(error):
+                    raise AttributionError(
+                        f"captum:{self.name} refuses a module that runs more than once in a forward; give each use a "
+                        "module of its own, or use layerwise_relevance or integrated_gradients"
+                    ) from error
                 if "doesn't require gradient" not in str(error):
                     raise
                 raise AttributionError(

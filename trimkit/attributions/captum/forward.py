@@ -42,13 +42,13 @@ def from_real(like: Tree, inputs: Sequence[Tensor]) -> Tree:
     return tree.rebuild(like, [leaf(v, m) for v, m in zip(inputs, tree.leaves(like), strict=True)])
 
 
-def scores_like(s: Tree, found: Sequence[Tensor]) -> Tree:
+def scores_like(s: Tree, values: Sequence[Tensor]) -> Tree:
     """Captum's scores as real leaves like s, with their number type; the two parts of a complex number are summed."""
 
     def leaf(value: Tensor, model: Tensor) -> Tensor:
         return (value.sum(-1) if model.is_complex() else value).to(model.real.dtype)
 
-    return tree.rebuild(s, [leaf(v, m) for v, m in zip(found, tree.leaves(s), strict=True)])
+    return tree.rebuild(s, [leaf(v, m) for v, m in zip(values, tree.leaves(s), strict=True)])
 
 
 def feature_masks(labels: Tree, s: Tree) -> tuple[Inputs, int]:
@@ -62,10 +62,10 @@ def feature_masks(labels: Tree, s: Tree) -> tuple[Inputs, int]:
     return tuple(part.reshape(1, *label.shape) for part, label in zip(parts, spread, strict=True)), len(names)
 
 
-def shared(found: Sequence[Tensor], masks: Inputs, features: int) -> list[Tensor]:
+def shared(values: Sequence[Tensor], masks: Inputs, features: int) -> list[Tensor]:
     """Divide what Captum gives to each entry of a feature by the number of its entries: features keep their sums."""
     sizes = torch.bincount(torch.cat([mask.flatten() for mask in masks]), minlength=features)
-    return [value / sizes[mask] for value, mask in zip(found, masks, strict=True)]
+    return [value / sizes[mask] for value, mask in zip(values, masks, strict=True)]
 
 
 class Rows(nn.Module):

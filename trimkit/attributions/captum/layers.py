@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any, ClassVar, TypeAlias
 from weakref import WeakSet
@@ -72,7 +73,7 @@ class _Rectified(Hooked):
                 f"captum:{self.name} found no torch.nn.ReLU module (functional relu cannot be seen), so it would give "
                 "the plain gradient; use modules, or saliency"
             )
-        unseen = functional_relus(model_of(probe.function), _data(probe, s))
+        unseen = functional_relus(model_of(probe.function), lambda: probe.function(s))
         if unseen:
             raise AttributionError(
                 f"captum:{self.name} changes torch.nn.ReLU modules only, and {unseen} of the model's ReLUs are "
@@ -160,6 +161,11 @@ class LRP(Hooked):
             AttributionError: it is not: skip connections, concatenations or products stay unseen.
         """
         model = model_of(probe.function)
+        if isinstance(probe.function, Composed) and not probe.function.site.plain:
+            raise AttributionError(
+                f"captum:{self.name} explains the only input of a model, no layer and none of several inputs; use "
+                "layerwise_relevance"
+            )
         if model not in self._conserving:
             self._require_conservation(probe, _with_rules(model))
             self._conserving.add(model)
@@ -212,8 +218,8 @@ class _CountRelus(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def functional_relus(model: nn.Module, x: Tree) -> int:
-    """How many ReLUs one forward of a model computes outside of torch.nn.ReLU modules."""
+def functional_relus(model: nn.Module, forward: Callable[[], Any]) -> int:
+    """How many ReLUs one forward of a model, as it is called, computes outside of torch.nn.ReLU modules."""
     calls: list[nn.Module] = []
     hooks = [
         module.register_forward_hook(lambda module, _, __: calls.append(module))
@@ -222,7 +228,7 @@ def functional_relus(model: nn.Module, x: Tree) -> int:
     ]
     try:
         with torch.no_grad(), eager(model), unchanged(model), _CountRelus() as relus:
-            model(tree.map_leaves(lambda leaf: leaf.detach().clone(), x))
+            forward()
     finally:
         for hook in hooks:
             hook.remove()

@@ -88,16 +88,16 @@ class _Grouped(_Perturbing):
         features = 1 + max(int(mask.max()) for mask in masks)
         return scores_like(s, shared(explainer.attribute(inputs, **arguments), masks, features))
 
-    def _require_groups(self, found: int) -> None:
-        if found < self.least:
+    def _require_groups(self, count: int) -> None:
+        if count < self.least:
             raise AttributionError(
-                f"captum:{self.name} weighs groups against each other: expected at least {self.least}, got {found}; "
+                f"captum:{self.name} weighs groups against each other: expected at least {self.least}, got {count}; "
                 "pass groups='coefficients', or use captum:FeatureAblation"
             )
-        if self.most is not None and found > self.most:
+        if self.most is not None and count > self.most:
             raise AttributionError(
                 f"captum:{self.name} evaluates every order of the groups: expected at most {self.most} groups, got "
-                f"{found}; pass groups=Groups(…) with fewer, or use captum:ShapleyValueSampling"
+                f"{count}; pass groups=Groups(…) with fewer, or use captum:ShapleyValueSampling"
             )
 
     def _groups(self, probe: Probe, s: Tree) -> Groups:

@@ -37,8 +37,8 @@ class LayerwiseRelevance(Attribution):
         _verify(twin, select(probe.output, probe.target))
         wanted = tree.leaves(step)
         multipliers = gradients_of(twin.change, wanted, probe.create_graph)
-        found = [torch.zeros_like(p) if m is None else m for p, m in zip(wanted, multipliers, strict=True)]
-        return product(tree.rebuild(s, found), difference(s, baseline))
+        gradients = [torch.zeros_like(p) if m is None else m for p, m in zip(wanted, multipliers, strict=True)]
+        return product(tree.rebuild(s, gradients), difference(s, baseline))
 
 
 def _explained(probe: Probe, s: Tree, baseline: Tree, step: Tree) -> Twin:

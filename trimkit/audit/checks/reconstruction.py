@@ -7,6 +7,7 @@ from torch import Tensor
 
 from trimkit.audit.checks.base import Check, Findings, undecided
 from trimkit.audit.examine import explained_values
+from trimkit.audit.layer import own_only
 from trimkit.audit.subject import Batch, Subject
 from trimkit.report.verdicts import Estimate, Status, Verdict, judge, number
 
@@ -35,9 +36,10 @@ class Reconstruction(Check):
     @torch.no_grad()
     def measure(self, subject: Subject, batch: Batch, labels: list[str]) -> dict[str, dict[str, Tensor]]:
         """``error``, relative; ``residual``: the output's change that it carries, relative."""
-        error = _norm(batch.residual) / _norm(batch.x).clamp_min(1e-12)
+        lost = own_only(subject.transform, batch.residual)
+        error = _norm(lost) / _norm(own_only(subject.transform, batch.x)).clamp_min(1e-12)
         whole = explained_values(subject.evaluate(batch.x), batch.target)
-        bare = explained_values(subject.evaluate(batch.x - batch.residual), batch.target)
+        bare = explained_values(subject.evaluate(batch.x - lost), batch.target)
         base = subject.transform.inverse(subject.expanded_baseline(batch), batch.x.shape[1:]) + batch.residual
         change = (whole - explained_values(subject.evaluate(base), batch.target)).abs()
         share = (whole - bare).abs() / change.clamp_min(0.01 * subject.scale)
