@@ -7,15 +7,18 @@ BIN := $(VENV)/bin
 PLUGINS := $(sort $(wildcard plugins/*))
 STAMP := $(VENV)/.made
 STAMP_ALL := $(VENV)/.made-with-extras
+STAMP_DOCS := $(VENV)/.made-with-docs
 PYPROJECTS := pyproject.toml constraints.txt $(PLUGINS:%=%/pyproject.toml)
 
-.PHONY: help demo test test-all lint bench clean
+.PHONY: help demo test test-all lint docs rooms bench clean
 
 help:
 	@echo "make demo      the planted-shortcut story on real digits, ends in a report"
 	@echo "make test      the test suite"
 	@echo "make test-all  the suite with its slow tests, and those of Lightning and Hugging Face"
 	@echo "make lint      format, lint, types, import contracts"
+	@echo "make docs      the documentation's site; a warning is an error"
+	@echo "make rooms     the picture in docs/rooms.md, from the imports"
 	@echo "make bench     every performance claim, as ratios"
 
 $(STAMP): $(PYPROJECTS)
@@ -25,6 +28,10 @@ $(STAMP): $(PYPROJECTS)
 
 $(STAMP_ALL): $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,lightning,huggingface]'
+	touch $@
+
+$(STAMP_DOCS): $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	touch $@
 
 demo: $(STAMP)
@@ -42,9 +49,17 @@ lint: $(STAMP)
 	$(BIN)/lint-imports
 	$(BIN)/pyright
 
+docs: $(STAMP_DOCS)
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going -q -b html docs docs/_build/html
+	@echo "open docs/_build/html/index.html"
+
+rooms: $(STAMP)
+	$(BIN)/python docs/draw_rooms.py
+
 bench: $(STAMP)
 	$(BIN)/python benchmarks/penalty_step.py
 	$(BIN)/python benchmarks/integrated_gradients.py
+	$(BIN)/python benchmarks/layer_paths.py
 	$(BIN)/python benchmarks/captum_overhead.py
 	$(BIN)/python benchmarks/contextual_decomposition.py
 	$(BIN)/python benchmarks/contextual_rules.py
@@ -55,6 +70,7 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/disentanglement_metrics.py
 	$(BIN)/python benchmarks/stylegan2_step.py
 	$(BIN)/python benchmarks/ica.py
+	$(BIN)/python benchmarks/sae_step.py
 	$(BIN)/python benchmarks/startup.py
 
 clean:

@@ -23,9 +23,10 @@ from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 from trimkit_ica.picard import picard
+from trimkit_ica.unmixing import fastica, whiten
 
+from trimkit.data.laws import random_rotation
 from trimkit.metrics.independence import amari_distance
-from trimkit.unmixing import fastica, random_rotation, whiten
 
 SWEEPS = 10
 NEVER = 1e-300

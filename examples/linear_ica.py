@@ -23,6 +23,7 @@ import torch
 from _seeds import Row, Task, rows_of, spread
 from sklearn.decomposition import FastICA
 from torch import Tensor
+from trimkit_ica.unmixing import match, whiten
 
 import trimkit
 from trimkit.data import load
@@ -30,7 +31,6 @@ from trimkit.data.mixtures import mixing_matrix
 from trimkit.errors import TrimkitWarning
 from trimkit.metrics.independence import amari_distance
 from trimkit.training.pictures import draw_grid
-from trimkit.unmixing import match, whiten
 
 LAWS = ("laplace", "uniform", "mixed", "t")
 SIZES = ((1000, 4), (10_000, 4), (10_000, 16))

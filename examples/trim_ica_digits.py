@@ -34,8 +34,8 @@ from trimkit_ica.guided import TrimICA
 from trimkit_ica.rotations import class_mean_rotation, varimax_rotation
 
 import trimkit
+from trimkit.metrics.independence.log_cosh import contrast
 from trimkit.training import TrimTerm
-from trimkit.unmixing import contrast
 
 COMPONENTS, HELD_OUT, KEPT, PREDICTOR_STEPS = 24, 360, 6, 1200
 CLOSED = ("pca", "random", "fastica", "qr of class means", "varimax")

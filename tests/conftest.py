@@ -13,6 +13,7 @@ import pytest
 
 from trimkit.registry import Registry
 from trimkit.registry import loader as _loader
+from trimkit.registry.parts import default
 
 _SERIAL = itertools.count()
 
@@ -49,7 +50,8 @@ class FakeSite:
 
     def environment(self, **more: str) -> dict[str, str]:
         inherited = {name: value for name, value in os.environ.items() if name != "TRIMKIT_PLUGINS"}
-        return {**inherited, "PYTHONPATH": str(self.folder), **more}
+        path = os.pathsep.join(filter(None, (str(self.folder), inherited.get("PYTHONPATH"))))
+        return {**inherited, "PYTHONPATH": path, **more}
 
 
 @pytest.fixture
@@ -61,6 +63,22 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     for name in set(sys.modules) - before:
         if name.startswith("fake_"):
             del sys.modules[name]
+
+
+@pytest.fixture
+def use_site(site: FakeSite, monkeypatch: pytest.MonkeyPatch):
+    """A function after which this process sees the distributions of the site, and trimkit's own, as if installed."""
+    discover = _loader.discover
+    own = [entry for entry in discover() if _loader.identity(entry).distribution == "trimkit"]
+
+    def use() -> None:
+        entries = [*own, *discover([str(site.folder)])]
+        monkeypatch.setattr(_loader, "discover", lambda: entries)
+        default.cache_clear()
+
+    yield use
+    monkeypatch.setattr(_loader, "discover", discover)
+    default.cache_clear()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -13,6 +14,8 @@ import trimkit
 from trimkit.errors import DataError, OptionError, ShapeError
 from trimkit.registry import Registry
 from trimkit.registry import loader as _loader
+from trimkit.testing import items_of
+from trimkit.testing.promises import Inapplicable
 
 FIXTURE = Path(__file__).parent / "fixtures" / "acme-trim"
 
@@ -24,6 +27,12 @@ def acme():
     sys.path.remove(str(FIXTURE))
     for name in [name for name in sys.modules if name.partition(".")[0] == "acme_trim"]:
         del sys.modules[name]
+
+
+def test_every_promise_is_kept(acme, subtests):
+    for item in items_of("acme_trim.plugin"):
+        with subtests.test(item.id), suppress(Inapplicable):
+            item()
 
 
 def test_it_is_loaded_without_its_parts(acme):

@@ -14,17 +14,15 @@ from trimkit import Trim, check_attribution
 from trimkit.attributions import captum as adapters
 from trimkit.coefficients.groups import Groups
 from trimkit.errors import AttributionError, OptionError, ShapeError, TrimkitWarning
-from trimkit.registry import available, create
+from trimkit.registry import available, create, facts
 from trimkit.transforms import FFT
 from trimkit.transforms.base import Identity, Transform
 
-SPECS = {name: spec for name, spec in available("attributions").items() if name.startswith("captum:")}
+FACTS = {name: facts("attribution", name) for name in available("attributions") if name.startswith("captum:")}
 
 
-def names(**facts):
-    return pytest.mark.parametrize(
-        "name", sorted(name for name, spec in SPECS.items() if all(getattr(spec, k) == v for k, v in facts.items()))
-    )
+def names(**wanted):
+    return pytest.mark.parametrize("name", sorted(name for name, own in FACTS.items() if wanted.items() <= own.items()))
 
 
 def network(seed=0):
@@ -42,7 +40,7 @@ MODEL, X, Y = network(), data(4, 1, 6, 6), torch.tensor([0, 2, 1, 1])
 THIRDS = Groups(("left", "middle", "right"), torch.arange(6) // 2, "column")
 SPECTRUM = Groups(("low", "high"), torch.arange(4) // 2, "frequency")
 FEW = {"captum:Lime": {"n_samples": 40}, "captum:KernelShap": {"n_samples": 40}}
-ON_A_GRID = [name for name, spec in SPECS.items() if not spec.complex_ok]
+ON_A_GRID = [name for name, own in FACTS.items() if not own["complex_ok"]]
 
 
 def made(name, groups=THIRDS, **options):
@@ -110,7 +108,7 @@ def test_each_gives_real_scores_of_the_coefficients_number_type(name, space):
     assert result.scores.shape == result.coefficients.shape
     assert result.scores.dtype == torch.float64
     assert result.scores.abs().sum() > 0
-    if SPECS[name].complete:
+    if FACTS[name]["complete"]:
         assert (result.gap.abs() < 0.1 * result.change.abs() + 1e-3).all()
 
 

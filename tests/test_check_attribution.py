@@ -12,7 +12,7 @@ from trimkit.attributions import InputXGradient, check_attribution
 from trimkit.attributions.base import Attribution
 from trimkit.attributions.check import _Comparison, _verdict
 from trimkit.errors import AttributionError
-from trimkit.registry import available
+from trimkit.registry import available, facts
 from trimkit.transforms import FFT
 
 
@@ -24,9 +24,10 @@ def network(activation):
 X = torch.randn(3, 1, 6, 6, generator=torch.Generator().manual_seed(1))
 Y = torch.tensor([0, 1, 2])
 REFERENCES = torch.randn(5, 1, 6, 6, generator=torch.Generator().manual_seed(2))
+TRAINABLE = sorted(name for name in available("attributions") if facts("attribution", name)["differentiable"])
 
 
-@pytest.mark.parametrize("name", sorted(n for n, s in available("attributions").items() if s.differentiable))
+@pytest.mark.parametrize("name", TRAINABLE)
 @pytest.mark.parametrize("activation", [nn.Tanh, nn.ReLU])
 def test_every_registered_name_that_claims_it_can_be_trained_through(name, activation):
     found = check_attribution(name, network(activation), X, target=Y, baseline=REFERENCES[:1])
@@ -35,7 +36,7 @@ def test_every_registered_name_that_claims_it_can_be_trained_through(name, activ
     assert found.input_error < 1e-5
 
 
-COMPLEX = sorted(n for n, s in available("attributions").items() if s.complex_ok and s.differentiable)
+COMPLEX = [name for name in TRAINABLE if facts("attribution", name)["complex_ok"]]
 
 
 @pytest.mark.parametrize("name", COMPLEX)

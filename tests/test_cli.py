@@ -9,15 +9,25 @@ import pytest
 
 from trimkit import cli
 from trimkit.errors import DataError, PluginError
+from trimkit.registry import available
+
+FAKE = """
+from trimkit.hooks import CommandSpec, hookimpl
+TRIMKIT_API = 1
+@hookimpl
+def trimkit_commands():
+    yield CommandSpec("fake", "fake_command_target:run", "A fake.")
+"""
 
 
 @pytest.fixture
-def command(monkeypatch):
+def command(monkeypatch, site, use_site):
     """Make `trimkit fake …` run a function."""
+    site.add("fake-command", FAKE)
+    use_site()
 
     def install(run):
-        monkeypatch.setitem(sys.modules, "trimkit.cli.fake", types.SimpleNamespace(run=run))
-        monkeypatch.setitem(cli.COMMANDS, "fake", cli.Command("trimkit.cli.fake", "a fake"))
+        monkeypatch.setitem(sys.modules, "fake_command_target", types.SimpleNamespace(run=run))
 
     return install
 
@@ -33,7 +43,7 @@ def raising(error):
 def test_help_goes_to_stdout_and_names_every_command(flag, capsys):
     assert cli.main([flag]) == 0
     out = capsys.readouterr().out
-    assert all(f"  {name} " in out for name in cli.COMMANDS)
+    assert all(f"  {name} " in out for name in available("commands"))
 
 
 def test_no_arguments_is_help_on_stderr_and_code_2(capsys):
@@ -53,7 +63,7 @@ def test_version(capsys):
 @pytest.mark.parametrize(
     ("argument", "told"),
     [
-        ("pluginz", "There is no command 'pluginz'. Did you mean 'plugins'?"),
+        ("pluginz", "There is no command 'pluginz'. Did you mean 'plugins' or 'new-plugin'?"),
         ("--versoin", "There is no option '--versoin'."),
         ("", "There is no command ''."),
     ],

@@ -20,6 +20,7 @@ from trimkit.errors import DataError, ModelError
 from trimkit.evaluation import representation
 from trimkit.evaluation.representation import Encoder, load_for_evaluation
 from trimkit.methods import DiagonalGaussian, LatentSpace, load_method
+from trimkit.storage import write_manifest
 
 CPU = torch.device("cpu")
 WITHOUT_FACTORS = [
@@ -204,6 +205,7 @@ def test_an_infinite_kl_is_null(work, tmp_path, capsys):
     last = [name for name in state if name.startswith("encoder") and name.endswith("bias")][-1]
     state[last][3:] = 200.0  # log σ²
     save_file(state, run / "model.safetensors")
+    write_manifest(run, later={})
     assert main(["evaluate", str(run), "--json"]) == 0
     found = json.loads(capsys.readouterr().out, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
     assert found["kl"]["total"] is None

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from trimkit.cli._folders import free_folder, written_aside
+from trimkit.cli._folders import free_folder, reserved_folder, written_aside
 from trimkit.errors import DataError, OptionError
 
 
@@ -49,6 +49,25 @@ def test_an_older_folder_is_replaced_or_back_where_that_fails(tmp_path, monkeypa
     with pytest.raises(OSError, match="no space"), written_aside(tmp_path / "out", replace=True) as aside:
         (aside / "page").write_text("newer")
     assert (tmp_path / "out" / "page").read_text() == "new"
+
+
+def test_two_reports_at_once_get_a_folder_each(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with reserved_folder(None, "report") as one, reserved_folder(None, "report") as two:
+        for folder, text in ((two, "second"), (one, "first")):
+            with written_aside(folder) as aside:
+                (aside / "page").write_text(text)
+    assert {str(path): path.read_text() for path in Path().rglob("page")} == {
+        "report/page": "first",
+        "report-2/page": "second",
+    }
+
+
+def test_a_reserved_folder_goes_where_nothing_was_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RuntimeError), reserved_folder(None, "report"):
+        raise RuntimeError
+    assert os.listdir(tmp_path) == []
 
 
 @pytest.fixture

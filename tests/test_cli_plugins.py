@@ -20,7 +20,7 @@ from trimkit.hooks import TransformSpec, hookimpl
 TRIMKIT_API = 1
 @hookimpl
 def trimkit_transforms():
-    yield TransformSpec("good", "no_such_module:Target", "One [red]good[/] transform.", "Good 2026")
+    yield TransformSpec("good", "trimkit.transforms.base:Identity", "One [red]good[/] transform.", "Good 2026")
 """
 BROKEN = {
     "broken-import": "import no_such_module",
@@ -33,7 +33,7 @@ BROKEN = {
     "broken-argument": GOOD.replace("transforms()", "transforms(manager)"),
     "broken-answer": GOOD.replace("yield", "return"),
     "broken-raising": GOOD.replace("yield", "1 / 0; yield"),
-    "broken-target": GOOD.replace("no_such_module:Target", "/etc/passwd"),
+    "broken-target": GOOD.replace("trimkit.transforms.base:Identity", "/etc/passwd"),
 }
 
 

@@ -40,6 +40,27 @@ def pooling(name, axes, size=2):
     return lambda x: getattr(F, name)(x.reshape(2, 4, *{1: (64,), 2: (8, 8), 3: (4, 4, 4)}[axes]), size)
 
 
+class Block(nn.Module):
+    def __init__(self, width=64, **options):
+        super().__init__()
+        self.attention = nn.MultiheadAttention(width, 2, batch_first=True, **options)
+        self.options = {}
+
+    def masked(self, **options):
+        self.options = options
+        return self
+
+    def forward(self, x):
+        x = x.flatten(2)
+        return self.attention(x, x, x, **self.options)[0]
+
+
+def own_rms_norm(x):
+    return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-5) + x / x.std(-1, keepdim=True)
+
+
+CAUSAL = torch.ones(8, 8, dtype=torch.bool).tril()
+
 LINEAR = {
     "reshape": lambda x: x.reshape(len(x), -1),
     "reshape_as": lambda x: x.reshape_as(FLAT),
@@ -182,6 +203,12 @@ CURVED = {
     "adaptive_max_pool3d": pooling("adaptive_max_pool3d", 3),
     "max": lambda x: x.max(2).values + x.max(dim=2, keepdim=True).values[:, :, 0],
     "amax": lambda x: x.amax(-1),
+    "rms_norm": nn.RMSNorm(8),
+    "rsqrt": own_rms_norm,
+    "std": own_rms_norm,
+    "matmul of two": lambda x: x @ x.mT,
+    "mul of two": lambda x: x * x.flip(0),
+    "einsum of two": lambda x: torch.einsum("nchw,nkhw->nckw", x, x),
 }
 """Operations under which all that is relevant stays all of it."""
 
@@ -199,6 +226,15 @@ OFFSET = {
     "masked_fill constant": lambda x: x.masked_fill(MASK, 2.0),
     "cat constant": lambda x: torch.cat([x, torch.ones(2, 1, 8, 8, dtype=torch.float64)], 1),
     "where constant": lambda x: torch.where(MASK, x, 2.0),
+    "softmax": nn.Softmax(-1),
+    "softmax masked": lambda x: (x + torch.zeros(8, 8).masked_fill(~CAUSAL, -torch.inf)).softmax(-1),
+    "softmax filled": lambda x: x.masked_fill(~CAUSAL, -torch.inf).softmax(-1),
+    "scaled_dot_product_attention": lambda x: F.scaled_dot_product_attention(x, x, x, is_causal=True),
+    "scaled_dot_product_attention masked": lambda x: F.scaled_dot_product_attention(x, x, x, CAUSAL, scale=0.5),
+    "multi_head_attention_forward": Block().eval(),
+    "multi_head_attention_forward padded": Block().eval().masked(key_padding_mask=torch.eye(2, 4, dtype=torch.bool)),
+    "multi_head_attention_forward masked": Block().eval().masked(attn_mask=~CAUSAL[:4, :4], need_weights=False),
+    "gate": lambda x: x * torch.sigmoid(x),
 }
 """Operations that make something of nothing: a constant that is nobody's."""
 
@@ -293,21 +329,11 @@ def test_layer_norm_divides_the_parts_by_the_deviation_of_the_sum():
     assert torch.allclose(found.relevant[0], centred / (X.var(-1, correction=0, keepdim=True) + 1e-5).sqrt())
 
 
-class Block(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.attention = nn.MultiheadAttention(64, 2, batch_first=True)
-
-    def forward(self, x):
-        return self.attention(x, x, x)[0]
-
-
 REFUSED = {
-    "'multi_head_attention_forward' in layer 'attention' (MultiheadAttention)": Block().double().eval(),
+    "added or fixed keys": Block(add_zero_attn=True).double().eval(),
+    "dropout in train mode": Block(dropout=0.5).double().train(),
     "'lstm' in layer '0' (LSTM)": nn.Sequential(nn.LSTM(64, 4).double()),
-    "'softmax' in Softmax": nn.Softmax(-1),
-    "'matmul': a product of two tensors that both depend": lambda x: x @ x.mT,
-    "'mul': a product": lambda x: x * torch.sigmoid(x),
+    "'einsum': a product of more than two": lambda x: torch.einsum("nct,nct,nct->nct", x, x, x),
     "'div': the divisor": lambda x: x / x.sum(),
     "'__rdiv__'": lambda x: 1 / x,
     "'pow': only positive": lambda x: x**-1,
@@ -356,3 +382,24 @@ def test_the_shapley_rule_averages_over_both_orders_and_sums_exactly(g):
     whole = decompose(g, total, total[None], rule="shapley").relevant[0]
     assert torch.allclose(whole, g(total) - nothing)
     assert torch.allclose(decompose(g, total, part).relevant, g(part) - nothing)  # the default is left as it was
+
+
+@pytest.mark.parametrize("options", [{}, {"key_padding_mask": torch.eye(2, 4, dtype=torch.bool)}])
+@pytest.mark.parametrize("separate", [False, True])
+def test_attention_written_out_is_torchs(options, separate):
+    block = Block(**({"kdim": 64, "vdim": 64} if separate else {})).double().eval().masked(**options)
+    if separate:
+        block.attention._qkv_same_embed_dim = False
+        for name in ("q", "k", "v"):
+            weight = nn.Parameter(data(64, 64, seed=6))
+            block.attention.register_parameter(f"{name}_proj_weight", weight)
+    assert torch.allclose(decompose(block, FLAT, FLAT[None]).total, block(FLAT), atol=1e-12)
+
+
+def test_a_product_is_shared_equally_by_what_both_parts_make_together():
+    a, b = data(3, 4, seed=1), data(3, 4, seed=2)
+    part_a, part_b = data(1, 3, 4, seed=3), data(1, 3, 4, seed=4)
+    found = decompose(lambda pair: pair[0] * pair[1], torch.stack([a, b]), torch.stack([part_a, part_b], 1))
+    rest_a, rest_b = a - part_a[0], b - part_b[0]
+    expected = part_a[0] * part_b[0] + (part_a[0] * rest_b + rest_a * part_b[0]) / 2
+    assert torch.allclose(found.relevant[0], expected)

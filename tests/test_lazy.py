@@ -34,7 +34,7 @@ def imported_by(statements: str) -> set[str]:
         "from trimkit.cli import main; assert main(['--help']) == 0",
         "from trimkit.cli import main; assert main(['--version']) == 0",
         "from trimkit.cli import main; assert main(['list']) == 0",
-        "from trimkit.cli import main; assert main(['list', 'penalties', '--json']) == 0",
+        "from trimkit.cli import main; assert main(['plugins', '--json']) == 0",
         "from trimkit.cli import main; assert main(['plugins']) == 0",
     ],
 )

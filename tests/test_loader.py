@@ -184,3 +184,40 @@ def test_a_selected_name_that_is_not_installed_is_shown(site):
 
 def test_an_empty_registry_knows_no_parts():
     assert dict(Registry([]).available("transforms")) == {}
+
+
+def test_a_plugin_of_the_version_before_is_loaded_with_a_warning_that_names_the_change(site, monkeypatch):
+    monkeypatch.setattr(_loader, "TRIMKIT_API", 2)
+    monkeypatch.setitem(_loader.CHANGES, 2, "Yield records instead of pairs.")
+    site.add("frozen", GOOD)
+    with pytest.warns(TrimkitWarning, match="API 1, which the next version refuses. Yield records .*TRIMKIT_API = 2"):
+        registry = site.registry(core=False)
+    assert [record.state for record in registry.plugins()] == ["loaded"]
+    assert "good" in registry.available("transforms")
+
+
+@pytest.mark.parametrize("api", [0, 1, 4])
+def test_any_other_version_is_refused(site, monkeypatch, api):
+    monkeypatch.setattr(_loader, "TRIMKIT_API", 3)
+    site.add("stranger", GOOD.replace("TRIMKIT_API = 1", f"TRIMKIT_API = {api}"))
+    (record,) = site.registry(core=False).plugins()
+    assert record.state == "failed"
+    assert f"written for TRIMKIT_API {api}, this trimkit speaks 3" in record.reason
+
+
+def test_a_record_of_the_frozen_version_may_leave_out_every_optional_field():
+    from trimkit.hooks import KINDS
+
+    for record in KINDS.values():
+        assert record("name", "module:target", "What it does.").reference == ""
+
+
+def test_calls_into_plugins_are_recorded_with_their_times(site):
+    site.add("acme-trim", GOOD)
+    site.add("broken", "import no_such_module_at_all")
+    registry = site.registry(core=False)
+    assert [(call.plugin, call.what, call.records) for call in registry.calls] == [
+        ("acme-trim", "import", 0),
+        ("acme-trim", "trimkit_transforms()", 1),
+    ]
+    assert all(call.seconds >= 0 for call in registry.calls)

@@ -7,7 +7,7 @@ from torch import nn
 import trimkit
 from trimkit.coefficients.groups import Groups
 from trimkit.errors import PenaltyError
-from trimkit.registry import available, create
+from trimkit.registry import available, create, facts
 from trimkit.transforms import Transform
 
 X = torch.randn(4, 6, generator=torch.Generator().manual_seed(1))
@@ -62,7 +62,7 @@ def test_a_scale_that_is_fixed_somehow_is_not(penalty, transform, attribution):
     assert trimkit.TrimPenalty(penalty, transform=transform, attribution=attribution)(network(), X)[1].isfinite()
 
 
-@pytest.mark.parametrize("name", [n for n, s in available("attributions").items() if s.differentiable])
+@pytest.mark.parametrize("name", [n for n in available("attributions") if facts("attribution", n)["differentiable"]])
 def test_attributions_say_rightly_whether_scores_shrink_as_coefficients_grow(name):
     model = network().double()
     attribution = create("attribution", name, **{"occlusion": {"window": (2,), "stride": (1,)}}.get(name, {}))

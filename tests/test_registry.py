@@ -252,7 +252,7 @@ def test_provenance_is_plain_json(conflict):
 
 def test_the_functions_ask_the_default_registry():
     assert module.available("penalties") == module.default().available("penalties")
-    assert module.specification("transform", "fft").complex_coefficients
+    assert module.facts("transform", "fft")["complex_coefficients"]
     assert module.plugins() == module.default().plugins()
     assert module.provenance()[0]["name"] == "trimkit"
     marker = object()

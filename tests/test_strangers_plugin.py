@@ -34,7 +34,7 @@ class Overlay:
         venv.create(folder / "env", symlinks=True)
         self.python = folder / "env" / ("Scripts" if sys.platform == "win32" else "bin") / "python"
         below = sysconfig.get_path("purelib")
-        own = self._call("-c", "import sysconfig; print(sysconfig.get_path('purelib'))").stdout.strip()
+        own = self.call("-c", "import sysconfig; print(sysconfig.get_path('purelib'))").stdout.strip()
         # addsitedir, not a bare path: trimkit's own editable install is a .pth file, which must be processed too
         (Path(own) / "below.pth").write_text(f"import site; site.addsitedir({below!r})\n")
 
@@ -42,14 +42,15 @@ class Overlay:
         """Install a project offline, from a copy: building leaves files beside the sources."""
         copy = shutil.copytree(project, self.work / project.name)
         options = ("--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check")
-        self._call("-m", "pip", "install", *options, str(copy))
+        self.call("-m", "pip", "install", *options, str(copy))
         shutil.rmtree(copy)
 
     def trimkit(self, *arguments: str, codes: tuple[int, ...] = (0,)) -> str:
         """What a command prints; a traceback or an unexpected exit code fails the test."""
-        return self._call("-m", "trimkit", *arguments, codes=codes).stdout
+        return self.call("-m", "trimkit", *arguments, codes=codes).stdout
 
-    def _call(self, *arguments: str, codes: tuple[int, ...] = (0,)) -> subprocess.CompletedProcess[str]:
+    def call(self, *arguments: str, codes: tuple[int, ...] = (0,)) -> subprocess.CompletedProcess[str]:
+        """Run the environment's Python."""
         done = subprocess.run([self.python, *arguments], cwd=self.work, capture_output=True, text=True)
         assert done.returncode in codes, done.stdout + done.stderr
         assert "Traceback" not in done.stderr, done.stderr
@@ -106,3 +107,22 @@ def test_its_penalty_shapes_another_plugins_method(overlay):
     )
     lines = (overlay.work / "vae" / "metrics.jsonl").read_text().splitlines()
     assert "acme_l2" in lines[-1]
+
+
+def test_its_quick_promises_are_kept(overlay):
+    lines = [line for line in overlay.trimkit("plugins", "--check", "acme").splitlines() if line.startswith("acme ")]
+    assert len(lines) == 4
+    assert all(line.endswith("kept") for line in lines)
+
+
+def test_a_new_plugin_is_installed_offline_and_green(overlay, tmp_path):
+    project = tmp_path / "trimkit-fresh"
+    overlay.trimkit("new-plugin", project.name, "--kind", "penalty", "--kind", "command", "--out", str(project))
+    overlay.install(project)
+    (overlay.work / "test_fresh.py").write_text(
+        'from trimkit.testing import conformance\ntest_promises = conformance("fresh")\n'
+    )
+    records = {record["name"]: record for record in json.loads(overlay.trimkit("plugins", "--json"))}
+    assert (records["fresh"]["distribution"], records["fresh"]["state"]) == ("trimkit-fresh", "loaded")
+    assert overlay.trimkit("fresh-summary", "digits").startswith("digits: 1200 samples of shape (1, 16, 16)")
+    assert "passed" in overlay.call("-m", "pytest", "-q", "-p", "no:cacheprovider", "test_fresh.py").stdout

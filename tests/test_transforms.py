@@ -6,7 +6,6 @@ import scipy.fft
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.autograd import gradcheck, gradgradcheck
 
 from trimkit.coefficients import tree
 from trimkit.coefficients.axes import label_equal_bands
@@ -89,11 +88,6 @@ def ready(name, options, size):
     return create("transform", name, **options).double().fit(fitting(name, 40, *size))
 
 
-def flat(function):
-    """A function whose tree of results is a tuple of tensors, as gradcheck wants them."""
-    return lambda *args: tuple(tree.leaves(function(*args)))
-
-
 def test_of_trimkits_own_transforms_only_a_runs_latent_space_is_tested_elsewhere():
     own = {part.name for part in default().parts("transforms") if part.plugin.distribution == "trimkit"}
     assert {name: lacks(name) for name in own if lacks(name)} == {"latent": {"run"}}  # see training/test_stored.py
@@ -112,53 +106,6 @@ def test_the_round_trip_is_exact_or_keeps_what_the_coefficients_say(name, option
         for again, first in zip(tree.leaves(transform(back)), tree.leaves(s), strict=True):
             assert torch.allclose(again, first, atol=1e-6)
     assert torch.allclose(transform.inverse(s, size) + transform.residual(x, s), x, atol=1e-14)
-
-
-@cases
-def test_samples_do_not_mix(name, options, size):
-    transform = ready(name, options, size)
-    x = fitting(name, 3, *size)
-    for together, alone in zip(tree.leaves(transform(x)), tree.leaves(transform(x[1:2])), strict=True):
-        assert torch.allclose(together[1:2], alone, atol=1e-12)
-
-
-@cases
-def test_first_and_second_derivatives_are_right(name, options, size):
-    transform = ready(name, options, size)
-    x = fitting(name, 1, *size).requires_grad_()
-    s = transform(x)
-    coefficients = [leaf.detach().requires_grad_() for leaf in tree.leaves(s)]
-
-    def back(*leaves):
-        return transform.inverse(tree.rebuild(s, leaves), size)
-
-    assert gradcheck(flat(transform), x, fast_mode=True)
-    assert gradcheck(back, coefficients, fast_mode=True)
-    assert gradgradcheck(
-        flat(lambda x: tree.map_leaves(lambda leaf: leaf.abs().square(), transform(x))), x, fast_mode=True
-    )
-    assert gradgradcheck(lambda *leaves: back(*leaves).pow(3), coefficients, fast_mode=True)
-
-
-@cases
-def test_float32_stays_float32(name, options, size):
-    transform = ready(name, options, size)
-    s = transform(fitting(name, 2, *size).float())
-    assert {leaf.real.dtype for leaf in tree.leaves(s)} == {torch.float32}
-    assert transform.inverse(s, size).dtype == torch.float32
-
-
-@cases
-def test_the_named_groups_partition_the_coefficients(name, options, size):
-    transform = ready(name, options, size)
-    groups, s = transform.groups(size), transform(fitting(name, 2, *size))
-    shapes = [tuple(leaf.shape[1:]) for leaf in tree.leaves(s)]
-    assert [tuple(leaf.shape) for leaf in tree.leaves(groups.labels)] == shapes
-    assert len(set(groups.names)) == len(groups.names)
-    used = set(torch.cat([leaf.flatten() for leaf in tree.leaves(groups.labels)]).tolist())
-    assert used <= set(range(len(groups.names)))
-    if len(shapes) == 1:
-        assert transform.size_of(size) == shapes[0]
 
 
 def test_the_half_spectrum_is_torchs_and_its_weights_give_parseval():

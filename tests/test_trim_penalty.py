@@ -10,18 +10,13 @@ from trimkit.coefficients import tree
 from trimkit.coefficients.groups import Groups
 from trimkit.errors import AttributionError, ModelError, PenaltyError, TrimkitWarning
 from trimkit.penalties import hoyer
-from trimkit.registry import available
+from trimkit.registry import available, facts
 from trimkit.targets import log_probabilities
 from trimkit.transforms import Transform
 
-ELSEWHERE = (
-    "color",
-    "compose",
-    "each",
-    "graph_fourier",
-    "stft",
-)  # take other data than these pictures; see test_transforms.py
-READY = [name for name, spec in available("transforms").items() if spec.exact and not spec.needs_fit]
+ELSEWHERE = ("color", "compose", "each", "graph_fourier", "stft")  # take other data: see test_transforms.py
+WANTED = {"exact": True, "needs_fit": False}.items()
+READY = [name for name in available("transforms") if facts("transform", name).items() >= WANTED]
 TRANSFORMS = [name for name in READY if name not in ELSEWHERE]
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from trimkit.objective import Objective, constant, cosine, linear
     from trimkit.predictor import FrozenPredictor, PredictionLoss
     from trimkit.registry import available, create
+    from trimkit.revise.runner import revise
     from trimkit.training import train
     from trimkit.transforms.base import Transform
     from trimkit.trim import Trim, TrimPenalty
@@ -49,6 +50,7 @@ __all__ = [
     "methods",
     "metrics",
     "penalties",
+    "revise",
     "targets",
     "train",
     "transforms",
@@ -75,6 +77,7 @@ _NAMES = {
     "methods": "trimkit.methods",
     "metrics": "trimkit.metrics",
     "penalties": "trimkit.penalties",
+    "revise": "trimkit.revise",  # callable too, as audit
     "targets": "trimkit.targets",
     "train": "trimkit.training:train",
     "transforms": "trimkit.transforms",

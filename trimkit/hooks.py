@@ -20,15 +20,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import pluggy
 
 __all__ = [
+    "CHANGES",
     "GROUP",
     "KINDS",
     "AttributionSpec",
     "CheckSpec",
+    "CommandSpec",
     "DatasetSpec",
     "Hooks",
     "MethodSpec",
@@ -41,7 +43,14 @@ __all__ = [
 """Without TRIMKIT_API: a plugin that imports ``*`` must still say for itself which version it was written for."""
 
 TRIMKIT_API = 1
-"""The version of this contract. A plugin declares the one it was written for; another number is refused at load."""
+"""The version of this contract. A plugin declares the one it was written for.
+
+The one before is taken too, with a warning that names what to change; any other is refused at load. Within a version,
+hooks and records gain optional fields only, and what is to go is warned of for two minor versions of trimkit.
+"""
+
+CHANGES: dict[int, str] = {}
+"""Version of the contract → what a plugin that was written for the one before must change, in one sentence."""
 
 GROUP = "trimkit"
 """The entry-point group in which plugins register, and pluggy's project name."""
@@ -71,61 +80,26 @@ class Spec:
 
 @dataclass(frozen=True, slots=True)
 class TransformSpec(Spec):
-    """A `trimkit.Transform` class.
-
-    Attributes:
-        exact: inverse(forward(x)) = x up to rounding; a lossy transform is explained with its residual.
-        complex_coefficients: coefficients are complex.
-        learnable: has parameters that training may change.
-        needs_fit: must see data before use.
-    """
+    """A `trimkit.Transform` class, which says itself whether it is exact, complex, learnable or must be fitted."""
 
     kind: ClassVar[str] = "transform"
-
-    exact: bool = True
-    complex_coefficients: bool = False
-    learnable: bool = False
-    needs_fit: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class AttributionSpec(Spec):
-    """A `trimkit.Attribution` class.
-
-    Attributes:
-        differentiable: scores can be trained through (``create_graph=True``), as `trimkit.check_attribution` verifies.
-        complete: scores sum to f(s) − f(s₀).
-        stochastic: draws random numbers, from the generator it is given.
-        complex_ok: takes complex coefficients.
-        tree_ok: takes trees of coefficients.
-        needs_module: works by module hooks, so it cannot take a bare function.
-        order: what it asks of the model, gradients or values.
-    """
+    """A `trimkit.Attribution` class, which says itself what it can: be trained through, sum up, take trees, …"""
 
     kind: ClassVar[str] = "attribution"
-
-    differentiable: bool = True
-    complete: bool = False
-    stochastic: bool = False
-    complex_ok: bool = True
-    tree_ok: bool = True
-    needs_module: bool = False
-    order: Literal["gradient", "perturbation"] = "gradient"
 
 
 @dataclass(frozen=True, slots=True)
 class PenaltySpec(Spec):
     """A pure function ``scores, **options → (N,)``, or a class whose instances are called so.
 
-    Attributes:
-        scale_invariant: value(c · scores) = value(scores) for c > 0.
-        measure: larger is simpler (Hoyer, Gini): a loss minimises one minus the value.
+    `trimkit.penalties.measure`, `scale_invariant` and `signed` mark what else there is to say.
     """
 
     kind: ClassVar[str] = "penalty"
-
-    scale_invariant: bool = False
-    measure: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,17 +108,11 @@ class MethodSpec(Spec):
 
     Attributes:
         family: the chapter it belongs to: "vae", "gan", "ica" or the plugin's own word.
-        spaces: names of its latent spaces.
-        can_encode: gives codes for data.
-        can_decode: gives data for codes.
     """
 
     kind: ClassVar[str] = "method"
 
     family: str = ""
-    spaces: tuple[str, ...] = ("z",)
-    can_encode: bool = True
-    can_decode: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +141,19 @@ class CheckSpec(Spec):
     kind: ClassVar[str] = "check"
 
     mandatory: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CommandSpec(Spec):
+    """A sub-command of ``trimkit``: a function ``run(argv: list[str]) → exit code``.
+
+    ``argv`` is what follows the command's name. The code is 0 for done or passed, 1 where a check failed, 3 where it
+    could not decide; an exception of `trimkit.errors` is printed as one line and exits with 2. The target's module is
+    imported when the command runs, not for ``trimkit --help``; import torch inside ``run``, so that its own ``--help``
+    is fast. `trimkit.cli.commands` has what core's own commands are written with.
+    """
+
+    kind: ClassVar[str] = "command"
 
 
 class Hooks:
@@ -208,6 +189,11 @@ class Hooks:
     def trimkit_checks() -> Iterable[CheckSpec]:  # type: ignore[empty-body]
         """Audit checks."""
 
+    @staticmethod
+    @hookspec
+    def trimkit_commands() -> Iterable[CommandSpec]:  # type: ignore[empty-body]
+        """Sub-commands of the command line."""
+
 
 KINDS: dict[str, type[Spec]] = {
     "transforms": TransformSpec,
@@ -216,5 +202,6 @@ KINDS: dict[str, type[Spec]] = {
     "methods": MethodSpec,
     "datasets": DatasetSpec,
     "checks": CheckSpec,
+    "commands": CommandSpec,
 }
 """Plural noun, as in the hook's name and ``trimkit list``, to the record of that kind."""

@@ -7,6 +7,7 @@ all rows (`gather`). Outside a step, in evaluation and in the user's own loops, 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,18 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+
+def hash_to_seed(text: str) -> int:
+    """A 63-bit seed: a hash of what it is for, since sums such as seed + step would collide.
+
+    Example:
+        >>> hash_to_seed("0|order|1") == hash_to_seed("0|order|1")
+        True
+        >>> hash_to_seed("0|order|1") == hash_to_seed("1|order|0")
+        False
+    """
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
 
 
 @dataclass

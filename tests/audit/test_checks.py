@@ -284,7 +284,7 @@ def test_one_group_leaves_nothing_to_order(model, data):
 
 
 def test_trees_of_coefficients_are_audited(model, data):
-    report = trimkit.audit(model, data, transform=TwoLeaves(), samples=80)
+    report = trimkit.audit(model, data, transform=TwoLeaves(), samples=80, forbid="left")
     assert {v.check for v in report.verdicts if v.status is Status.NOT_APPLICABLE} == set()
     assert report.verdict("completeness").status is Status.PASS
 
@@ -391,7 +391,7 @@ def test_gradients_of_a_trained_model_depend_on_it(model, data):
     assert verdict.forwards == 32 * 64
 
 
-def test_models_that_cannot_be_drawn_anew_are_not_judged(data):
+def test_models_with_bare_parameters_are_judged(data):
     planted = nn.Parameter(torch.rand(64, 3, generator=torch.Generator().manual_seed(0)))
 
     class Bare(nn.Module):
@@ -402,9 +402,22 @@ def test_models_that_cannot_be_drawn_anew_are_not_judged(data):
         def forward(self, x):
             return x.flatten(1) @ self.matrix
 
-    verdict = run(Bare().eval(), data, "randomisation")
+    unlabelled = type(data)("unlabelled", data.x)
+    verdict = run(Bare().eval(), unlabelled, "randomisation", thresholds={"randomisation.copies": 32})
+    assert verdict.status is Status.PASS
+
+
+def test_models_that_cannot_be_drawn_anew_are_not_judged(data):
+    verdict = run(lambda x: x.flatten(1)[:, :3], data, "randomisation")
     assert verdict.status is Status.NOT_APPLICABLE
-    assert "no module resets the parameter 'matrix'" in verdict.sentence
+    assert "a bare function" in verdict.sentence
+
+
+def test_scores_of_a_model_at_chance_depend_on_nothing_learned(model, data):
+    shuffled = type(data)("shuffled", data.x, data.y.roll(1), "test", data.classes)
+    verdict = run(model, shuffled, "randomisation")
+    assert verdict.status is Status.INCONCLUSIVE
+    assert "at chance" in verdict.sentence
 
 
 @pytest.mark.parametrize(

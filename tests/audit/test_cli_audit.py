@@ -79,9 +79,11 @@ def test_a_good_explanation_passes(folder, capsys):
     out = capsys.readouterr().out.splitlines()
     assert out[0].startswith("data         d, split test: 160 samples of 1×8×8")
     assert "two samples  in (2, 1, 8, 8), out (2, 3)" in "\n".join(out)
-    checks = ["reproducibility", "completeness", "reconstruction", "controls", "randomisation", "overall"]
+    checks = ["reproducibility", "completeness", "reconstruction", "controls", "randomisation"]
     verdicts = [line.split()[:2] for line in out if line.startswith("PASS")]
     assert verdicts == [["PASS", check] for check in checks]
+    assert next(line for line in out if line.startswith("Explanation:")).startswith("Explanation: PASS")
+    assert next(line for line in out if line.startswith("Model:")).startswith("Model: WARN")
     assert out[-1] == "result/report.html"
     results = json.loads((folder / "result" / "results.json").read_text())
     assert results["exit_code"] == 0

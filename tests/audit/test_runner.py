@@ -110,7 +110,7 @@ def test_every_attribution_gets_its_verdicts(report):
     checks = {(v.check, v.attribution) for v in report.verdicts}
     assert ("controls", "saliency") in checks
     assert ("reconstruction", "") in checks
-    assert len(checks) == 9
+    assert len(checks) == 9 + 2  # of the explanations, and of the model beside each
     assert report.verdict("completeness", "saliency").status is Status.NOT_APPLICABLE
     with pytest.raises(LookupError, match="got 2"):
         report.verdict("controls")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import torch
 from scipy import stats
 
 from trimkit.data import laws
-from trimkit.errors import DataError, OptionError
+from trimkit.errors import DataError, OptionError, PluginError
 from trimkit.metrics import independence
 from trimkit.metrics.bootstrap import generator, row_weights
 from trimkit.metrics.independence import (
@@ -20,7 +21,7 @@ from trimkit.metrics.independence import (
     report,
     squared_correlations,
 )
-from trimkit.unmixing import contrast
+from trimkit.metrics.independence.log_cosh import contrast
 
 TURN = np.array([[1.0, -1.0], [1.0, 1.0]]) / math.sqrt(2)
 
@@ -119,8 +120,23 @@ def test_information_of_many_components_is_that_of_the_most_suspicious():
 
 def test_the_check_is_imported_when_asked_for():
     assert "check_ica" in dir(independence)
+    assert independence.check_ica.__module__ == "trimkit_ica.assumptions.check"
     with pytest.raises(AttributeError, match="has no attribute 'check_pca'"):
         _ = independence.check_pca
+
+
+def test_the_check_says_which_distribution_it_comes_with(monkeypatch):
+    class Absent:
+        @staticmethod
+        def find_spec(name, path=None, target=None):
+            if name.partition(".")[0] == "trimkit_ica":
+                raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+    for name in [name for name in sys.modules if name.partition(".")[0] == "trimkit_ica"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "meta_path", [Absent, *sys.meta_path])
+    with pytest.raises(PluginError, match="check_ica comes with trimkit-ica: pip install trimkit-ica"):
+        _ = independence.check_ica
 
 
 @pytest.mark.parametrize("measure", [negentropy, excess_kurtosis, squared_correlations, mutual_information_matrix])

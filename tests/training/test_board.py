@@ -11,7 +11,7 @@ import pytest
 
 from trimkit.errors import OptionError
 from trimkit.training import train
-from trimkit.training.board import Board
+from trimkit.training.progress import Board
 
 OPTIONS = {"batch_size": 8, "log_every": 1, "device": "cpu", "tensorboard": True}
 

@@ -14,7 +14,7 @@ from trimkit.errors import OptionError, ShapeError, TrimkitWarning
 from trimkit.methods import StepResult, Term
 from trimkit.training import Settings, train
 from trimkit.training.engine import Engine
-from trimkit.training.evaluate import batches
+from trimkit.training.outcome import batches
 
 QUICK = {"steps": 2, "batch_size": 8, "log_every": 1, "device": "cpu"}
 

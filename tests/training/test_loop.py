@@ -11,9 +11,9 @@ from torch import nn
 from trimkit.errors import TrainingError
 from trimkit.methods import Phase, StepResult, Term, adam, linear
 from trimkit.training import Settings
-from trimkit.training.engine import Engine
+from trimkit.training.engine import Engine, derived_seed
+from trimkit.training.feeding import epoch_order
 from trimkit.training.loop import Loop
-from trimkit.training.randomness import derived_seed, epoch_order
 from trimkit.training.runner import PhaseRunner, Position, frozen, make_runners
 
 START = Position(0, 0, 0)

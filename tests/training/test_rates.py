@@ -12,8 +12,8 @@ from trimkit.errors import OptionError
 from trimkit.methods import Batch, Phase, StepResult, Term, adam, linear
 from trimkit.training import Settings, train
 from trimkit.training.engine import Engine
-from trimkit.training.rates import LearningRate
 from trimkit.training.runner import Position, make_runners
+from trimkit.training.updates import LearningRate
 
 BATCH = Batch(torch.ones(4, 1))
 

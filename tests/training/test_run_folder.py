@@ -33,6 +33,7 @@ def test_it_is_built_aside_and_renamed(folder):
     assert not folder.working.exists()
     assert sorted(path.name for path in folder.path.iterdir()) == [
         "COMPLETE",
+        "MANIFEST.json",
         "command.txt",
         "config.yaml",
         "environment.json",
@@ -77,12 +78,14 @@ def test_two_versions_of_one_run_are_refused(folder):
         folder.check(resume=True)
 
 
-def test_a_resumed_run_is_incomplete_until_it_is_done(folder):
+def test_a_complete_run_stays_until_its_continuation_is_done(folder):
     finish(folder)
     folder.begin({"steps": 6})
-    assert not folder.path.exists()
+    assert (folder.path / "COMPLETE").read_text() == "3 steps\n"
+    assert folder.current == folder.working
     assert not (folder.working / "COMPLETE").exists()
     folder.complete(6)
+    assert not folder.working.exists()
     assert (folder.path / "COMPLETE").read_text() == "6 steps\n"
     assert (folder.path / "command.txt").read_text() == "trimkit train toy\n" * 2
 
@@ -96,7 +99,7 @@ def test_what_was_said_of_the_run_before_is_gone(folder):
 
 def test_what_json_does_not_know_is_null(folder):
     folder.begin({})
-    folder.append_metrics({"step": 1, "loss": math.nan, "kl": [math.inf, 1.0]})
+    folder.append_row({"step": 1, "loss": math.nan, "kl": [math.inf, 1.0]})
     folder.write_json("results.json", {"train": {"recon": -math.inf}})
     assert (folder.working / "metrics.jsonl").read_text() == '{"step": 1, "loss": null, "kl": [null, 1.0]}\n'
     assert json.loads((folder.working / "results.json").read_text()) == {"train": {"recon": None}}
@@ -114,7 +117,7 @@ def test_results_are_not_lost_when_the_name_is_taken_meanwhile(folder):
 def test_metrics_after_the_step_that_is_gone_on_from_are_dropped(folder):
     folder.begin({})
     for step in (1, 2, 3):
-        folder.append_metrics({"step": step, "loss": 1.5})
+        folder.append_row({"step": step, "loss": 1.5})
     with (folder.working / "metrics.jsonl").open("a") as file:
         file.write('{"step": 1, "lo')
     rows = folder.keep_metrics(2)

@@ -221,7 +221,7 @@ def test_bad_gradients_are_counted_in_metrics_results_and_checkpoints(toy, data,
     train(method, data, steps=3, **options)  # the critic at steps 0 and 2
     run = train(method, data, steps=5, resume=True, **options)
     assert run.results["nonfinite"] == {"networks": 0, "critic": 3}
-    assert [row["nonfinite"] for row in run.history if row["phase"] == "critic"] == [1, 1, 2, 3]
+    assert [row["nonfinite"] for row in run.history if row["phase"] == "critic"] == [1, 1, 2, 2, 3]
 
 
 def test_nothing_but_the_phases_parameters_moves():

@@ -12,6 +12,7 @@ import trimkit
 from trimkit.errors import ModelError, UnknownNameError
 from trimkit.methods import load_method, stored
 from trimkit.methods.stored import finite, plain
+from trimkit.storage import write_manifest
 from trimkit.training import train
 
 
@@ -72,6 +73,7 @@ def test_a_method_without_a_name(toy, data, tmp_path):
 def test_a_plugin_that_is_gone(run):
     path = run.folder / "method.json"
     path.write_text(path.read_text().replace('"toy"', '"boy"'))
+    write_manifest(run.folder, later={})
     with pytest.raises(UnknownNameError, match="There is no method 'boy'"):
         load_method(run.folder)
 
@@ -79,6 +81,7 @@ def test_a_plugin_that_is_gone(run):
 @pytest.mark.parametrize("written", ["[]", "{}", '{"method": "toy", "class": "a:B", "options": [1]}', '{"method": 3}'])
 def test_a_record_of_another_form(run, written):
     (run.folder / "method.json").write_text(written)
+    write_manifest(run.folder, later={})
     with pytest.raises(ModelError, match=r"method\.json is not as trimkit writes it: expected a mapping with method"):
         load_method(run.folder)
 
@@ -93,8 +96,26 @@ def test_weights_that_do_not_fit(run, toy_class):
     other = toy_class()
     other.critic = torch.nn.Linear(3, 5)
     (run.folder / "model.safetensors").write_bytes(stored.weights(other))
+    write_manifest(run.folder, later={})
     with pytest.raises(ModelError, match=r"model\.safetensors does not fit the method: .*critic"):
         load_method(run.folder)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "method.json", "MANIFEST.json"])
+def test_every_flipped_bit_is_found(run, name):
+    path = run.folder / name
+    whole = path.read_bytes()
+    for position in range(0, len(whole), max(len(whole) // 50, 1)):
+        path.write_bytes(whole[:position] + bytes([whole[position] ^ 1]) + whole[position + 1 :])
+        with pytest.raises(ModelError, match="is damaged"):
+            load_method(run.folder)
+    path.write_bytes(whole)
+    load_method(run.folder)
+
+
+def test_a_run_of_an_older_version_has_no_manifest(run):
+    (run.folder / "MANIFEST.json").unlink()
+    load_method(run.folder)
 
 
 def test_another_folder(tmp_path):

@@ -51,6 +51,7 @@ def test_everything_is_put_into_the_folder(toy, data, predictor, tmp_path):
     assert run.folder == tmp_path / "a"
     assert sorted(path.name for path in run.folder.iterdir()) == [
         "COMPLETE",
+        "MANIFEST.json",
         "checkpoints",
         "command.txt",
         "config.yaml",

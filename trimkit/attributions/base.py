@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import torch
 from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from trimkit.coefficients import tree
 from trimkit.coefficients.baseline import Baseline, expand_baseline
 from trimkit.coefficients.tree import Tree
-from trimkit.errors import AttributionError, ShapeError
+from trimkit.errors import AttributionError, PluginError, ShapeError
+from trimkit.predictor.composed import Composed
 from trimkit.predictor.graph import graph_leaves
-from trimkit.predictor.guards import mixes_samples
+from trimkit.predictor.kernels import math_attention, math_in_backward
 from trimkit.targets import Target, require_target, resolve_target, select
 
 Function: TypeAlias = Callable[[Tree], Any]
@@ -64,7 +64,7 @@ class Probe:
         self.create_graph = create_graph
         self.function = function
         self._target = require_target(target)
-        self._output: Any = getattr(function, "output", None) if create_graph else None
+        self._output: Any = getattr(function, "output", None)
 
     @property
     def target(self) -> Target:
@@ -102,15 +102,26 @@ class Probe:
         return self._gradient(self.values(points, copies), points)
 
     def values(self, points: Tree, copies: int) -> Tensor:
-        """f at several points a sample, (copies · N,); rows as in `gradients`. Joins the explained point's forward."""
-        if self._output is None and mixes_samples(self.model):
-            self._output = self._call(self.point)  # the batch's statistics must not be those of a path
+        """f at several points a sample, (copies · N,); rows as in `gradients`.
+
+        A model's output at the explained point comes from a forward of its own, so that it is what the model alone
+        gives, in train mode too; that of a bare function joins the points in one forward, where its rows can be told.
+        """
+        if isinstance(self.function, Composed):
+            self.settle_rows()
         if self._output is not None:
             return self._selected(self._call(points), copies)
         raw = self._call(tree.concatenate([self.point, points]))
-        _require_rows(raw, (copies + 1) * self.samples)
-        self._output = _narrow(raw, 0, self.samples)
-        return self._selected(_narrow(raw, self.samples, copies * self.samples), copies)
+        if _has_rows(raw, (copies + 1) * self.samples):
+            self._output = tree.map_leaves(lambda leaf: leaf[: self.samples], raw)
+        return self._selected(raw, copies + 1)[self.samples :]
+
+    def settle_rows(self, any_order: bool = False) -> None:
+        """Know, before more rows than samples go into a model, whether its rows are samples, and their order free."""
+        if isinstance(self.function, Composed):
+            self.function.settle_rows(self.output, self.target)
+            if any_order:
+                self.function.settle_order()
 
     def _selected(self, raw: Any, copies: int, target: Target = None) -> Tensor:
         return select(raw, self.target if target is None else target, copies, rows=copies * self.samples)
@@ -140,8 +151,8 @@ class Probe:
     def _call(self, points: Tree) -> Any:
         if not self.create_graph:
             return self.function(points)
-        with sdpa_kernel(SDPBackend.MATH):  # the one attention kernel that has a second derivative
-            return self.function(points)
+        with math_attention():
+            return math_in_backward(self.function(points))
 
     def _gradient(self, values: Tensor, points: Tree) -> Tree:
         wanted = tree.leaves(points)
@@ -155,20 +166,30 @@ class Probe:
 class Attribution(ABC):
     """Scores of coefficients: ``scores = attribution(f, s, target=y)``.
 
-    A subclass writes `attribute` and states its facts as class attributes; its `trimkit.hooks.AttributionSpec` says the
-    same, and the conformance tests compare the two with what is measured.
+    A subclass writes `attribute` and states its facts as class attributes; `trimkit.testing` compares them with what is
+    measured.
 
     Attributes:
         differentiable: scores can be trained through.
         complete: scores of a sample sum to f(s) − f(s₀).
         stochastic: draws random numbers (from the generator it is given).
         gradient_like: scores are gradients, which c · s divides by c; products such as input × gradient do not change.
+        from_references: compares with reference samples, so the baseline may have any number of rows.
+        complex_ok: takes complex coefficients.
+        tree_ok: takes trees of coefficients.
+        needs_module: works by module hooks, so it cannot take a bare function.
+        order: what it asks of the model, gradients or values.
     """
 
     differentiable: ClassVar[bool] = True
     complete: ClassVar[bool] = False
     stochastic: ClassVar[bool] = False
     gradient_like: ClassVar[bool] = False
+    from_references: ClassVar[bool] = False
+    complex_ok: ClassVar[bool] = True
+    tree_ok: ClassVar[bool] = True
+    needs_module: ClassVar[bool] = False
+    order: ClassVar[Literal["gradient", "perturbation"]] = "gradient"
 
     @abstractmethod
     def attribute(self, probe: Probe, s: Tree, baseline: Tree, generator: torch.Generator | None) -> Tree:
@@ -225,7 +246,7 @@ class Attribution(ABC):
             scores = self.attribute(probe, point, self.resolve_baseline(baseline, point), generator)
             _require_rows(probe.output, probe.samples)
             if create_graph:
-                return Explanation(probe.output, scores)
+                return Explanation(probe.output, tree.map_leaves(math_in_backward, scores))
             return Explanation(detach(probe.output), detach(scores))
 
     def resolve_baseline(self, baseline: Baseline, s: Tree) -> Tree:
@@ -240,21 +261,28 @@ class Attribution(ABC):
         """Refuse, before any work, to keep a graph that would be missing or wrong."""
         if not create_graph or self.differentiable:
             return
-        from trimkit.registry import available
-
-        names = sorted(
-            name for name, spec in available("attributions").items() if getattr(spec, "differentiable", False)
-        )
         raise AttributionError(
-            f"{type(self).__name__} cannot be trained through (create_graph=True). Use one of: {', '.join(names)}."
+            f"{type(self).__name__} cannot be trained through (create_graph=True). Use one of: {_trainable()}."
         )
+
+
+def _trainable() -> str:
+    """Names of the attributions that can be trained through, of those that can be imported."""
+    from trimkit.registry import available, facts
+
+    names = []
+    for name in available("attributions"):
+        with suppress(PluginError):
+            names += [name] if facts("attribution", name).get("differentiable", False) else []
+    return ", ".join(sorted(names))
 
 
 def gradients_of(values: Tensor, points: Sequence[Tensor], create_graph: bool) -> Sequence[Tensor | None]:
     """∂Σ values/∂points; None for each that the values do not depend on."""
     if not values.requires_grad:
         return [None] * len(points)
-    return torch.autograd.grad(values.sum(), points, create_graph=create_graph, allow_unused=True)
+    with math_attention() if create_graph else nullcontext():
+        return torch.autograd.grad(values.sum(), points, create_graph=create_graph, allow_unused=True)
 
 
 def track(points: Tree, *, keep_graph: bool) -> Tree:
@@ -293,14 +321,13 @@ def _require_rows(output: Any, rows: int) -> None:
         )
 
 
-def _narrow(output: Any, start: int, length: int) -> Any:
+def _has_rows(output: Any, rows: int) -> bool:
+    """Whether an output is a tree of tensors with one row for each that went in."""
+    _require_rows(output, rows)
     try:
-        return tree.map_leaves(lambda leaf: leaf[start : start + length], output)
-    except ShapeError as error:
-        raise AttributionError(
-            f"the model returns {type(output).__name__}, whose samples cannot be told apart; "
-            "wrap the model so that it returns a tensor, or a tuple, list or dict of tensors"
-        ) from error
+        return all(leaf.shape[:1] == (rows,) for leaf in tree.leaves(output))
+    except ShapeError:
+        return False
 
 
 def _check_coefficients(s: Tree) -> None:

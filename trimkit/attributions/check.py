@@ -23,10 +23,14 @@ from trimkit.coefficients import tree
 from trimkit.coefficients.baseline import Baseline
 from trimkit.coefficients.tree import Tree
 from trimkit.errors import AttributionError, TrimkitError
+from trimkit.predictor.composed import Composed
 from trimkit.predictor.graph import missing_second_derivative
+from trimkit.predictor.inputs import At, Site
+from trimkit.predictor.rows import map_tensors
 from trimkit.predictor.state import copy_of
 from trimkit.registry import resolve
 from trimkit.targets import Target
+from trimkit.transforms.base import Identity
 
 Verdict = Literal["ok", "no graph", "wrong gradient"]
 
@@ -59,6 +63,7 @@ def check_attribution(
     model: Callable[[Tree], Any],
     s: Tree,
     *,
+    at: At = None,
     target: Target = None,
     baseline: Baseline = None,
     tolerance: float = 1e-3,
@@ -73,7 +78,9 @@ def check_attribution(
         attribution: a name, (name, options) or an object.
         model: takes s (or, for a composed function, coefficients) and gives its output. What is not a module cannot be
             copied, and must work in float64 as it is.
-        s: coefficients (N, ...) at which to check; away from exact zeros and ties.
+        s: coefficients (N, ...) at which to check; away from exact zeros and ties. With ``at``, what the model is
+            called with: a tensor, a tuple or a mapping.
+        at: the input or layer of a module that is checked, as in `trimkit.Trim`.
         target: as in `trimkit.targets.Target`.
         baseline: s₀, or the references of attributions that draw from some (without it they draw from s itself, and a
             difference along s would move them too).
@@ -88,7 +95,8 @@ def check_attribution(
     method: Attribution = resolve("attribution", attribution)
     method.require_differentiable(True)
     double = _double_copy(model)
-    point = tree.map_leaves(_double, s)
+    explained: _Function | _Place = _Function(double, s) if at is None else _Place(double, s, at)
+    point = explained.point
     fixed = (
         baseline
         if baseline is None or isinstance(baseline, int | float | numbers.Real)
@@ -101,10 +109,48 @@ def check_attribution(
         generator = torch.Generator(tree.leaves(where)[0].device).manual_seed(seed)
         options = {"target": target, "baseline": fixed, "create_graph": create_graph, "generator": generator}
         with _explained_dtype_mismatch():
-            return _dot(method(double, where, **options), projection)
+            return _dot(explained.scores(method, where, options), projection)
 
     parameters = [p for p in double.parameters() if p.requires_grad] if isinstance(double, nn.Module) else []
     return _Comparison(projected, point, parameters, keys).conclude(type(method).__name__, tolerance)
+
+
+class _Function:
+    """A function of coefficients as it is."""
+
+    def __init__(self, function: Callable[[Tree], Any], s: Tree) -> None:
+        self.function, self.point = function, tree.map_leaves(_double, s)
+
+    def scores(self, method: Attribution, where: Tree, options: dict[str, Any]) -> Tree:
+        return method(self.function, where, **options)
+
+
+class _Place:
+    """An input of a model, or a shift of what a layer gives."""
+
+    def __init__(self, model: Any, inputs: Any, at: At) -> None:
+        self.model, self.at = model, at
+        self.inputs = map_tensors(lambda leaf: _double(leaf) if leaf.is_floating_point() else leaf, inputs)
+        self.site = Site(model, self.inputs, at)
+        self.point = self._zeros() if self.site.layer else self.site.value
+
+    def _zeros(self) -> Tree:
+        with torch.no_grad():
+            s = Composed(self.model, Identity(), self.inputs, keep_graph=False, site=self.site).s
+            return tree.map_leaves(torch.zeros_like, s)
+
+    def scores(self, method: Attribution, where: Tree, options: dict[str, Any]) -> Tree:
+        layer = self.site.layer
+        if layer is None:
+            return self._scores(method, self.site.with_value(where), options)
+        (shift,) = tree.leaves(where)
+        with layer.replaced(self.model, lambda h: h + shift if len(h) == len(shift) else None):
+            return self._scores(method, self.inputs, options)
+
+    def _scores(self, method: Attribution, inputs: Any, options: dict[str, Any]) -> Tree:
+        site = Site(self.model, inputs, self.at)
+        composed = Composed(self.model, Identity(), inputs, keep_graph=options["create_graph"], site=site)
+        return method(composed, composed.s, **options)
 
 
 @dataclass

@@ -17,11 +17,14 @@ from trimkit.coefficients.baseline import difference, product
 from trimkit.coefficients.tree import Tree
 from trimkit.errors import AttributionError
 from trimkit.predictor.guards import why_not_again
-from trimkit.registry.options import one_of, whole_number
+from trimkit.registry.options import one_of, real_number, whole_number
 from trimkit.targets import class_log_probabilities, log_probabilities, select
 
 ROWS = 64
 """Rows of one forward that suit caches and memory; more is no faster, and keeps more of the graph."""
+
+FIRST_STEPS, MOST_STEPS = 32, 512
+"""Quadrature nodes to begin with, and the most that are tried."""
 
 Memory: TypeAlias = Literal["auto", "graph", "two_pass"]
 
@@ -95,17 +98,29 @@ class IntegratedGradients(Attribution):
     (DistributedDataParallel, batch normalisation in train mode).
 
     Args:
-        n_steps: quadrature nodes, at least 1.
+        n_steps: quadrature nodes, at least 1. By default 32 to begin with, which `trimkit.Trim` doubles up to 512 for
+            samples whose scores miss the change of the output by more than the tolerance; training keeps 32.
         chunk: path points a sample in one forward; by default as many as make about 64 rows.
         memory: "graph", "two_pass", or "auto": two passes where there is more than one chunk and the model allows it.
+        tolerance: share of a sample's change that its scores may miss, of which `trimkit.Trim` else warns; None: any.
     """
 
     complete: ClassVar[bool] = True
 
-    def __init__(self, n_steps: int = 32, chunk: int | None = None, memory: Memory = "auto") -> None:
-        whole_number("integrated_gradients", n_steps=n_steps, chunk=1 if chunk is None else chunk)
+    def __init__(
+        self,
+        n_steps: int | None = None,
+        chunk: int | None = None,
+        memory: Memory = "auto",
+        tolerance: float | None = 0.01,
+    ) -> None:
+        steps = FIRST_STEPS if n_steps is None else n_steps
+        whole_number("integrated_gradients", n_steps=steps, chunk=1 if chunk is None else chunk)
+        real_number("integrated_gradients", tolerance=0.0 if tolerance is None else tolerance)
         one_of("integrated_gradients", ("auto", "graph", "two_pass"), memory=memory)
-        self.n_steps = n_steps
+        self.n_steps = steps
+        self.most_steps = MOST_STEPS if n_steps is None else n_steps
+        self.tolerance = tolerance
         self.chunk = chunk
         self.memory = memory
 

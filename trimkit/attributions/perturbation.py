@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -29,6 +30,8 @@ class _Ablation(Attribution):
     Args:
         chunk: sets removed in one forward, at least 1.
     """
+
+    order: ClassVar[Literal["gradient", "perturbation"]] = "perturbation"
 
     def __init__(self, chunk: int) -> None:
         whole_number(type(self).__name__, chunk=chunk)
@@ -82,6 +85,8 @@ class Occlusion(_Ablation):
         stride: steps of the window along the same axes; by default half its length.
         chunk: windows in one forward, at least 1.
     """
+
+    tree_ok: ClassVar[bool] = False
 
     def __init__(
         self, window: int | Sequence[int] = (4, 4), stride: int | Sequence[int] | None = None, chunk: int = 8

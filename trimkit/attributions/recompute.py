@@ -22,6 +22,7 @@ from trimkit.coefficients import tree
 from trimkit.coefficients.tree import Tree
 from trimkit.errors import AttributionError
 from trimkit.predictor.graph import missing_second_derivative
+from trimkit.predictor.kernels import math_attention
 
 Piece: TypeAlias = Callable[[Probe, Tree], Tree]
 """(probe, explained point) → a summand of its scores; called twice, it must give the same."""
@@ -84,7 +85,8 @@ def _vector_jacobian(
         value = torch.stack([(v * a).sum() for v, a in zip(cotangents, scores, strict=True)]).sum()
     closure = not isinstance(probe.model, nn.Module)  # may hold weights whose own graph the next piece needs again
     try:
-        return torch.autograd.grad(value, inputs, allow_unused=True, retain_graph=closure)
+        with math_attention():
+            return torch.autograd.grad(value, inputs, allow_unused=True, retain_graph=closure)
     except (RuntimeError, NotImplementedError) as error:
         broken = missing_second_derivative(value)
         if broken is None:

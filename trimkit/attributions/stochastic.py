@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor
 
 from trimkit.attributions.base import Attribution, Probe, track
 from trimkit.coefficients import tree
-from trimkit.coefficients.baseline import Baseline, difference, product
+from trimkit.coefficients.baseline import Baseline, difference, number_of, product
 from trimkit.coefficients.tree import Tree
 from trimkit.errors import AttributionError, ShapeError
 from trimkit.processes import draw, gather
@@ -25,6 +25,7 @@ class _FromReferences(Attribution):
     """
 
     stochastic: ClassVar[bool] = True
+    from_references: ClassVar[bool] = True
 
     def __init__(self, samples: int, noise: float) -> None:
         _check(type(self).__name__, samples, noise)
@@ -45,9 +46,10 @@ class _FromReferences(Attribution):
                     "baseline=transform(x_reference), or a number"
                 )
             return batch
-        if isinstance(baseline, int | float):
-            return tree.map_leaves(lambda leaf: torch.full_like(leaf[:1].detach(), baseline), s)
-        return tree.map_leaves(_as_reference, s, baseline)
+        number = number_of(baseline)
+        if number is not None:
+            return tree.map_leaves(lambda leaf: torch.full_like(leaf[:1].detach(), number), s)
+        return tree.map_leaves(_as_reference, s, cast(Tree, baseline))
 
     def resolve_baseline(self, baseline: Baseline, s: Tree) -> Tree:
         """The references; they need not have as many rows as s."""

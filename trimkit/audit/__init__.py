@@ -10,16 +10,19 @@ if TYPE_CHECKING:
     from trimkit.audit.checks.base import Check, Findings
     from trimkit.audit.result import Report
     from trimkit.audit.runner import audit
+    from trimkit.audit.subject import Batch, Subject
     from trimkit.report.verdicts import Estimate, Status, Verdict
 
-__all__ = ["Check", "Estimate", "Findings", "Report", "Status", "Verdict", "audit"]
+__all__ = ["Batch", "Check", "Estimate", "Findings", "Report", "Status", "Subject", "Verdict", "audit"]
 
 _NAMES = {
+    "Batch": "trimkit.audit.subject:Batch",
     "Check": "trimkit.audit.checks.base:Check",
     "Estimate": "trimkit.report.verdicts:Estimate",
     "Findings": "trimkit.audit.checks.base:Findings",
     "Report": "trimkit.audit.result:Report",
     "Status": "trimkit.report.verdicts:Status",
+    "Subject": "trimkit.audit.subject:Subject",
     "Verdict": "trimkit.report.verdicts:Verdict",
     "audit": "trimkit.audit.runner:audit",
 }

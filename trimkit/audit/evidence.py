@@ -98,7 +98,8 @@ def examples(subject: Subject, batch: Batch, chosen: list[int]) -> dict[str, lis
 
 def _examples(subject: Subject, part: Batch, label: str) -> list[Example]:
     in_pixels = Trim(subject.model, Identity(), subject.attributions[label])
-    pixels = tree.leaves(subject.run(in_pixels, part).scores)[0].cpu()
+    references = subject.compared if in_pixels.attribution.from_references else None
+    pixels = tree.leaves(subject.run(in_pixels, part, references).scores)[0].cpu()
     scores = part.explained[label].scores
     kept = _from_largest(subject, part, scores).cpu()
     return [

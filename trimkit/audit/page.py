@@ -9,6 +9,7 @@ from typing import Any
 
 from trimkit.audit.checks.controls import series_of
 from trimkit.audit.evidence import KEPT, Example
+from trimkit.audit.headlines import explanation_sentence, model_sentence
 from trimkit.audit.pictures import coefficient_figure, pixel_figure
 from trimkit.audit.result import Report
 from trimkit.report.charts import Chart, Series, Style
@@ -24,15 +25,7 @@ from trimkit.report.sections import (
     Text,
     VerdictTable,
 )
-from trimkit.report.verdicts import Status
 from trimkit.transforms import Identity, Transform
-
-_SENTENCES = {
-    Status.PASS: "Every question was answered in favour of the explanation.",
-    Status.WARN: "The explanation passes, with a reservation that is named below.",
-    Status.FAIL: "At least one question was answered against the explanation. Do not rely on it before reading why.",
-    Status.INCONCLUSIVE: "At least one question stays open. The table says what would decide it.",
-}
 
 _LIMITATIONS = (
     "A verdict holds for this model, these data, this space, this target and these attributions, and for nothing else.",
@@ -40,7 +33,9 @@ _LIMITATIONS = (
     "Removing coefficients makes inputs that the model has never seen. That is why a claim must survive three ways of "
     "removing; it is no proof that the model behaves alike on natural data.",
     "Groups of coefficients are judged, not single ones: a group may matter for one of its coefficients only.",
-    "An attribution that passes says what the model uses. It does not say that using it is right.",
+    "An attribution that passes says what the model uses. Whether it may use that is the other verdict, on the model.",
+    "A model that passes does not rely on what was named, as far as these samples show; a search that finds nothing is "
+    "weaker still.",
 )
 
 _SPACES = {"FFT": "frequency", "DCT": "cosine", "Identity": "pixel", "FrequencyBands": "frequency-band"}
@@ -61,7 +56,7 @@ def sections_of(report: Report) -> tuple[str, str, list[Section]]:
         "Each question is decided by the side of its threshold on which the whole 95 % interval lies.",
         report.verdicts,
     )
-    parts: list[Section] = [headline(report), verdicts]
+    parts: list[Section] = [*headlines(report), verdicts]
     for several in report.sections.get("", {}).values():
         parts += several
     for label in report.labels:
@@ -69,10 +64,11 @@ def sections_of(report: Report) -> tuple[str, str, list[Section]]:
     return title, lead, [*parts, limitations(report), provenance(report), Signature("Signed by")]
 
 
-def headline(report: Report, title: str = "") -> Headline:
-    """The overall status with the facts of the audit."""
+def headlines(report: Report) -> list[Headline]:
+    """The two answers, on the model and on the explanation, with the facts of the audit."""
     about = report.provenance
     facts = (
+        ("Accuracy", report.performance.line if report.performance else "not measured"),
         ("Space", about["transform"]),
         ("Attribution", ", ".join(report.labels)),
         ("Explained", str(about["target"])),
@@ -80,7 +76,12 @@ def headline(report: Report, title: str = "") -> Headline:
         ("Model", f"{about['model']['class']}, {about['model']['parameters']:,} parameters"),
         ("Date", about["date"].replace("T", " ").replace("+00:00", " UTC")),
     )
-    return Headline(title, "", report.overall, _SENTENCES[report.overall], facts)
+    model = model_sentence(report.verdicts, report.performance)
+    explanation = explanation_sentence(report.verdicts, report.labels)
+    return [
+        Headline("", "", report.model, model, subject="Model"),
+        Headline("", "", report.overall, explanation, facts, "Explanation"),
+    ]
 
 
 def space_name(transform: Transform) -> str:
@@ -183,7 +184,9 @@ def _of_attribution(report: Report, label: str) -> list[Section]:
         ),
     ]
     parts += [
-        replace(s, title=f"{s.title}{suffix}") for several in report.sections.get(label, {}).values() for s in several
+        replace(s, title=f"{s.title}{suffix}" if s.title else "")
+        for several in report.sections.get(label, {}).values()
+        for s in several
     ]
     return parts
 

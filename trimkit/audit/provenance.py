@@ -8,7 +8,6 @@ import shlex
 import sys
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import torch
@@ -20,6 +19,7 @@ from trimkit.audit.subject import Subject
 from trimkit.data import Dataset
 from trimkit.predictor import FrozenPredictor, state_hash
 from trimkit.registry import provenance as plugins
+from trimkit.storage import installed_version
 
 _DISTRIBUTIONS = ("trimkit", "torch", "captum", "numpy", "scipy")
 
@@ -30,7 +30,10 @@ def provenance(subject: Subject, checks: Iterable[Check]) -> dict[str, Any]:
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": shlex.join([os.path.basename(sys.argv[0]), *sys.argv[1:]]),
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in _DISTRIBUTIONS}},
+        "versions": {
+            "python": platform.python_version(),
+            **{name: installed_version(name) or "not installed" for name in _DISTRIBUTIONS},
+        },
         "plugins": plugins(),
         "model": _model(subject.model.model),
         "data": _data(subject.data),
@@ -40,6 +43,7 @@ def provenance(subject: Subject, checks: Iterable[Check]) -> dict[str, Any]:
         "attributions": {label: describe(part) for label, part in subject.attributions.items()},
         "target": getattr(wanted, "__name__", repr(wanted)) if callable(wanted) else wanted,
         "baseline": _baseline(subject.baseline),
+        "forbidden": [one.name for one in subject.forbidden],
         "checks": {check.name: check.options for check in checks},
         "hardware": _hardware(subject),
     }
@@ -74,10 +78,3 @@ def _hardware(subject: Subject) -> dict[str, Any]:
     device = next((p.device for p in parameters_of(subject.model.model)), torch.device("cpu"))
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     return {"device": device.type, "name": name, "system": platform.system(), "threads": torch.get_num_threads()}
-
-
-def _version(distribution: str) -> str:
-    try:
-        return version(distribution)
-    except PackageNotFoundError:
-        return "not installed"

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from trimkit.audit.examine import parameters_of
 from trimkit.audit.statistics import key
 from trimkit.errors import ModelError
 from trimkit.predictor import FrozenPredictor, state_hash
+from trimkit.predictor.state import copy_of
 
 _RESETS = ("reset_parameters", "_reset_parameters")
 """The methods by which torch's modules draw their weights; attention and transformers have the second."""
 
 
 def randomised_copies(model: Any, count: int, seed: int) -> list[nn.Module]:
-    """Copies of a model in evaluation mode, every parameter initialised anew by its own module.
+    """Copies of a model in evaluation mode, with every parameter drawn anew.
 
-    The copies are drawn on the CPU, each from its own key, so they are the same on every device; the model and the
-    global random state are left as they are.
+    Each module draws its own (`reset_parameters`), then a model that has a rule for all of its modules applies it
+    (`_init_weights`, as Hugging Face's do); a parameter that neither has touched is redrawn from a normal distribution
+    with its own mean and spread. The copies are drawn on the CPU, each from its own key, so they are the same on every
+    device; the model and the global random state are left as they are.
 
     Args:
         model: a module.
@@ -31,7 +33,7 @@ def randomised_copies(model: Any, count: int, seed: int) -> list[nn.Module]:
     Returns:
         The copies, on the model's device.
     Raises:
-        ModelError: the model cannot be copied, has no weights, or has weights that no module of its resets.
+        ModelError: the model cannot be copied, has no weights, or only weights that are reset to constants.
     """
     if not isinstance(model, nn.Module) or not parameters_of(model):
         raise ModelError("a bare function or a model without parameters has no weights to draw anew")
@@ -43,33 +45,37 @@ def randomised_copies(model: Any, count: int, seed: int) -> list[nn.Module]:
 
 
 def _randomised(source: nn.Module, seed: int) -> nn.Module:
-    try:
-        module = copy.deepcopy(source)
-    except Exception as error:
-        raise ModelError(f"it cannot be copied ({error})") from error
+    module = copy_of(source)
     device = next(module.parameters()).device
     module.cpu()
-    before = {name: parameter._version for name, parameter in module.named_parameters()}
+    before = {name: (p._version, p.detach().clone()) for name, p in module.named_parameters()}
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        for reset in _resets(module):
-            reset()
-    kept = [name for name, parameter in module.named_parameters() if parameter._version == before[name]]
-    if kept:
-        raise ModelError(f"no module resets {_named(kept)}; give the module that owns it a reset_parameters() method")
+        with torch.no_grad():
+            for reset in _resets(module):
+                reset()
+            for name, parameter in module.named_parameters():
+                version, old = before[name]
+                if parameter._version == version:
+                    parameter.copy_(_redrawn(old))
     return module.to(device).eval()
 
 
-def _resets(module: nn.Module) -> list[Callable[[], None]]:
+def _resets(module: nn.Module) -> Iterator[Callable[[], Any]]:
     """Children before parents: a parent's own scheme, where it has one, has the last word."""
-    found = []
-    for part in reversed(list(module.modules())):
+    parts = list(reversed(list(module.modules())))
+    for part in parts:
         name = next((name for name in _RESETS if callable(getattr(part, name, None))), None)
         if name:
-            found.append(getattr(part, name))
-    return found
+            yield getattr(part, name)
+    for owner in parts:
+        rule = getattr(owner, "_init_weights", None)
+        if callable(rule):
+            for part in reversed(list(owner.modules())):
+                yield lambda rule=rule, part=part: rule(part)
 
 
-def _named(names: list[str]) -> str:
-    more = f" and {len(names) - 1} other parameters" if len(names) > 1 else ""
-    return f"the parameter {names[0]!r}{more}"
+def _redrawn(values: Tensor) -> Tensor:
+    """Normal values of the same mean and spread; of a constant, whose spread is zero, the constant itself."""
+    spread = values.std(correction=0) if values.numel() > 1 else values.abs().mean()
+    return values.mean() + spread * torch.randn(values.shape, dtype=values.dtype)

@@ -80,14 +80,27 @@ def curves(subject: Subject, batch: Batch, orders: Mapping[str, Tensor], replace
     Returns:
         Name → (N, len(cuts(G))): see `measured_value`.
     """
-    removed = torch.stack([_removed(order) for order in orders.values()])  # (O, N, P, G) boolean
-    shape = removed.shape[:3]
-    sample = torch.arange(len(batch)).view(1, -1, 1, 1).expand(*shape, 1)
-    rows = torch.cat([sample, removed.long()], dim=3).flatten(0, 2)
+    removed = torch.cat([_removed(order) for order in orders.values()], dim=1)  # (N, O·P, G) boolean
+    table = values_of_sets(subject, batch, removed, replacement)
+    return dict(zip(orders, table.chunk(len(orders), dim=1), strict=True))
+
+
+def values_of_sets(subject: Subject, batch: Batch, gone: Tensor, replacement: Tree) -> Tensor:
+    """What the model says of each sample without each of several sets of groups; equal sets are evaluated once.
+
+    Args:
+        subject: model, transform and groups.
+        batch: samples.
+        gone: (N, P, G) boolean, the groups that are removed.
+        replacement: what removed coefficients become.
+    Returns:
+        (N, P) float64 on the CPU: see `measured_value`.
+    """
+    sample = torch.arange(len(batch)).view(-1, 1, 1).expand(*gone.shape[:2], 1)
+    rows = torch.cat([sample, gone.long()], dim=2).flatten(0, 1)
     unique, position = torch.unique(rows, dim=0, return_inverse=True)
     values = [_values(subject, batch, part, replacement) for part in unique.split(4 * subject.batch_size)]
-    table = torch.cat(values)[position].view(shape)
-    return dict(zip(orders, table, strict=True))
+    return torch.cat(values)[position].view(gone.shape[:2])
 
 
 def measured_value(output: object, target: Target) -> Tensor:

@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from trimkit.audit import headlines
 from trimkit.audit.evidence import Example
+from trimkit.audit.performance import Performance
 from trimkit.methods.stored import finite
 from trimkit.report.page import write_text
 from trimkit.report.sections import Section
-from trimkit.report.verdicts import Status, Verdict, exit_code, overall
+from trimkit.report.verdicts import Status, Verdict
 from trimkit.transforms.base import Transform
 
 FORMAT = 1
@@ -31,6 +33,7 @@ class Report:
         transform: the space; pictures of coefficients depend on it.
         sections: label → check's name → the check's own parts of the page.
         notes: what looked suspicious in model or data.
+        performance: how good the model is on the audited samples.
     """
 
     verdicts: tuple[Verdict, ...]
@@ -40,16 +43,27 @@ class Report:
     transform: Transform
     notes: tuple[str, ...] = field(default=())
     sections: Mapping[str, Mapping[str, Sequence[Section]]] = field(default_factory=dict)
+    performance: Performance | None = None
 
     @property
     def overall(self) -> Status:
-        """The worst status of the mandatory checks."""
-        return overall(self.verdicts)
+        """Of the explanation: the worst status of the mandatory checks."""
+        return headlines.explanation_status(self.verdicts)
+
+    @property
+    def explanations(self) -> dict[str, Status]:
+        """One overall status for each attribution."""
+        return headlines.attribution_statuses(self.verdicts, self.labels)
+
+    @property
+    def model(self) -> Status:
+        """Of the model: does it rely on what it must not? NOT JUDGED where nothing was asked or nothing could be."""
+        return headlines.model_status(self.verdicts)
 
     @property
     def exit_code(self) -> int:
-        """0 for PASS and WARN, 1 for FAIL, 3 for INCONCLUSIVE."""
-        return exit_code(self.overall)
+        """0 where both answers are PASS or WARN, 1 where one is FAIL, 3 where one is INCONCLUSIVE."""
+        return headlines.audit_exit_code(self.overall, self.model)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -74,6 +88,7 @@ class Report:
             "format": FORMAT,
             "overall": str(self.overall),
             "exit_code": self.exit_code,
+            **headlines.as_json(self.verdicts, self.labels, self.performance),
             "verdicts": [v.as_json() for v in self.verdicts],
             "evidence": self.evidence,
             "notes": list(self.notes),

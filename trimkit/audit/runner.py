@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,12 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from trimkit.attributions.base import Attribution
+from trimkit.attributions.gradient import IntegratedGradients
 from trimkit.audit.checks.base import Check, Findings
 from trimkit.audit.checks.controls import magnitude
 from trimkit.audit.evidence import Example, choose_examples, conclude_bands, examples, measure_bands
 from trimkit.audit.examine import Data, Wanted, as_dataset, examine
 from trimkit.audit.provenance import provenance
 from trimkit.audit.result import Report
+from trimkit.audit.selection import Forbid
 from trimkit.audit.statistics import Bootstrap
 from trimkit.audit.subject import Batch, Counted, Subject
 from trimkit.audit.values import SampleValues
@@ -54,9 +57,11 @@ def audit(
     seed: int = 0,
     baseline: Baseline = None,
     reference: Data | None = None,
+    forbid: Forbid = None,
+    allow: Forbid = None,
     progress: Progress | None = None,
 ) -> Report:
-    """Judge what attributions say about a finished model in a space.
+    """Judge what attributions say about a finished model in a space, and whether the model relies on what it must not.
 
     Args:
         model: in evaluation mode; any callable x → (N, K) logits (a dict, tuple or object with logits will do). A bare
@@ -74,6 +79,10 @@ def audit(
         baseline: s₀ of the attributions, see `trimkit.coefficients.baseline.Baseline`.
         reference: data from which removed coefficients take their values, and to which a named transform that must
             see data (PCA) is fitted (all of a tensor, else `MOST_FITTED`); the audited data by default.
+        forbid: what the model must not rely on: groups by name, wildcard or number, "bin 5,3", masks; see
+            `trimkit.audit.selection.Forbid`. Where neither this nor ``allow`` is given, groups that stand out are
+            searched for.
+        allow: what alone the model may rely on, in the same forms.
         progress: called after every batch.
     Returns:
         Verdicts, evidence and provenance.
@@ -105,9 +114,13 @@ def audit(
         batch_size=batch_size,
         seed=seed,
         baseline=baseline,
+        forbid=forbid,
+        allow=allow,
     )
     check_transform(subject)
     run = _Run(subject, make_checks(checks, thresholds or {}))
+    if subject.forbidden and not any(check.about == "model" for check in run.checks):
+        raise OptionError("forbid and allow need the check 'reliance', which is not among the checks of this audit")
     run.measure(progress)
     return run.conclude(understood.notes)
 
@@ -152,10 +165,19 @@ def named(attributions: Choice | Attribution | Sequence[Choice | Attribution]) -
         for number in range(2, len(found) + 2):
             if label in found:
                 label = f"{base} {number}"
-        found[label] = made
+        found[label] = without_refinement(made)
     if not found:
         raise OptionError(f"expected at least one attribution; there are {', '.join(available('attributions'))}")
     return found
+
+
+def without_refinement(attribution: Attribution) -> Attribution:
+    """Integrated gradients with the steps they have: completeness is for its check to judge, and to improve."""
+    if not isinstance(attribution, IntegratedGradients):
+        return attribution
+    fixed = copy.copy(attribution)
+    fixed.tolerance = None
+    return fixed
 
 
 def check_transform(subject: Subject) -> None:
@@ -220,7 +242,16 @@ class _Run:
             evidence[label][_BANDS] = conclude_bands(self._findings(_BANDS, label))
         shown = {label: tuple(found) for label, found in self.examples.items()}
         record = provenance(self.subject, self.checks)
-        return Report(tuple(verdicts), dict(evidence), shown, record, self.subject.transform, notes, dict(sections))
+        return Report(
+            tuple(verdicts),
+            dict(evidence),
+            shown,
+            record,
+            self.subject.transform,
+            notes,
+            dict(sections),
+            self.subject.performance,
+        )
 
     def _prepare(self) -> None:
         for check in self.checks:

@@ -6,7 +6,6 @@ generator keyed by (seed, purpose, sample id), so it is the same whatever the ba
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Sequence
 
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.stats import binom, rankdata
 from torch import Tensor
 
+from trimkit.processes import hash_to_seed
 from trimkit.report.verdicts import Estimate
 
 Array = NDArray[np.float64]
@@ -34,8 +34,7 @@ def key(seed: int, *parts: str | int) -> int:
         >>> key(0, "controls", 12) == key(0, "controls", 12), key(0, "a", 1) == key(0, "a1")
         (True, False)
     """
-    text = repr((seed, *parts)).encode()
-    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big") >> 1
+    return hash_to_seed(repr((seed, *parts)))
 
 
 def generator(seed: int, *parts: str | int) -> torch.Generator:

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from trimkit.attributions.base import Attribution
 from trimkit.audit.examine import Wanted, explained_values, logits, place, resolve_target
+from trimkit.audit.performance import Performance, performance
+from trimkit.audit.selection import Forbid, Forbidden, forbidden
 from trimkit.audit.statistics import choose, generator
 from trimkit.coefficients import tree
-from trimkit.coefficients.baseline import Baseline, expand_baseline
+from trimkit.coefficients.baseline import Baseline, expand_baseline, number_of
 from trimkit.coefficients.groups import Groups
 from trimkit.coefficients.tree import Tree
 from trimkit.data import Dataset
@@ -26,6 +28,10 @@ from trimkit.trim import Trim
 
 MOST_REFERENCE = 1024
 """Reference samples whose coefficients are averaged for the mean."""
+
+
+MOST_COMPARED = 64
+"""Reference samples that attributions compare each sample with."""
 
 
 @dataclass
@@ -157,6 +163,8 @@ class Subject:
         batch_size: samples in one batch.
         seed: of every draw.
         baseline: s₀ of the attributions and of the first removal operator.
+        forbid: what the model must not rely on, see `trimkit.audit.selection.Forbid`.
+        allow: what alone it may rely on.
     """
 
     model: Counted
@@ -169,6 +177,8 @@ class Subject:
     batch_size: int = 64
     seed: int = 0
     baseline: Baseline = None
+    forbid: Forbid = None
+    allow: Forbid = None
 
     @cached_property
     def ids(self) -> list[int]:
@@ -179,6 +189,16 @@ class Subject:
     def groups(self) -> Groups:
         """Named groups of the transform's coefficients, without empty ones (a narrow band between two bins)."""
         return filled(self.transform.groups(self.data.shape))
+
+    @cached_property
+    def forbidden(self) -> tuple[Forbidden, ...]:
+        """The coefficients that the model must not rely on; none where nobody named any."""
+        return forbidden(self.forbid, self.allow, self.groups, len(self.data))
+
+    @cached_property
+    def performance(self) -> Performance:
+        """How good the model is on the audited samples."""
+        return performance(self.outputs, None if callable(self.target) else self.labels(self.ids))
 
     @cached_property
     def outputs(self) -> Tensor:
@@ -201,7 +221,7 @@ class Subject:
     @cached_property
     def scale(self) -> float:
         """Standard deviation of the explained outputs over the audited samples: what counts as a large change."""
-        labels = self._labels(torch.tensor(self.ids))
+        labels = self.labels(self.ids)
         target = None if callable(self.target) else resolve_target(self.target, self.outputs, labels)
         values = self.outputs[:, 0] if target is None else explained_values(self.outputs, target)
         return float(values.std(correction=0)) or 1.0
@@ -242,7 +262,7 @@ class Subject:
         for part in torch.tensor(self.ids).split(self.batch_size):
             x = place(self.data.x[part], self.model)
             output = self.evaluate(x)
-            target = resolve_target(self.target, output, self._labels(part))
+            target = resolve_target(self.target, output, self.labels(part))
             composed = Composed(self.model, self.transform, x, keep_graph=False)
             yield Batch(tuple(part.tolist()), x, target, composed.s, composed.residual)
 
@@ -274,8 +294,9 @@ class Subject:
             model: another model than the audited one, such as a randomised copy.
             draw: which of several independent draws of a stochastic attribution.
         """
-        trim = Trim(model or self.model, self.transform, self.attributions[label])
-        return self.run(trim, batch, self.baseline, draw)
+        attribution = self.attributions[label]
+        trim = Trim(model or self.model, self.transform, attribution)
+        return self.run(trim, batch, self.references if attribution.from_references else self.baseline, draw)
 
     def run(self, trim: Trim, batch: Batch, baseline: Baseline = None, draw: int = 0) -> Explained:
         """Scores of a batch by a given `Trim`, whatever its space; see `explain`."""
@@ -289,11 +310,29 @@ class Subject:
         return join(found)
 
     def expanded_baseline(self, batch: Batch) -> Tree:
-        """s₀ with the shape of a batch's coefficients."""
-        return expand_baseline(self.baseline, batch.s)
+        """s₀ with the shape of a batch's coefficients; the mean of several references."""
+        if self.baseline is None or number_of(self.baseline) is not None:
+            return expand_baseline(self.baseline, batch.s)
 
-    def _labels(self, ids: Tensor) -> Tensor | None:
-        return None if self.data.y is None else self.data.y[ids]
+        def mean(like: Tensor, base: Tensor) -> Tensor:
+            return base.mean(0, keepdim=True) if base.ndim == like.ndim else base
+
+        return expand_baseline(tree.map_leaves(mean, batch.s, cast(Tree, self.baseline)), batch.s)
+
+    @cached_property
+    def references(self) -> Baseline:
+        """What attributions that compare with samples get: the baseline, or coefficients of reference data."""
+        return self.coefficients(self.compared) if self.baseline is None else self.baseline
+
+    @cached_property
+    def compared(self) -> Tensor:
+        """Reference data, (R, *size) on the model's device."""
+        data = self.reference or self.data
+        return place(data.x[torch.tensor(choose(len(data), MOST_COMPARED, self.seed))], self.model)
+
+    def labels(self, ids: Sequence[int] | Tensor) -> Tensor | None:
+        """Labels of samples, (N,), where the data has them."""
+        return None if self.data.y is None else self.data.y[torch.as_tensor(ids)]
 
 
 def _explained(trim: Trim, result: Any) -> Explained:

@@ -6,33 +6,14 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from importlib import import_module
 from io import TextIOWrapper
-from typing import NamedTuple
 
 from trimkit.errors import DataError, PluginError, TrimkitError, UnknownNameError, nearest
+from trimkit.registry.files import take_plugin_files
+from trimkit.storage.versions import installed_version
 
 OK, USAGE, INTERRUPTED, BROKEN_PIPE = 0, 2, 130, 141
 
-
-class Command(NamedTuple):
-    """A sub-command: the module whose ``run(argv) → exit code`` answers it, and its line in the help."""
-
-    module: str
-    summary: str
-
-
-COMMANDS = {
-    "demo": Command("trimkit.cli.demo", "the planted-shortcut story on real digits, ending in a report"),
-    "list": Command("trimkit.cli.list", "the parts that are installed: transforms, attributions, penalties, …"),
-    "plugins": Command("trimkit.cli.plugins", "where parts come from, and why a plugin is not loaded"),
-    "train": Command(
-        "trimkit.cli.train", "train a generative method, with TRIM penalties and around a frozen predictor"
-    ),
-    "evaluate": Command("trimkit.cli.evaluate", "how disentangled a trained run's codes are, beside trivial codes"),
-    "check-ica": Command("trimkit.cli.check_ica", "whether data meet the assumptions of linear ICA, and a report"),
-    "audit": Command("trimkit.cli.audit", "verdicts on a model's explanations in a space, and a report"),
-}
 
 _HELP = """\
 usage: trimkit COMMAND [options]
@@ -45,10 +26,12 @@ commands:
 options:
   -h, --help     show this message; `trimkit COMMAND --help` shows a command's options
   --version      show the version
+  --plugin FILE  a file with parts of your own, beside the plugins that are installed; with any command
 
 environment:
-  TRIMKIT_PLUGINS  plugins to load, separated by commas; empty loads none but trimkit's own
-  TRIMKIT_DEBUG    1 shows the traceback of an error
+  TRIMKIT_PLUGINS      plugins to load, separated by commas; empty loads none but trimkit's own
+  TRIMKIT_PLUGINS_DIR  folder of files with parts of your own
+  TRIMKIT_DEBUG        1 shows the traceback of an error
 
 exit codes:
   0 done or passed, 1 an audit or check failed, 2 wrong usage or another error, 3 it could not decide
@@ -67,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = [*(sys.argv[1:] if argv is None else argv)]  # not list(): the submodule of that name hides it here
     _encode_anything()
     try:
-        code = _dispatch(arguments)
+        code = _dispatch(take_plugin_files(arguments))
         sys.stdout.flush()  # a closed pipe must be noticed here, not while the interpreter shuts down
     except BrokenPipeError:  # `trimkit list | head`: let the shutdown's own flush go nowhere
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -89,9 +72,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def help_text() -> str:
-    """What ``trimkit --help`` prints."""
-    width = max(map(len, COMMANDS))
-    return _HELP.format(commands="\n".join(f"  {name:<{width}}  {c.summary}" for name, c in COMMANDS.items()))
+    """What ``trimkit --help`` prints: the commands that are installed, those of plugins after trimkit's own."""
+    from trimkit.registry import available
+    from trimkit.registry.loader import printable
+
+    commands = available("commands")
+    width = max(map(len, commands), default=0)
+    lines = (f"  {name:<{width}}  {printable(spec.summary)}" for name, spec in commands.items())
+    return _HELP.format(commands="\n".join(lines))
 
 
 def _dispatch(arguments: Sequence[str]) -> int:
@@ -101,18 +89,32 @@ def _dispatch(arguments: Sequence[str]) -> int:
     _check_encoding(arguments)
     command, *rest = arguments
     if command in ("-h", "--help", "--version"):
-        sys.stdout.write(help_text() if command != "--version" else f"trimkit {_version()}\n")
+        sys.stdout.write(help_text() if command != "--version" else f"trimkit {installed_version('trimkit')}\n")
         return OK
-    if command not in COMMANDS:
-        kind = "option" if command.startswith("-") else "command"
-        raise UnknownNameError(f"There is no {kind} {command!r}. {nearest(command, COMMANDS)} See `trimkit --help`.")
-    return import_module(COMMANDS[command].module).run(rest)
+    if command.startswith("-"):
+        raise UnknownNameError(
+            f"There is no option {command!r}. {nearest(command, ('--help', '--version'))} See `trimkit --help`."
+        )
+    return _run(command, rest)
 
 
-def _version() -> str:
-    from importlib.metadata import version
+def _run(command: str, arguments: list[str]) -> int:
+    """The exit code of a command, by its name or as ``distribution:name``.
 
-    return version("trimkit")
+    Raises:
+        UnknownNameError, NameConflictError: see `trimkit.registry.Registry.find`.
+        PluginError: it cannot be imported, or gives no exit code.
+    """
+    from trimkit.registry import default
+
+    part = default().find("command", command)
+    code = part.load()(arguments)
+    if not isinstance(code, int):
+        raise PluginError(
+            f"{part.label} of {part.plugin.distribution} must return its exit code, 0 for done, got "
+            f"{type(code).__name__}"
+        )
+    return code
 
 
 def _report(error: Exception, cause: BaseException | None) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from trimkit.errors import DataError, OptionError
@@ -54,6 +54,36 @@ def free_folder(out: str | None, default: str, *, replace: bool = False) -> Path
         raise OptionError(f"--out {out} exists; name another folder, or add --force to replace the report in it")
     _check_is_report(folder)
     return folder
+
+
+@contextmanager
+def reserved_folder(out: str | None, default: str, *, replace: bool = False) -> Iterator[Path]:
+    """The folder of a report, as `free_folder`; a numbered one is nobody else's within.
+
+    Yields:
+        Path of the folder: a reserved one is there, empty, and goes again where nothing took its place.
+    Raises:
+        OptionError, DataError: see `free_folder`.
+    """
+    if out is not None:
+        yield free_folder(out, default, replace=replace)
+        return
+    folder = _numbered(Path(default))
+    while not _made(folder):
+        folder = _numbered(Path(default))
+    try:
+        yield folder
+    finally:
+        with suppress(OSError):  # it holds the report
+            folder.rmdir()
+
+
+def _made(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError:
+        return False
+    return True
 
 
 def _check_is_report(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""``trimkit audit``: verdicts on a model's explanations in a space, and a report."""
+"""``trimkit audit``: verdicts on a model and on its explanations in a space, and a report."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trimkit.cli._arguments import plain_parser
-from trimkit.cli._folders import free_folder, written_aside
+from trimkit.cli._folders import reserved_folder, written_aside
 from trimkit.cli._tables import verdict_line
 from trimkit.cli._warnings import one_line_warnings
 from trimkit.errors import OptionError
@@ -25,8 +25,8 @@ DEFAULT_FOLDER = "trimkit-audit"
 """Where a report goes without --out; a number is added where one is there already."""
 
 _DESCRIPTION = """\
-Verdicts on a model's explanations in a space, with a report: report.html and results.json in a new folder.
-Exit codes: 0 pass, 1 fail, 2 wrong usage, 3 inconclusive."""
+Two verdicts: is the explanation to be trusted, and does the model rely on what it must not? With a report: report.html
+and results.json in a new folder. Exit codes: 0 both pass, 1 one fails, 2 wrong usage, 3 inconclusive."""
 
 
 def run(argv: list[str]) -> int:
@@ -41,10 +41,10 @@ def run(argv: list[str]) -> int:
     """
     arguments = _parser().parse_args(argv)
     options = _audit_options(arguments)
-    folder = free_folder(arguments.out, DEFAULT_FOLDER, replace=arguments.force)
-    report = _audit(arguments, options, folder)
-    _write_verdicts(report)
-    path = save(report, folder, replace=arguments.force)
+    with reserved_folder(arguments.out, DEFAULT_FOLDER, replace=arguments.force) as folder:
+        report = _audit(arguments, options, folder)
+        _write_verdicts(report)
+        path = save(report, folder, replace=arguments.force)
     sys.stdout.write(f"{path}\n")
     return _exit_code(report, arguments.fail_on)
 
@@ -78,7 +78,7 @@ def parse_choice(text: str) -> str | tuple[str, dict[str, Any]]:
 def _parser() -> argparse.ArgumentParser:
     p = plain_parser("trimkit audit", _DESCRIPTION)
     p.formatter_class = argparse.RawDescriptionHelpFormatter
-    _add_model_and_data(p)
+    add_model_and_data(p)
     p.add_argument("--transform", metavar="T", default="identity", help="the space: NAME or NAME:option=value,…")
     p.add_argument(
         "--attribution", metavar="A", nargs="+", action="extend", help="one or several, as --transform; by default "
@@ -106,13 +106,20 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         help="such as completeness.tolerance=0.02",
     )
-    p.add_argument("--fail-on", choices=["fail", "warn"], default="fail", help="warn: a warning also exits with 1")
+    _add_reliance(p)
+    p.add_argument(
+        "--fail-on",
+        choices=["fail", "warn", "not-judged"],
+        default="fail",
+        help="warn: a warning also exits with 1; not-judged: also a model without a verdict with 3",
+    )
     p.add_argument("--out", metavar="DIR", help=f"folder of the report ({DEFAULT_FOLDER}, numbered where it exists)")
     p.add_argument("--force", action="store_true", help="replace the report in an existing --out folder")
     return p
 
 
-def _add_model_and_data(p: argparse.ArgumentParser) -> None:
+def add_model_and_data(p: argparse.ArgumentParser, split: str = "test") -> None:
+    """The options that name a model, and data with a split."""
     p.add_argument("--model", required=True, metavar="SPEC", help="package.module:factory or file.py:factory")
     p.add_argument("--weights", metavar="FILE", help=".safetensors, or a state dict in .pt")
     p.add_argument(
@@ -129,16 +136,33 @@ def _add_model_and_data(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--data", required=True, metavar="D", help="a dataset's name, .npz, .safetensors, .pt, or pkg.mod:function"
     )
-    p.add_argument("--split", default="test", help="of the data: test or train (test)")
+    p.add_argument("--split", default=split, help=f"of the data: test or train ({split})")
+
+
+def _add_reliance(p: argparse.ArgumentParser) -> None:
+    named = "name, wildcard or number of a group, 'bin 5,3', or an .npy mask; GROUP:share=.05,effect=.02 sets limits"
+    p.add_argument(
+        "--forbid", metavar="GROUP", action="append", help=f"the model must not rely on this, may be repeated: {named}"
+    )
+    p.add_argument(
+        "--allow", metavar="GROUP", action="append", help="the model may rely on this alone, in the same forms"
+    )
 
 
 def _audit_options(arguments: argparse.Namespace) -> dict[str, Any]:
     """The keyword arguments of `trimkit.audit`; refuses wrong ones before anything heavy is imported."""
     if arguments.seed < 0:
         raise OptionError(f"--seed: expected a number ≥ 0, got {arguments.seed}")
+    from trimkit.audit.selection import parse_forbidden
     from trimkit.targets import parse_target
 
+    named = {
+        key: [parse_forbidden(text) for text in getattr(arguments, key)]
+        for key in ("forbid", "allow")
+        if getattr(arguments, key)
+    }
     return {
+        **named,
         "transform": parse_choice(arguments.transform),
         "attributions": [parse_choice(a) for a in arguments.attribution or ["integrated_gradients"]],
         "target": parse_target(arguments.target),
@@ -199,7 +223,15 @@ def _write_verdicts(report: Report) -> None:
     for v in report.verdicts:
         figures = f"  ({v.figures})" if v.figures else ""
         sys.stdout.write(verdict_line(f"{v.status:<14} {_name(v, several):<{width}}  ", v.sentence + figures))
-    sys.stdout.write(f"{report.overall:<14} overall\n\n")
+    from trimkit.audit.headlines import explanation_sentence, model_sentence
+
+    accuracy = report.performance.line if report.performance else "not measured"
+    sys.stdout.write(f"\nAccuracy: {accuracy}\n")
+    sys.stdout.write(
+        verdict_line(f"Explanation: {report.overall}  ", explanation_sentence(report.verdicts, report.labels))
+    )
+    sys.stdout.write(verdict_line(f"Model: {report.model}  ", model_sentence(report.verdicts, report.performance)))
+    sys.stdout.write("\n")
 
 
 def _name(verdict: Any, several: bool) -> str:
@@ -207,6 +239,6 @@ def _name(verdict: Any, several: bool) -> str:
 
 
 def _exit_code(report: Report, fail_on: str) -> int:
-    from trimkit.report.verdicts import exit_code
+    from trimkit.audit.headlines import audit_exit_code
 
-    return exit_code(report.overall, fail_on_warn=fail_on == "warn")
+    return audit_exit_code(report.overall, report.model, fail_on)

@@ -101,7 +101,7 @@ def _print(story: Story, seconds: float) -> None:
         "fft-trim": "with TRIM, frequencies",
     }
     for key, report in story.audits.items():
-        write(f"\n{titles[key]}: {report.overall}\n")
+        write(f"\n{titles[key]}: explanation {report.overall}, model {report.model}\n")
         for v in report.verdicts:
             write(verdict_line(f"  {v.status:<14} {v.check:<16} ", v.sentence))
     write(f"\n{seconds:.0f} s. Next: trimkit audit --help, trimkit train --help, trimkit list\n")

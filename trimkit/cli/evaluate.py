@@ -46,7 +46,7 @@ def run(argv: list[str]) -> int:
     with one_line_warnings():
         evaluation = _evaluate(folder, arguments)
     from trimkit.methods.stored import finite
-    from trimkit.training.checkpoint import write_atomically
+    from trimkit.storage import write_atomically
 
     text = json.dumps(finite(evaluation.as_dict()), indent=2, allow_nan=False)
     write_atomically(folder / FILE, f"{text}\n".encode())

@@ -9,6 +9,7 @@ from typing import Any
 
 from trimkit.cli._arguments import plain_parser
 from trimkit.cli._tables import write_table
+from trimkit.errors import PluginError
 from trimkit.hooks import KINDS
 from trimkit.registry import Part, default, plural
 
@@ -58,4 +59,12 @@ def _write(parts: dict[str, list[Part]]) -> None:
 
 def _plain(part: Part) -> dict[str, Any]:
     origin = {"distribution": part.plugin.distribution, "version": part.plugin.version}
-    return {**asdict(part.spec), "name": part.name, **origin}
+    return {**asdict(part.spec), **_facts(part), "name": part.name, **origin}
+
+
+def _facts(part: Part) -> dict[str, Any]:
+    """What its class says of itself, which is imported for it; or why it cannot be."""
+    try:
+        return part.facts
+    except PluginError as error:
+        return {"error": str(error)}

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from trimkit.cli._arguments import add_part, make_part, parser
 from trimkit.cli._tables import write_table
 from trimkit.cli._warnings import one_line_warnings
-from trimkit.errors import DataError, OptionError, TrimkitWarning
+from trimkit.errors import OptionError, TrainingError, TrimkitWarning
 from trimkit.registry import available, default, specification
 from trimkit.registry.calling import signature_of
 
@@ -55,11 +57,26 @@ def run(argv: list[str]) -> int:
     if name.startswith("-"):
         raise OptionError(f"expected the method first, got {name!r}: trimkit train METHOD [options]")
     specification("method", name)
-    of = _parser(name)
+    p = _parser(name)
     with one_line_warnings():
-        done = _train(name, of, of.parse_args(rest), shlex.join(["trimkit", "train", *argv]))
-        if done.rank == 0:
-            _report(done)
+        return _answer(lambda: _train(name, p, p.parse_args(rest), shlex.join(["trimkit", "train", *argv])))
+
+
+def _answer(work: Callable[[], Run]) -> int:
+    """Report a run, or where a signal stopped it, once: the first of several processes says it for all."""
+    try:
+        done = work()
+    except SystemExit as leaving:
+        if type(leaving).__module__ != "trimkit.training.stopping":
+            raise
+        sys.stderr.write(f"trimkit: {leaving}\n")
+        return int(leaving.code or 0)
+    except TrainingError as error:
+        if type(error).__name__ != "RelayedError" or os.environ.get("LOCAL_RANK", "0") == "0":
+            raise
+        return 2
+    if done.rank == 0:
+        _report(done)
     return 0
 
 
@@ -78,6 +95,12 @@ def _parser(name: str) -> ArgumentParser:
         metavar="DATA",
         default="digits",
         help="dataset, .npz or .safetensors file, or pkg.mod:function",
+    )
+    p.add_argument(
+        "--on-bad-file",
+        choices=["raise", "skip"],
+        default="raise",
+        help="of a folder: stop at a picture that cannot be read, or leave such out and list them in results.json",
     )
     _add_guidance(p)
     _add_settings(p)
@@ -116,56 +139,49 @@ def _add_guidance(p: ArgumentParser) -> None:
 
 
 def _add_settings(p: ArgumentParser) -> None:
-    p.add_argument("--steps", type=int | None, metavar="N", help="steps in total; 3000 without --epochs")
-    p.add_argument("--epochs", type=int | None, metavar="N", help="passes over the data, instead of steps")
-    p.add_argument("--batch-size", type=int, metavar="N", default=64, help="samples a step, over all processes")
-    p.add_argument("--accumulate", type=int, metavar="N", default=1, help="turns in which a batch is worked through")
-    p.add_argument("--seed", type=int, metavar="N", default=0, help="of weights, order and noise")
-    p.add_argument("--clip", type=float | None, metavar="NORM", help="largest norm of a phase's gradient")
-    p.add_argument(
-        "--nonfinite",
-        choices=["raise", "skip", "scrub"],
-        default="raise",
-        help="after a gradient with NaN or infinity: stop, leave the step out, or replace them by 0 and ±1e5",
-    )
-    p.add_argument("--ema", type=float | None, metavar="D", help="decay of averaged weights; each phase's own")
-    p.add_argument("--checkpoint-every", type=int, metavar="N", default=500, help="steps between checkpoints")
-    p.add_argument("--log-every", type=int, metavar="N", default=50, help="steps between lines of metrics.jsonl")
-    p.add_argument("--pictures-every", type=int, metavar="N", default=0, help="steps between pictures; 0 for none")
-    p.add_argument("--evaluated", type=int, metavar="N", default=4096, help="samples of the evaluation at the end")
-    p.add_argument("--tensorboard", action="store_true", help="write the metrics for TensorBoard too")
-    p.add_argument("--workers", type=int, metavar="N", default=0, help="processes that read data ahead")
-    p.add_argument("--device", type=str, metavar="NAME", default="auto", help="auto, cpu, cuda, cuda:1, mps")
-    p.add_argument("--devices", type=int, metavar="N", default=1, help="processes, each on a device of its own")
-    p.add_argument(
-        "--precision", choices=["32", "64", "bf16", "16"], default="32", help="number format that networks run in"
-    )
-    p.add_argument("--fast", action="store_true", help="bf16 where the processor has it, channels last, fused Adam")
+    """The fields of `Settings`, with their types, defaults and descriptions."""
+    from trimkit.training.settings import Settings, describe_settings
+
+    hints, described = get_type_hints(Settings), describe_settings()
+    for field in fields(Settings):
+        if field.name == "progress":  # always shown here
+            continue
+        option = f"--{field.name.replace('_', '-')}"
+        if hints[field.name] is bool:
+            p.add_argument(option, action="store_true", help=described[field.name])
+        else:
+            p.add_argument(option, type=hints[field.name], default=field.default, help=described[field.name])
     p.add_argument("--out", type=str | None, metavar="FOLDER", help="of the run; runs/METHOD-DATA by default")
     p.add_argument("--resume", action="store_true", help="go on from the run's newest checkpoint")
+    p.add_argument("--init-from", type=str | None, metavar="RUN", help="begin with the weights of a complete run")
+    p.add_argument("--data-changed", action="store_true", help="resume though the data are others than before")
 
 
-def _train(name: str, of: ArgumentParser, config: Any, command: str) -> Run:
+def _train(name: str, p: ArgumentParser, config: Any, command: str) -> Run:
     from trimkit.data import load
     from trimkit.targets import parse_target
-    from trimkit.training import train
+    from trimkit.training import Settings, train
 
     if config.out == "":
         raise OptionError("--out: expected a folder, got nothing; leave it out for the usual one")
-    data = load(config.data, "train")
+    how = {"double": config.precision == "64"}
+    how |= {"on_bad_file": "skip"} if config.on_bad_file == "skip" else {}
+    data = load(config.data, "train", **how)
     return train(
-        _make_method(name, of, config, data),
+        _make_method(name, p, config, data),
         data,
-        test=_held_out(config.data, data),
+        test=_held_out(config.data, data, how),
         predictor=_predictor(config),
         prediction=config.prediction,
         trim=config.trim,
         target=parse_target(config.trim_target),
         weights=_weights(config),
-        folder=_folder(name, of, config, data, command),
+        folder=_folder(name, p, config, data, command),
         resume=config.resume,
+        data_changed=config.data_changed,
+        init_from=config.init_from,
         progress=True,
-        **{key: config[key] for key in _SETTINGS},
+        **{field.name: config[field.name] for field in fields(Settings) if field.name in config},
     )
 
 
@@ -177,31 +193,25 @@ _COLLAPSED = (
 _FILLED = {"shape", "dataset_size", "segments", "aux_dim"}
 """Options of methods that the data give."""
 
-_SETTINGS = (
-    *("steps", "epochs", "batch_size", "accumulate", "seed", "clip", "nonfinite", "ema", "checkpoint_every"),
-    *("log_every", "pictures_every", "evaluated", "tensorboard", "workers", "device", "devices", "precision"),
-    "fast",
-)
-
 
 @contextmanager
 def _initial_weights(config: Any) -> Iterator[None]:
     """Let modules be made with weights that depend on the seed alone."""
     import torch
 
-    from trimkit.training.randomness import derived_seed
+    from trimkit.training.engine import derived_seed
 
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(derived_seed(config.seed, "initial weights"))
         yield
 
 
-def _make_method(name: str, of: ArgumentParser, config: Any, data: Dataset) -> Method:
-    known = {"shape": data.shape, "dataset_size": len(data), **_size_of_aux(data)}
+def _make_method(name: str, p: ArgumentParser, config: Any, data: Dataset) -> Method:
+    given = {"shape": data.shape, "dataset_size": len(data), **_size_of_aux(data)}
     signature = signature_of(default().find("method", name).load())
-    filled = {option: value for option, value in known.items() if signature and option in signature.parameters}
+    filled = {option: value for option, value in given.items() if signature and option in signature.parameters}
     with _initial_weights(config):
-        return make_part(of, config, "method", name, "method", **filled)
+        return make_part(p, config, "method", name, "method", **filled)
 
 
 def _size_of_aux(data: Dataset) -> dict[str, int]:
@@ -213,13 +223,13 @@ def _size_of_aux(data: Dataset) -> dict[str, int]:
     return {"segments": int(data.aux.max()) + 1}
 
 
-def _held_out(spec: str, data: Dataset) -> Dataset | None:
-    """The data's test split, where it has one of its own."""
-    from trimkit.data import load
+def _held_out(spec: str, data: Dataset, how: Mapping[str, Any]) -> Dataset | None:
+    """The data's test split, where it has one of its own; one that cannot be read stops the run before any work."""
+    from trimkit.data import SplitError, load
 
     try:
-        test = load(spec, "test")
-    except DataError:
+        test = load(spec, "test", **how)
+    except SplitError:
         return None
     return None if test.sha256 == data.sha256 else test
 
@@ -240,14 +250,15 @@ def _weights(config: Any) -> dict[str, Any]:
     return {name: weight for name, weight in given.items() if weight is not None}
 
 
-def _folder(name: str, of: ArgumentParser, config: Any, data: Dataset, command: str) -> RunFolder:
+def _folder(name: str, p: ArgumentParser, config: Any, data: Dataset, command: str) -> RunFolder:
     import yaml
 
     from trimkit.training import RunFolder
 
     usual = Path("runs") / re.sub(r"[^\w.-]+", "-", f"{name}-{data.name}")
-    recorded = {key: value for key, value in yaml.safe_load(of.dump(config)).items() if key not in ("resume", "output")}
-    return RunFolder(config.out or usual, command, recorded)
+    out, config = config.out, yaml.safe_load(p.dump(config))
+    recorded = {key: value for key, value in config.items() if key not in ("resume", "data_changed", "output")}
+    return RunFolder(out or usual, command, recorded)
 
 
 def _report(run: Run) -> None:
@@ -265,10 +276,10 @@ def _report(run: Run) -> None:
 
 def _flat(numbers: Mapping[str, Any]) -> dict[str, float]:
     """The scalars, those of nested mappings among them."""
-    found: dict[str, float] = {}
+    flat: dict[str, float] = {}
     for name, value in numbers.items():
         if isinstance(value, Mapping):
-            found |= {f"{name} {inner}": number for inner, number in _flat(value).items()}
+            flat |= {f"{name} {inner}": number for inner, number in _flat(value).items()}
         elif isinstance(value, int | float):
-            found[name] = value
-    return found
+            flat[name] = value
+    return flat

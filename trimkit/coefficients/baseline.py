@@ -34,14 +34,22 @@ def difference(s: Tree, baseline: Tree) -> Tree:
     return tree.map_leaves(torch.sub, s, baseline)
 
 
+def number_of(baseline: Baseline) -> float | None:
+    """A baseline that is one number, of Python, numpy or a tensor without axes; None for any other."""
+    if isinstance(baseline, numbers.Real) or (isinstance(baseline, Tensor) and not baseline.ndim):
+        return float(baseline)
+    return None
+
+
 def expand_baseline(baseline: Baseline, s: Tree) -> Tree:
     """A baseline with the structure and shape of s, constant: no gradient flows to it.
 
     Raises:
         ShapeError: a baseline that does not broadcast to s.
     """
-    if baseline is None or isinstance(baseline, numbers.Real):
-        value = 0.0 if baseline is None else float(baseline)
+    number = number_of(baseline)
+    if baseline is None or number is not None:
+        value = number or 0.0
         if not math.isfinite(value):
             raise ShapeError(f"expected a finite baseline, got {value}")
         return tree.map_leaves(lambda leaf: leaf.detach().new_full((), value).expand_as(leaf), s)

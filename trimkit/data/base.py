@@ -17,14 +17,18 @@ from trimkit.errors import DataError
 Split = Literal["train", "test"]
 
 
+class SplitError(DataError):
+    """Data that have no such split."""
+
+
 @dataclass(frozen=True)
 class Dataset:
     """Samples x and, where they are known, labels y, auxiliary variables, generative factors and sources.
 
     Attributes:
         name: for run folders and reports.
-        x: (N, ...) float32, finite, on the CPU; or `Samples` of that shape that are made when asked for, of which only
-            a few are checked.
+        x: (N, ...) float32, or float64 where a method is to work in it, finite, on the CPU; or `Samples` of that shape
+            that are made when asked for, of which only a few are checked.
         y: (N,) int64 class indices, or None.
         split: "train", "test", or "all" where both are taken together.
         classes: names of the classes, in the order of their indices; () without labels.
@@ -32,6 +36,7 @@ class Dataset:
         factors: (N, K) integer values from 0 of the generative factors of each sample, where they are known, or None.
         factor_names: of the K factors; numbered where they have none.
         sources: (N, k) float32, the true continuous latents that x was made of, finite, or None.
+        skipped: names of files that were left out because they cannot be read.
 
     Raises:
         DataError: no samples, values that are not finite, labels, variables, factors or sources that do not fit.
@@ -46,6 +51,7 @@ class Dataset:
     factors: Tensor | None = None
     factor_names: tuple[str, ...] = ()
     sources: Tensor | None = None
+    skipped: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self._check_samples()
@@ -130,13 +136,14 @@ class Dataset:
 
     def _check_samples(self) -> None:
         lazy = isinstance(self.x, Samples)
-        if not (lazy or (isinstance(self.x, Tensor) and self.x.dtype == torch.float32)) or len(self.x.shape) < 2:
+        real = isinstance(self.x, Tensor) and self.x.dtype in (torch.float32, torch.float64)
+        if not (lazy or real) or len(self.x.shape) < 2:
             got = f"{self.x.dtype} {tuple(self.x.shape)}" if isinstance(self.x, Tensor) else type(self.x).__name__
-            raise DataError(f"dataset {self.name!r}: expected x as float32 (N, ...), got {got}")
+            raise DataError(f"dataset {self.name!r}: expected x as float32 or float64 (N, ...), got {got}")
         if 0 in self.x.shape:
             raise DataError(f"dataset {self.name!r} is empty: x has shape {tuple(self.x.shape)}")
         seen = few(self.x, LOOKED_AT)
-        if seen.dtype != torch.float32 or seen.shape[1:] != self.x.shape[1:]:
+        if (lazy and seen.dtype != torch.float32) or seen.shape[1:] != self.x.shape[1:]:
             raise DataError(
                 f"dataset {self.name!r}: expected samples as float32 {self.shape}, and {type(self.x).__name__} makes "
                 f"{seen.dtype} {tuple(seen.shape[1:])}"
@@ -209,7 +216,7 @@ def part_of(whole: Dataset, split: str, groups: Tensor | None = None) -> Dataset
         split: see above.
         groups: (N,) integers, such as segments, of each of which a tenth is for testing; None for a tenth of all.
     Raises:
-        DataError: another split.
+        SplitError: another split.
     """
     if split == "all":
         return replace(whole, split="all")
@@ -219,7 +226,7 @@ def part_of(whole: Dataset, split: str, groups: Tensor | None = None) -> Dataset
         kept[groups[order].argsort(stable=True)] = torch.arange(1, len(whole) + 1) % 10 != 0
     parts = {"train": order[kept], "test": order[~kept]}
     if split not in parts:
-        raise DataError(f"{whole.name}: expected split 'train', 'test' or 'all', got {split!r}")
+        raise SplitError(f"{whole.name}: expected split 'train', 'test' or 'all', got {split!r}")
     return replace(whole.select(parts[split]), split=split)
 
 

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from trimkit.data.base import Dataset, Split
-from trimkit.errors import DataError
+from trimkit.data.base import Dataset, Split, SplitError
 
 TRAIN_SAMPLES = 1200
 
@@ -37,7 +36,7 @@ def split_rows(split: str, n: int) -> Tensor:
     order = torch.randperm(n, generator=torch.Generator().manual_seed(0))
     parts = {"train": order[:TRAIN_SAMPLES], "test": order[TRAIN_SAMPLES:]}
     if split not in parts:
-        raise DataError(f"digits: expected split 'train' or 'test', got {split!r}")
+        raise SplitError(f"digits: expected split 'train' or 'test', got {split!r}")
     return parts[split]
 
 

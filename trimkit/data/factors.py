@@ -119,9 +119,9 @@ class _Groups:
 
     def span(self, values: Tensor) -> tuple[Tensor, Tensor]:
         """First place and number of rows of each value; none for a value that does not occur."""
-        known = values.clamp(0, len(self.starts) - 2)
-        count = (self.starts[known + 1] - self.starts[known]) * (known == values)
-        return self.starts[known], count
+        inside = values.clamp(0, len(self.starts) - 2)
+        count = (self.starts[inside + 1] - self.starts[inside]) * (inside == values)
+        return self.starts[inside], count
 
 
 def factor_sizes(factors: Tensor) -> tuple[int, ...]:

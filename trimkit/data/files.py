@@ -6,49 +6,49 @@ import inspect
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from trimkit.data.base import Dataset
 from trimkit.data.dsprites import CLASSES, IMAGES, dsprites
 from trimkit.data.factors import MOST_VALUES
+from trimkit.data.idx import holds_mnist, read_mnist
+from trimkit.data.layout import arrange
+from trimkit.data.readers import SUFFIXES, read_arrays
 from trimkit.data.samples import Bytes, Samples
-from trimkit.errors import DataError, OptionError, TrimkitError, TrimkitWarning
+from trimkit.errors import DataError, OptionError, TrimkitWarning
 from trimkit.registry import available, create
 from trimkit.registry.spelling import parse_spec
 from trimkit.registry.usercode import find_factory, run_user_code
 
-SUFFIXES = (".npz", ".npy", ".csv", ".safetensors", ".pt", ".pth")
-
 MOST_FLOATS = 1024**3
 """Bytes that uint8 samples may take as float32; beyond, they stay bytes and are converted when asked for."""
 
-_KEYS = ("x", "y", "u", "aux", "factors", "factor_names", "sources")
-_TEXTS = {f"factor_names{end}" for end in ("", "_train", "_test")}
-_ARRAYS = {f"{key}{end}" for key in _KEYS for end in ("", "_train", "_test")} | {IMAGES, CLASSES}
 
-
-def load(spec: str, split: str = "train", *, aux: str | None = None, **options: Any) -> Dataset:
+def load(spec: str, split: str = "train", *, aux: str | None = None, double: bool = False, **options: Any) -> Dataset:
     """A dataset by its name, its file or folder, or a function of the user's.
 
     Args:
         spec: a registered name ("digits"); a file with arrays (.npz, .safetensors, .pt), or with x alone (.npy; .csv
-            without a heading); a folder of pictures, see `trimkit.data.folders.folder`; or ``package.module:function``
-            or ``file.py:function``, called with the split where it takes one, which returns a `Dataset`, x, or (x, y).
-            Options may follow: ``photos:size=64``, ``sprites:split=all``, ``digits:aux=labels``.
+            without a heading); a folder of pictures, see `trimkit.data.folders.folder`, or of MNIST's files, see
+            `trimkit.data.idx`; or ``package.module:function`` or ``file.py:function``, called with the split where it
+            takes one, which returns a `Dataset`, x, or (x, y). Options may follow: ``photos:size=64``,
+            ``sprites:split=all``, ``digits:aux=labels``.
         split: "train" or "test", or another that the data know.
         aux: "labels" to take the labels y as auxiliary variables u, in place of the data's own.
+        double: keep float64 samples of files and functions as they are, for methods that work in float64.
         **options: of a dataset, folder or function, beside those in the spec.
     Returns:
         The dataset. A file has arrays ``x`` and optionally ``y``, auxiliary variables ``u`` (or ``aux``), ``factors``,
         ``factor_names`` and true ``sources``, the same for every split; or ``x_train``, ``y_train``, …, ``x_test``, ….
-        Samples of type uint8 are divided by 255; a floating y that is no class index is left out, with a warning. A
-        file of dSprites is known by its arrays, see `trimkit.data.dsprites.dsprites`.
+        Pictures whose axes are not (N, C, H, W) say so: ``photos.npz:layout=nhwc``, nhw for grey ones, or ncl for rows
+        of channels that look like grey pictures. Samples of type uint8 are divided by 255; a floating y that is no
+        class index is left out, with a warning. A file of dSprites is known by its arrays, see
+        `trimkit.data.dsprites.dsprites`.
     Raises:
         DataError: nothing of that name, a file that cannot be read, arrays that do not fit; no labels to take.
         OptionError: an option that does not exist.
@@ -58,25 +58,30 @@ def load(spec: str, split: str = "train", *, aux: str | None = None, **options: 
     split, aux = options.pop("split", split), options.pop("aux", aux)
     if aux not in (None, "labels"):
         raise OptionError(f"data {spec!r}: expected aux=labels, to take the labels as auxiliary variables, got {aux!r}")
-    found = _load(spec, name, split, options)
-    return found if aux is None else _with_labels_as_aux(found)
+    data = _load(spec, name, split, options, double)
+    return data if aux is None else _with_labels_as_aux(data)
 
 
-def _load(spec: str, name: str, split: str, options: dict[str, Any]) -> Dataset:
+def _load(spec: str, name: str, split: str, options: dict[str, Any], double: bool) -> Dataset:
     path, known = Path(name), name in available("datasets")
     if not name:
         raise DataError("expected the data: a dataset's name, a file, a folder or package.module:function; got nothing")
+    if path.is_dir() and not known and holds_mnist(path):
+        if options:
+            raise OptionError(f"data folder {path} of MNIST's files takes no options, got {', '.join(options)}")
+        return dataset_of(path.name, *read_mnist(path, split), split)
     if path.is_dir() and not known:
         if "path" in options:
             raise OptionError(f"data folder {path}: its path is given already, got path={options['path']}")
         return create("dataset", "folder", split=split, path=name, **options)
     if path.suffix in SUFFIXES:
+        layout = options.pop("layout", None)
         if options:
-            raise OptionError(f"data file {path} takes no options, got {', '.join(options)}")
-        return _from_arrays(path.stem, _read(path), split)
-    if not names_code(spec):
+            raise OptionError(f"data file {path} takes no options, got {', '.join(options)}; it takes layout alone")
+        return _from_arrays(path.stem, read_arrays(path), split, layout, double)
+    if known or not names_code(spec):
         return create("dataset", name, split=split, **options)
-    return _from_code(name, split, options)
+    return _from_code(name, split, options, double)
 
 
 def _with_labels_as_aux(data: Dataset) -> Dataset:
@@ -86,98 +91,31 @@ def _with_labels_as_aux(data: Dataset) -> Dataset:
 
 
 def names_code(spec: str) -> bool:
-    """True where `load` would import and run the user's code: ``package.module:function``, ``file.py:function``."""
-    name, _ = parse_spec(spec)
+    """True where `load` would import and run the user's code: ``package.module:function``, ``file.py:function``.
+
+    Also as the value of an option, such as the model of activations.
+    """
+    name, options = parse_spec(spec)
     path = Path(name)
-    if name in available("datasets") or path.is_dir() or path.suffix in SUFFIXES:
+    if name in available("datasets"):
+        return any(isinstance(value, str) and names_code(value) for value in options.values())
+    if path.is_dir() or path.suffix in SUFFIXES:
         return False
     module, _, function = name.rpartition(":")
     named = module.endswith(".py") or all(part.isidentifier() for part in module.split("."))
     return named and all(part.isidentifier() for part in function.split("."))
 
 
-def _read(path: Path) -> Mapping[str, Any]:
-    if not path.is_file():
-        raise DataError(f"data file {path} does not exist")
-    try:
-        found = _READERS[path.suffix](path)
-        return {name: value if name in _TEXTS else _tensor(path, name, value) for name, value in found.items()}
-    except TrimkitError:
-        raise
-    except Exception as error:
-        raise DataError(
-            f"cannot read arrays from {path}: expected a {path.suffix} file of plain arrays x and y, without pickled "
-            "objects (they can run code and are never loaded), got another format or a damaged file; write it anew"
-        ) from error
-
-
-def _tensor(path: Path, name: str, value: Any) -> Tensor:
-    """An array as a tensor, in this machine's byte order.
-
-    Raises:
-        DataError: it holds text.
-    """
-    if not isinstance(value, np.ndarray):
-        return torch.as_tensor(value)
-    if value.dtype.kind in "US":
-        raise DataError(f"data file {path}: {name!r} holds text, expected numbers; number classes 0, 1, … instead")
-    return torch.as_tensor(value.astype(value.dtype.newbyteorder("="), copy=False))
-
-
-def _read_npy(path: Path) -> Mapping[str, Any]:
-    return {"x": np.load(path, allow_pickle=False)}
-
-
-def _read_csv(path: Path) -> Mapping[str, Any]:
-    return {"x": np.loadtxt(path, delimiter=",", ndmin=2)}
-
-
-def _read_npz(path: Path) -> Mapping[str, Any]:
-    """The arrays that are known by name; others, such as dSprites' pickled metadata, are not touched."""
-    with np.load(path, allow_pickle=False) as archive:
-        wanted = [name for name in archive.files if name in _ARRAYS] or archive.files
-        found = {name: archive[name] for name in wanted if name != IMAGES}
-    state = path.stat()
-    return found | ({IMAGES: _images(path.resolve(), state.st_mtime_ns, state.st_size)} if IMAGES in wanted else {})
-
-
-@lru_cache(maxsize=1)
-def _images(path: Path, *_state: int) -> Any:
-    """The images of a file of dSprites: kept, so that its splits share the 3 GB. `Bytes` never changes them."""
-    with np.load(path, allow_pickle=False) as archive:
-        return archive[IMAGES]
-
-
-def _read_safetensors(path: Path) -> Mapping[str, Tensor]:
-    from safetensors.torch import load_file
-
-    return load_file(path)
-
-
-def _read_torch(path: Path) -> Mapping[str, Tensor]:
-    found = torch.load(path, map_location="cpu", weights_only=True)
-    return found if isinstance(found, Mapping) else {"x": found}
-
-
-_READERS: dict[str, Callable[[Path], Mapping[str, Any]]] = {
-    ".npz": _read_npz,
-    ".npy": _read_npy,
-    ".csv": _read_csv,
-    ".safetensors": _read_safetensors,
-    ".pt": _read_torch,
-    ".pth": _read_torch,
-}
-
-
-def _from_arrays(name: str, arrays: Mapping[str, Any], split: str) -> Dataset:
-    def of(*keys: str) -> Any:
+def _from_arrays(name: str, arrays: Mapping[str, Any], split: str, layout: str | None, double: bool) -> Dataset:
+    def pick(*keys: str) -> Any:
         return next((arrays[k] for key in keys for k in (f"{key}_{split}", key) if k in arrays), None)
 
     if IMAGES in arrays and CLASSES in arrays:
         return dsprites(name, arrays[IMAGES], arrays[CLASSES], split)
-    x = of("x")
+    x = pick("x")
     if x is None:
         raise DataError(f"data {name!r}: expected an array 'x' or 'x_{split}', got {sorted(arrays) or 'nothing'}")
+    x = arrange(name, x, layout)
     if x.is_floating_point() and x.ndim == 4 and x.numel() and float(x.min()) >= 0 and 100 < float(x.max()) <= 255:
         warnings.warn(
             f"data {name!r}: x holds floating values up to {float(x.max()):g}, as pixels in 0 … 255 do; methods expect "
@@ -185,16 +123,17 @@ def _from_arrays(name: str, arrays: Mapping[str, Any], split: str) -> Dataset:
             TrimkitWarning,
             stacklevel=4,
         )
-    names = of("factor_names")
+    names = pick("factor_names")
     return dataset_of(
         name,
         x,
-        _class_labels(name, of("y")),
+        _class_labels(name, pick("y")),
         split,
-        aux=of("u", "aux"),
-        sources=of("sources"),
-        factors=of("factors"),
+        aux=pick("u", "aux"),
+        sources=pick("sources"),
+        factors=pick("factors"),
         factor_names=() if names is None else tuple(str(text) for text in names),
+        double=double,
     )
 
 
@@ -221,6 +160,7 @@ def dataset_of(
     sources: Any = None,
     factors: Any = None,
     factor_names: Sequence[str] = (),
+    double: bool = False,
 ) -> Dataset:
     """A dataset of arrays.
 
@@ -234,6 +174,7 @@ def dataset_of(
         sources: (N, k) true continuous latents, to float32.
         factors: (N, K) integral values from 0.
         factor_names: of the K factors.
+        double: keep float64 samples as they are.
     Raises:
         DataError: complex samples, labels or factors that are no integers, or arrays that do not fit.
     """
@@ -243,7 +184,7 @@ def dataset_of(
         "factors": _integers(name, factors, "factors"),
         "factor_names": tuple(factor_names),
     }
-    x = x if isinstance(x, Samples) else _samples(name, torch.as_tensor(x))
+    x = x if isinstance(x, Samples) else _samples(name, torch.as_tensor(x), double)
     if y is None:
         return Dataset(name, x, None, split, **known)
     y = _labels(name, torch.as_tensor(y))
@@ -276,14 +217,14 @@ def _no_integers(values: Tensor) -> str:
     return "fractions" if bool((values != values.round()).any()) else ""
 
 
-def _samples(name: str, x: Tensor) -> Tensor | Samples:
+def _samples(name: str, x: Tensor, double: bool) -> Tensor | Samples:
     if x.is_complex():
         raise DataError(
             f"data {name!r}: expected real x, got {x.dtype}; give its parts as channels: torch.view_as_real, or "
             "magnitude and phase"
         )
     if x.dtype != torch.uint8:
-        return x.float()
+        return x.detach() if double and x.dtype == torch.float64 else x.detach().float()
     return Bytes(x) if 4 * x.numel() > MOST_FLOATS else x.float() / 255
 
 
@@ -304,7 +245,7 @@ def _integers(name: str, values: Any, what: str) -> Tensor | None:
     return values.long() if values.is_floating_point() else values
 
 
-def _from_code(spec: str, split: str, options: Mapping[str, Any]) -> Dataset:
+def _from_code(spec: str, split: str, options: Mapping[str, Any], double: bool) -> Dataset:
     found = _called(spec, find_factory(spec, "data", DataError), split, options)
     if isinstance(found, Dataset):
         return found
@@ -316,7 +257,7 @@ def _from_code(spec: str, split: str, options: Mapping[str, Any]) -> Dataset:
             else type(found).__name__
         )
         raise DataError(f"data {spec!r}: expected a Dataset, x, or (x, y) from the function, got {got}")
-    return dataset_of(spec, *parts, split)
+    return dataset_of(spec, *parts, split, double=double)
 
 
 def _is_array(value: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -12,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trimkit.data.base import Dataset
+from trimkit.data.base import Dataset, SplitError
 from trimkit.data.samples import Samples
-from trimkit.errors import DataError, OptionError
+from trimkit.errors import DataError, OptionError, TrimkitWarning
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -34,7 +35,9 @@ ORIENTATION, ON_THE_SIDE = 0x0112, (5, 6, 7, 8)
 """The EXIF tag of a camera's orientation, and its values that swap width and height."""
 
 
-def folder(split: str = "train", *, path: str, size: int | None = None, channels: int | None = None) -> Dataset:
+def folder(
+    split: str = "train", *, path: str, size: int | None = None, channels: int | None = None, on_bad_file: str = "raise"
+) -> Dataset:
     """The pictures of a folder: ``folder:path=photos,size=64``, or shorter ``photos:size=64``.
 
     Pictures lie in the folder itself, or in one sub-folder a class. Where there are sub-folders train/ and test/, they
@@ -48,9 +51,12 @@ def folder(split: str = "train", *, path: str, size: int | None = None, channels
         size: in pixels: pictures are scaled until they cover a square of that side, and the middle is kept. Without it
             all pictures must have the same size.
         channels: 1 (grey) or 3 (RGB); by default 1 where all pictures are grey.
+        on_bad_file: what follows a picture that cannot be read: "raise", once it is asked for, or "skip": all pictures
+            are read once before any work, and bad ones are left out and listed in `Dataset.skipped`.
     Returns:
         x (N, channels, H, W) in [0, 1], read when asked for; y the sub-folder, where there are such.
     Raises:
+        SplitError: another split, or one into which no picture falls.
         DataError: no folder, no pictures, pictures that cannot be read or are of several sizes; names the file.
         OptionError: size or channels out of range.
     """
@@ -58,16 +64,20 @@ def folder(split: str = "train", *, path: str, size: int | None = None, channels
         raise OptionError(f"folder: expected size ≥ 1, got {size}")
     if channels not in (None, 1, 3):
         raise OptionError(f"folder: expected channels 1 or 3, got {channels}")
-    parts = _parts(Path(path))
+    if on_bad_file not in ("raise", "skip"):
+        raise OptionError(f"folder: expected on_bad_file raise or skip, got {on_bad_file!r}")
+    parts, skipped = _parts(Path(path)), ()
+    if on_bad_file == "skip":
+        parts, skipped = _without_bad_files(parts)
     if split not in parts:
-        raise DataError(f"folder: expected split 'train', 'test' or 'all', got {split!r}")
+        raise SplitError(f"folder: expected split 'train', 'test' or 'all', got {split!r}")
     if not parts[split]:
-        raise DataError(f"folder {path}: no picture falls into split {split!r}; add more, or make train/ and test/")
+        raise SplitError(f"folder {path}: no picture falls into split {split!r}; add more, or make train/ and test/")
     classes = tuple(sorted({label for _, label in parts["all"]} - {""}))
     files, others = ([file for file, _ in parts[name]] for name in (split, "all"))
     pictures = Pictures(files, size, channels, beside=others)
     y = torch.tensor([classes.index(label) for _, label in parts[split]]) if classes else None
-    return Dataset(Path(path).resolve().name, pictures, y, split, classes)
+    return Dataset(Path(path).resolve().name, pictures, y, split, classes, skipped=skipped)
 
 
 class Pictures(Samples):
@@ -194,7 +204,10 @@ def _opened(file: Path) -> Image:
 
 
 def _unreadable(file: Path, error: Exception) -> DataError:
-    return DataError(f"cannot read the picture {file}: {' '.join(str(error).split())}; mend it or take it out")
+    return DataError(
+        f"cannot read the picture {file}: {' '.join(str(error).split())}; mend it or take it out, or leave such files "
+        "out with on_bad_file=skip"
+    )
 
 
 def _by(side: tuple[int, int]) -> str:
@@ -218,6 +231,30 @@ def _parts(root: Path) -> dict[str, Labelled]:
     if len({label == "" for part in parts.values() for _, label in part}) > 1:
         raise DataError(f"folder {root}: one of train/ and test/ has sub-folders of classes, the other has none")
     return {**parts, "all": parts["train"] + parts["test"]}
+
+
+def _without_bad_files(parts: dict[str, Labelled]) -> tuple[dict[str, Labelled], tuple[str, ...]]:
+    """The pictures that can be read, and the names of the others.
+
+    Warns:
+        TrimkitWarning: there are such; names the first.
+    """
+    bad = {file: fault for file, _ in parts["all"] if (fault := _fault(file)) is not None}
+    if bad:
+        more = f" and {len(bad) - 1} more" if bad.keys() - {next(iter(bad))} else ""
+        first = next(iter(bad.values()))
+        warnings.warn(f"pictures are left out: {first}{more}", TrimkitWarning, stacklevel=4)
+    kept = {split: [pair for pair in part if pair[0] not in bad] for split, part in parts.items()}
+    return kept, tuple(str(file) for file in bad)
+
+
+def _fault(file: Path) -> str | None:
+    """Why a picture cannot be read; None where it can."""
+    try:
+        _opened(file)
+    except DataError as error:
+        return str(error)
+    return None
 
 
 def _pictures(root: Path) -> Labelled:

@@ -15,7 +15,6 @@ from trimkit.data import laws
 from trimkit.data.base import Dataset
 from trimkit.data.checks import at_least, seeded
 from trimkit.data.nonstationary import as_segments
-from trimkit.unmixing import random_rotation
 
 LOW, HIGH = 0.01, 3.0
 """Bounds of the standard deviations that segments give to sources."""
@@ -51,12 +50,12 @@ def tcl(
         DataError: another split.
         OptionError: options out of range.
     """
-    of = _checked("tcl", segments, observations, dim, layers, seed)
-    spread = _spreads(segments, dim, of)
-    noise = laws.gaussian((segments, observations, dim), of)
+    rng = _checked("tcl", segments, observations, dim, layers, seed)
+    spread = _spreads(segments, dim, rng)
+    noise = laws.gaussian((segments, observations, dim), rng)
     standard = (noise - noise.mean((0, 1))) / noise.std((0, 1), correction=0)
     s = spread[:, None] * standard
-    return as_segments("tcl", mixed(s, layers, of), s, split)
+    return as_segments("tcl", mixed(s, layers, rng), s, split)
 
 
 def imca(
@@ -83,15 +82,15 @@ def imca(
         DataError: another split.
         OptionError: options out of range.
     """
-    of = _checked("imca", segments, observations, dim, layers, seed)
+    rng = _checked("imca", segments, observations, dim, layers, seed)
     at_least("imca", 2, dim=dim)
-    factors = torch.linalg.cholesky(precisions(segments, dim, of))
-    noise = laws.gaussian((segments, dim, observations), of)
+    factors = torch.linalg.cholesky(precisions(segments, dim, rng))
+    noise = laws.gaussian((segments, dim, observations), rng)
     s = torch.linalg.solve_triangular(factors.mT, noise, upper=True).mT  # Λ = L Lᵀ, so L⁻ᵀ ε has covariance Λ⁻¹
-    return as_segments("imca", mixed(s, layers, of), s, split)
+    return as_segments("imca", mixed(s, layers, rng), s, split)
 
 
-def precisions(segments: int, dim: int, of: torch.Generator) -> Tensor:
+def precisions(segments: int, dim: int, rng: torch.Generator) -> Tensor:
     """Λ_u = C⁻¹ / 2d + diag(1/σ_u²): what the segments share, and what each adds to its sources.
 
     C is a random correlation matrix whose eigenvalues are uniform up to their sum, d; σ_u is drawn from U(.01, 3).
@@ -99,28 +98,28 @@ def precisions(segments: int, dim: int, of: torch.Generator) -> Tensor:
     Args:
         segments: M.
         dim: d.
-        of: source of randomness.
+        rng: source of randomness.
     Returns:
         (M, d, d) float64, positive definite.
     """
     from scipy.stats import random_correlation
 
-    state = np.random.default_rng(int(torch.randint(2**62, (1,), generator=of)))
+    state = np.random.default_rng(int(torch.randint(2**62, (1,), generator=rng)))
     eigenvalues = state.random(dim)
     correlation = random_correlation.rvs(dim * eigenvalues / eigenvalues.sum(), random_state=state)
     shared = torch.linalg.inv(torch.from_numpy(correlation)) * 0.5 / dim
-    return shared + torch.diag_embed(_spreads(segments, dim, of).pow(-2))
+    return shared + torch.diag_embed(_spreads(segments, dim, rng).pow(-2))
 
 
-def mixed(s: Tensor, layers: int, of: torch.Generator) -> Tensor:
+def mixed(s: Tensor, layers: int, rng: torch.Generator) -> Tensor:
     """layers − 1 times a leaky ReLU of slope .2 and a random orthogonal matrix: (..., d) → (..., d)."""
     for _ in range(layers - 1):
-        s = leaky_relu(s, SLOPE) @ random_rotation(s.shape[-1], of)
+        s = leaky_relu(s, SLOPE) @ laws.random_rotation(s.shape[-1], rng)
     return s
 
 
-def _spreads(segments: int, dim: int, of: torch.Generator) -> Tensor:
-    return LOW + (HIGH - LOW) * torch.rand(segments, dim, generator=of, dtype=torch.float64)
+def _spreads(segments: int, dim: int, rng: torch.Generator) -> Tensor:
+    return LOW + (HIGH - LOW) * torch.rand(segments, dim, generator=rng, dtype=torch.float64)
 
 
 def _checked(name: str, segments: int, observations: int, dim: int, layers: int, seed: int) -> torch.Generator:

@@ -16,48 +16,55 @@ FREEDOM = 5
 """Degrees of freedom of Student's t: its excess kurtosis is 6."""
 
 
-def gaussian(shape: Shape, of: torch.Generator) -> Tensor:
+def gaussian(shape: Shape, rng: torch.Generator) -> Tensor:
     """Standard normal."""
-    return torch.randn(shape, generator=of, dtype=torch.float64)
+    return torch.randn(shape, generator=rng, dtype=torch.float64)
 
 
-def laplace(shape: Shape, of: torch.Generator) -> Tensor:
+def laplace(shape: Shape, rng: torch.Generator) -> Tensor:
     """Laplace of scale 1/√2: the difference of two exponentials. Excess kurtosis 3."""
-    pair = torch.empty(2, *shape, dtype=torch.float64).exponential_(generator=of)
+    pair = torch.empty(2, *shape, dtype=torch.float64).exponential_(generator=rng)
     return (pair[0] - pair[1]) / math.sqrt(2)
 
 
-def uniform(shape: Shape, of: torch.Generator) -> Tensor:
+def uniform(shape: Shape, rng: torch.Generator) -> Tensor:
     """Uniform between −√3 and √3. Excess kurtosis −1.2."""
-    return math.sqrt(3) * (2 * torch.rand(shape, generator=of, dtype=torch.float64) - 1)
+    return math.sqrt(3) * (2 * torch.rand(shape, generator=rng, dtype=torch.float64) - 1)
 
 
-def hypersecant(shape: Shape, of: torch.Generator) -> Tensor:
+def hypersecant(shape: Shape, rng: torch.Generator) -> Tensor:
     """Hyperbolic secant, density ½ sech(πs/2): (2/π) log |ratio of two normals|. Excess kurtosis 2."""
-    pair = gaussian((2, *shape), of).abs().log()
+    pair = gaussian((2, *shape), rng).abs().log()
     return (pair[0] - pair[1]) * 2 / math.pi
 
 
-def student(shape: Shape, of: torch.Generator) -> Tensor:
+def student(shape: Shape, rng: torch.Generator) -> Tensor:
     """Student's t of five degrees of freedom, scaled to variance 1. Excess kurtosis 6, heavy tails."""
-    chi_squared = gaussian((FREEDOM, *shape), of).square().sum(0)
-    return gaussian(shape, of) / (chi_squared / (FREEDOM - 2)).sqrt()
+    chi_squared = gaussian((FREEDOM, *shape), rng).square().sum(0)
+    return gaussian(shape, rng) / (chi_squared / (FREEDOM - 2)).sqrt()
 
 
-def mixed(shape: Shape, of: torch.Generator) -> Tensor:
+def mixed(shape: Shape, rng: torch.Generator) -> Tensor:
     """Laplace in the even entries of the last axis, uniform in the odd: super- and sub-Gaussian sources together."""
-    return torch.where(torch.arange(shape[-1]) % 2 == 0, laplace(shape, of), uniform(shape, of))
+    return torch.where(torch.arange(shape[-1]) % 2 == 0, laplace(shape, rng), uniform(shape, rng))
 
 
 Law = Callable[[Shape, torch.Generator], Tensor]
 
 
-def law_of(data: str, name: str, known: Mapping[str, Law]) -> Law:
+def law_of(data: str, name: str, laws: Mapping[str, Law]) -> Law:
     """The law of a name.
 
     Raises:
         OptionError: no such law.
     """
-    if name not in known:
-        raise OptionError(f"{data}: there is no law {name!r} of sources. {nearest(str(name), known)}")
-    return known[name]
+    if name not in laws:
+        raise OptionError(f"{data}: there is no law {name!r} of sources. {nearest(str(name), laws)}")
+    return laws[name]
+
+
+def random_rotation(k: int, generator: torch.Generator) -> Tensor:
+    """A uniformly distributed orthogonal matrix (k, k) in float64 on the generator's device."""
+    normal = torch.randn(k, k, generator=generator, dtype=torch.float64, device=generator.device)
+    left, _, right = torch.linalg.svd(normal)
+    return left @ right

@@ -11,7 +11,6 @@ from trimkit.data import laws
 from trimkit.data.base import Dataset, part_of
 from trimkit.data.checks import at_least, numbers, seeded
 from trimkit.errors import OptionError
-from trimkit.unmixing import random_rotation
 
 NAME = "mixture"
 
@@ -60,12 +59,12 @@ def mixture(
     law = laws.law_of(NAME, sources, LAWS)
     at_least(NAME, FEWEST, n=n)
     at_least(NAME, 0, gaussians=gaussians)
-    of = seeded(NAME, seed)
-    mixing = _mixing(dim, features, condition, of)
+    rng = seeded(NAME, seed)
+    mixing = _mixing(dim, features, condition, rng)
     if gaussians > dim:
         raise OptionError(f"{NAME}: expected at most {dim} Gaussian sources, as many as there are, got {gaussians}")
-    s = law((n, dim), of)
-    s[:, dim - gaussians :] = laws.gaussian((n, gaussians), of)
+    s = law((n, dim), rng)
+    s[:, dim - gaussians :] = laws.gaussian((n, gaussians), rng)
     return part_of(Dataset(NAME, (s @ mixing.T).float(), split="all", sources=s.float()), split)
 
 
@@ -87,11 +86,11 @@ def mixing_matrix(dim: int, *, features: int | None = None, condition: float = 1
     return _mixing(dim, features, condition, seeded(NAME, seed))
 
 
-def _mixing(dim: int, features: int | None, condition: float, of: torch.Generator) -> Tensor:
+def _mixing(dim: int, features: int | None, condition: float, rng: torch.Generator) -> Tensor:
     at_least(NAME, 1, dim=dim)
     features = dim if features is None else features
     at_least(NAME, dim, features=features)
     numbers(NAME, 1, condition=condition)
-    left, right = random_rotation(features, of)[:, :dim], random_rotation(dim, of)
+    left, right = laws.random_rotation(features, rng)[:, :dim], laws.random_rotation(dim, rng)
     end = math.log10(condition) / 2
     return left * torch.logspace(end, -end, dim, dtype=torch.float64) @ right

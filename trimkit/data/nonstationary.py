@@ -93,12 +93,12 @@ def nonstationary(
     if low == 0:
         raise OptionError(f"{NAME}: expected low > 0, a standard deviation, got 0")
     bend = _activation(activation)
-    law, of = laws.law_of(NAME, sources, LAWS), seeded(NAME, seed)
-    spread = low + (high - low) * torch.rand(segments, 1, dim, generator=of, dtype=torch.float64)
-    centre = means * (2 * torch.rand(segments, 1, dim, generator=of, dtype=torch.float64) - 1)
-    s = centre + spread * law((segments, observations, dim), of)
-    x = _network(s, [dim, *[features] * layers], bend, of, repeat)
-    x += noise * laws.gaussian(tuple(x.shape), of)
+    law, rng = laws.law_of(NAME, sources, LAWS), seeded(NAME, seed)
+    spread = low + (high - low) * torch.rand(segments, 1, dim, generator=rng, dtype=torch.float64)
+    centre = means * (2 * torch.rand(segments, 1, dim, generator=rng, dtype=torch.float64) - 1)
+    s = centre + spread * law((segments, observations, dim), rng)
+    x = _network(s, [dim, *[features] * layers], bend, rng, repeat)
+    x += noise * laws.gaussian(tuple(x.shape), rng)
     return as_segments(NAME, x, s, split)
 
 
@@ -116,7 +116,7 @@ def as_segments(name: str, x: Tensor, s: Tensor, split: str) -> Dataset:
     return part_of(whole, split, labels)
 
 
-def layer_matrix(rows: int, columns: int, of: torch.Generator) -> Tensor:
+def layer_matrix(rows: int, columns: int, rng: torch.Generator) -> Tensor:
     """Entries uniform in [−1, 1], columns of norm 1, condition at most that of the best quarter of such matrices.
 
     Returns:
@@ -124,7 +124,7 @@ def layer_matrix(rows: int, columns: int, of: torch.Generator) -> Tensor:
     """
     most = _quartile(rows, columns)
     while True:
-        matrices = _normalised(16, rows, columns, of)
+        matrices = _normalised(16, rows, columns, rng)
         good = torch.linalg.cond(matrices) <= most
         if bool(good.any()):
             return matrices[int(good.nonzero()[0])]
@@ -133,23 +133,23 @@ def layer_matrix(rows: int, columns: int, of: torch.Generator) -> Tensor:
 @cache
 def _quartile(rows: int, columns: int) -> float:
     """The first quartile of the condition of random matrices: always of the same ones, so that it has no seed."""
-    of = torch.Generator().manual_seed(0)
-    return float(torch.linalg.cond(_normalised(CANDIDATES, rows, columns, of)).quantile(0.25))
+    rng = torch.Generator().manual_seed(0)
+    return float(torch.linalg.cond(_normalised(CANDIDATES, rows, columns, rng)).quantile(0.25))
 
 
-def _normalised(count: int, rows: int, columns: int, of: torch.Generator) -> Tensor:
-    matrices = 2 * torch.rand(count, rows, columns, generator=of, dtype=torch.float64) - 1
+def _normalised(count: int, rows: int, columns: int, rng: torch.Generator) -> Tensor:
+    matrices = 2 * torch.rand(count, rows, columns, generator=rng, dtype=torch.float64) - 1
     return matrices / torch.linalg.vector_norm(matrices, dim=1, keepdim=True)
 
 
 def _network(
-    x: Tensor, widths: list[int], bend: Callable[[Tensor], Tensor], of: torch.Generator, repeat: bool
+    x: Tensor, widths: list[int], bend: Callable[[Tensor], Tensor], rng: torch.Generator, repeat: bool
 ) -> Tensor:
     """x ← bend(x A) for each pair of widths; the last layer is linear."""
     matrices: list[Tensor] = []
     for rows, columns in pairwise(widths):
         before = [matrix for matrix in matrices if matrix.shape == (rows, columns)] if repeat else []
-        matrices += before[:1] or [layer_matrix(rows, columns, of)]
+        matrices += before[:1] or [layer_matrix(rows, columns, rng)]
     for matrix in matrices[:-1]:
         x = bend(x @ matrix)
     return x @ matrices[-1]

@@ -7,9 +7,9 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from trimkit.data.base import Dataset
+from trimkit.data.base import Dataset, SplitError
 from trimkit.data.checks import at_least, seeded
-from trimkit.errors import DataError, OptionError
+from trimkit.errors import OptionError
 
 NAME = "patches"
 
@@ -42,22 +42,22 @@ def patches(split: str = "train", *, size: int = 16, n: int = 10_000, seed: int 
     at_least(NAME, 10, n=n)
     if size > TILE:
         raise OptionError(f"{NAME}: expected size ≤ {TILE}, the tiles that patches lie within, got {size}")
-    of, tiles = seeded(NAME, seed), _tiles()
+    rng, tiles = seeded(NAME, seed), _tiles()
     train, test = tiles[: len(tiles) * 9 // 10], tiles[len(tiles) * 9 // 10 :]
-    parts = {"train": _cut(train, n * 9 // 10, size, of), "test": _cut(test, n - n * 9 // 10, size, of)}
+    parts = {"train": _cut(train, n * 9 // 10, size, rng), "test": _cut(test, n - n * 9 // 10, size, rng)}
     parts["all"] = torch.cat([parts["train"], parts["test"]])
     if split not in parts:
-        raise DataError(f"{NAME}: expected split 'train', 'test' or 'all', got {split!r}")
+        raise SplitError(f"{NAME}: expected split 'train', 'test' or 'all', got {split!r}")
     return Dataset(NAME, parts[split], split=split)
 
 
-def _cut(tiles: Tensor, n: int, size: int, of: torch.Generator) -> Tensor:
+def _cut(tiles: Tensor, n: int, size: int, rng: torch.Generator) -> Tensor:
     """Patches at random places of tiles (T, 64, 64): (n, 1, size, size), each of mean 0."""
-    tile = torch.randint(len(tiles), (n, 1, 1), generator=of)
-    top, left = torch.randint(TILE - size + 1, (2, n, 1, 1), generator=of)
+    tile = torch.randint(len(tiles), (n, 1, 1), generator=rng)
+    top, left = torch.randint(TILE - size + 1, (2, n, 1, 1), generator=rng)
     along = torch.arange(size)
-    found = tiles[tile, top + along[:, None], left + along]
-    return (found - found.mean((1, 2), keepdim=True))[:, None].float()
+    patches = tiles[tile, top + along[:, None], left + along]
+    return (patches - patches.mean((1, 2), keepdim=True))[:, None].float()
 
 
 @cache

@@ -230,13 +230,13 @@ def _windows(orientation: Orientation) -> Tensor:
     axis = (torch.arange(WINDOW * FINE).double() + 0.5) / FINE - WINDOW / 2
     cos, sin = angle.cos()[:, None, None], angle.sin()[:, None, None]
     across, down = cos * axis + sin * axis[:, None], cos * axis[:, None] - sin * axis
-    found = []
+    grids = []
     for inside in OUTLINES:
         for scale in torch.linspace(0.5, 1, SIZES[1], dtype=torch.float64).tolist():
             points = inside(across / scale, down / scale)
             counts = points.reshape(SIZES[2], WINDOW, FINE, WINDOW, FINE).sum((2, 4))
-            found.append(counts >= FINE**2 / 2)
-    return torch.cat(found)
+            grids.append(counts >= FINE**2 / 2)
+    return torch.cat(grids)
 
 
 def _square(x: Tensor, y: Tensor) -> Tensor:

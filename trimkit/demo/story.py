@@ -13,7 +13,7 @@ from trimkit.audit.runner import audit
 from trimkit.audit.statistics import Bootstrap
 from trimkit.coefficients import tree
 from trimkit.data import Dataset, in_memory
-from trimkit.data.shortcut import digits_shortcut, planted_mask
+from trimkit.data.shortcut import SHORTCUT_BIN, digits_shortcut, planted_mask
 from trimkit.demo.networks import accuracy, train_classifier
 from trimkit.report.verdicts import Estimate
 from trimkit.transforms import FFT
@@ -21,6 +21,9 @@ from trimkit.trim import Trim, TrimPenalty
 
 PENALTY_WEIGHT = 0.1
 """λ of the masked penalty; accuracy is the same from 0.03 to 0.3."""
+
+FORBIDDEN = f"bin {SHORTCUT_BIN[0]},{SHORTCUT_BIN[1]}"
+"""What the audits in frequency space forbid."""
 
 MODELS = {
     "plain": "plain training",
@@ -100,7 +103,8 @@ def _audit_all(models: Mapping[str, nn.Module], data: Dataset, samples: int, say
     reports = {}
     for key, (model, transform) in plans.items():
         say(f"auditing {MODELS[model]} in {'pixel' if transform == 'identity' else 'frequency'} space")
-        reports[key] = audit(models[model], data, transform=transform, samples=samples)
+        forbid = FORBIDDEN if transform == "fft" else None
+        reports[key] = audit(models[model], data, transform=transform, samples=samples, forbid=forbid)
     return reports
 
 
@@ -129,5 +133,6 @@ def summary(story: Story) -> dict[str, object]:
         "accuracy": {model: dict(tests) for model, tests in story.accuracies.items()},
         "median_accuracy": {m: {t: story.median(m, t) for t in TESTS} for m in MODELS},
         "planted_share": {key: [e.value, e.low, e.high] for key, e in story.planted.items()},
+        "models": {key: str(report.model) for key, report in story.audits.items()},
         "verdicts": {key: [v.as_json() for v in report.verdicts] for key, report in story.audits.items()},
     }

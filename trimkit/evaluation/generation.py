@@ -41,17 +41,17 @@ class Features:
     def __call__(self, x: Tensor) -> Tensor:
         """(N, *shape) → (N, F)."""
         try:
-            found = self.predictor(x) if self.layer is None else self.predictor.features(x, [self.layer])[0]
+            features = self.predictor(x) if self.layer is None else self.predictor.features(x, [self.layer])[0]
         except (RuntimeError, TypeError, ValueError, IndexError) as error:
             raise ModelError(
                 f"{self.name} gives no features of samples {tuple(x.shape[1:])}: {' '.join(str(error).split())}"
             ) from error
-        if not isinstance(found, Tensor) or found.ndim < 1 or len(found) != len(x):
-            got = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+        if not isinstance(features, Tensor) or features.ndim < 1 or len(features) != len(x):
+            got = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
             raise ModelError(f"{self.name}: expected features ({len(x)}, ...), one row a sample, got {got}")
-        if not bool(found.isfinite().all()):
+        if not bool(features.isfinite().all()):
             raise ModelError(f"{self.name}: expected finite features, got NaN or infinity; look at the samples first")
-        return found.mean((2, 3)) if found.ndim == 4 else found.reshape(len(x), -1)
+        return features.mean((2, 3)) if features.ndim == 4 else features.reshape(len(x), -1)
 
 
 def make_features(model: nn.Module, name: str, layer: str | None = None) -> Features:
@@ -95,18 +95,18 @@ def evaluate_samples(
     method = method.to(device).double()
     features.predictor.to(device).double()
     rows = np.random.default_rng([settings.seed, *b"evaluate_samples"]).permutation(len(data))[: settings.samples]
-    of = torch.Generator(device).manual_seed(settings.seed)
+    rng = torch.Generator(device).manual_seed(settings.seed)
     real = _rows(features, (data.x[part].to(device).double() for part in torch.as_tensor(rows).split(BATCH)))
-    made = _rows(features, _draws(method, len(rows), of))
-    metrics = _compared(real, made, settings.seed) | _path_length(method, features, min(len(rows), PAIRS), of, space)
+    made = _rows(features, _draws(method, len(rows), rng))
+    metrics = _compared(real, made, settings.seed) | _path_length(method, features, min(len(rows), PAIRS), rng, space)
     name = record(method)["method"]
-    known = {"run": str(folder)} if folder else {}
-    known |= {"data": data.name, "split": data.split, "samples": len(rows), "seed": settings.seed}
+    protocol = {"run": str(folder)} if folder else {}
+    protocol |= {"data": data.name, "split": data.split, "samples": len(rows), "seed": settings.seed}
     title = f"{name} on {data.name} ({data.split}): {len(rows)} samples of each, seed {settings.seed}"
     return Evaluation(
         name,
         title,
-        known | {"features": features.name, "predictor": features.predictor.sha256},
+        protocol | {"features": features.name, "predictor": features.predictor.sha256},
         metrics,
         notes=tuple(_notes(data, features, metrics)),
     )
@@ -117,21 +117,21 @@ def _rows(features: Features, batches: Iterator[Tensor]) -> Tensor:
 
 
 @torch.no_grad()
-def _draws(method: Method, n: int, of: torch.Generator) -> Iterator[Tensor]:
+def _draws(method: Method, n: int, rng: torch.Generator) -> Iterator[Tensor]:
     for start in range(0, n, BATCH):
         try:
-            yield method.sample(min(BATCH, n - start), of)
+            yield method.sample(min(BATCH, n - start), rng)
         except TrainingError as error:
             raise ModelError(f"there are no samples to evaluate: {error}") from error
 
 
 def _compared(real: Tensor, made: Tensor, seed: int) -> Metrics:
     distances = (generation.frechet_distance, generation.kernel_distance)
-    found = [distance(real, made, seed=seed) for distance in distances]
-    return {result.name: result for result in (*found, *generation.precision_recall(real, made, seed=seed))}
+    results = [distance(real, made, seed=seed) for distance in distances]
+    return {result.name: result for result in (*results, *generation.precision_recall(real, made, seed=seed))}
 
 
-def _path_length(method: Method, features: Features, pairs: int, of: torch.Generator, space: str | None) -> Metrics:
+def _path_length(method: Method, features: Features, pairs: int, rng: torch.Generator, space: str | None) -> Metrics:
     """Along straight lines of the space asked for, or of the first in which there are any; nothing without.
 
     Raises:
@@ -139,17 +139,17 @@ def _path_length(method: Method, features: Features, pairs: int, of: torch.Gener
     """
     if space is not None and not method.space(space).can_decode:
         raise ModelError(f"--space {space}: its codes cannot be decoded: {method.space(space).reason}")
-    for found in [method.space(space)] if space is not None else method.latent_spaces():
+    for latent in [method.space(space)] if space is not None else method.latent_spaces():
         try:
-            start, end = (method.sample_codes(pairs, of, found.name).detach() for _ in range(2))
+            start, end = (method.sample_codes(pairs, rng, latent.name).detach() for _ in range(2))
         except TrainingError as error:
             if space is not None:
                 raise ModelError(f"--space: {error}") from error
             continue
-        if found.can_decode:
-            images = partial(method.decode, space=found.name)
-            result = generation.perceptual_path_length(start, end, images, features, seed=of.initial_seed())
-            return {result.name: replace(result, protocol={"space": found.name, **result.protocol})}
+        if latent.can_decode:
+            images = partial(method.decode, space=latent.name)
+            result = generation.perceptual_path_length(start, end, images, features, seed=rng.initial_seed())
+            return {result.name: replace(result, protocol={"space": latent.name, **result.protocol})}
     return {}
 
 

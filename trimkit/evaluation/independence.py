@@ -33,7 +33,7 @@ BASELINES = {"x": "x itself", "pca": "PCA", "fastica": "FastICA", "rotation": "r
 
 
 def add_independence(
-    found: Evaluation,
+    evaluation: Evaluation,
     method: Method,
     data: Dataset,
     settings: Settings,
@@ -45,7 +45,7 @@ def add_independence(
     """The evaluation of a run, with what its data and its family allow beside.
 
     Args:
-        found: of the same run and settings.
+        evaluation: of the same run and settings.
         method: that was trained.
         data: that it is judged on; where they have sources, codes are compared with them.
         settings: see `Settings`.
@@ -55,18 +55,18 @@ def add_independence(
     Returns:
         With independence measures of the codes of a method of the family "ica", and with ``sources``.
     """
-    spec = available("methods").get(found.method)
+    spec = available("methods").get(evaluation.method)
     is_ica = getattr(spec, "family", "") == "ica"
     if data.sources is None and not is_ica:
-        return found
+        return evaluation
     rows = row_order(len(data), settings)[: settings.samples]
     codes = Encoder(method, method.space(space), data, torch.device(device)).means(rows)
     measured = independence.report(codes, seed=settings.seed) if is_ica else {}
-    found = replace(found, metrics={**found.metrics, **measured})
+    evaluation = replace(evaluation, metrics={**evaluation.metrics, **measured})
     if data.sources is None:
-        return found
-    compared = _compared(found.method, codes, data, train, rows, settings.seed)
-    return replace(found, sources=compared, notes=(*found.notes, *_notes(data, train)))
+        return evaluation
+    compared = _compared(evaluation.method, codes, data, train, rows, settings.seed)
+    return replace(evaluation, sources=compared, notes=(*evaluation.notes, *_notes(data, train)))
 
 
 def training_data(spec: str, data: Dataset) -> Dataset:
@@ -88,15 +88,15 @@ def _compared(name: str, codes: Tensor, data: Dataset, train: Dataset, rows: Num
     assert data.sources is not None
     numbers = torch.as_tensor(rows)
     x, sources, fitted = data.x[numbers], data.sources[numbers], in_memory(train.some(FITTED).x)
-    found: dict[str, Metrics] = {}
+    table: dict[str, Metrics] = {}
     for comparison, named in COMPARISONS.items():
         target = sources.abs() if named["magnitudes"] else sources
         own = independence.mean_correlation(codes, target, kind=named["kind"], seed=seed)
         others = independence.mcc_baselines(x, sources, fitted_to=fitted, seed=seed, **named)
-        found.setdefault(name, {})[comparison] = own
+        table.setdefault(name, {})[comparison] = own
         for baseline, result in others.items():
-            found.setdefault(BASELINES[baseline], {})[comparison] = result
-    return found
+            table.setdefault(BASELINES[baseline], {})[comparison] = result
+    return table
 
 
 def _notes(data: Dataset, train: Dataset) -> Iterator[str]:

@@ -10,6 +10,7 @@ import yaml
 from trimkit.data.files import load, names_code
 from trimkit.errors import DataError
 from trimkit.registry import available
+from trimkit.storage import find_damage
 
 
 def recorded_data(folder: Path) -> str:
@@ -33,4 +34,6 @@ def recorded_data(folder: Path) -> str:
             f"{folder} was trained by a program on data that it called {data!r}, and no dataset of that name is the "
             "same; give them with --data"
         )
+    if fault := find_damage(folder, ["config.yaml"]):
+        raise DataError(f"{fault}; give the data with --data")
     return data

@@ -23,7 +23,7 @@ from trimkit.methods.stored import record
 from trimkit.metrics import MetricResult, disentanglement
 from trimkit.metrics.bootstrap import DRAWS
 from trimkit.registry import available
-from trimkit.training.evaluate import ACTIVE
+from trimkit.training.outcome import ACTIVE
 from trimkit.training.run_folder import environment
 
 BATCH = 512
@@ -130,13 +130,13 @@ def evaluate_run(
     posterior = encoder.posterior(order[: max(used, POSTERIORS)])
     kl = _kl(posterior, len(data), settings.seed)
     name = record(method)["method"]
-    known = {"run": str(folder)} if folder else {}
-    known |= {"data": data.name, "split": data.split, "space": encoder.space.name, "samples": used}
+    protocol = {"run": str(folder)} if folder else {}
+    protocol |= {"data": data.name, "split": data.split, "space": encoder.space.name, "samples": used}
     return Evaluation(
         name,
         f"{name} on {data.name} ({data.split}): {used} of {len(data)} samples, protocol {settings.protocol}, seed "
         f"{settings.seed}",
-        known | {"protocol": settings.protocol, "seed": settings.seed},
+        protocol | {"protocol": settings.protocol, "seed": settings.seed},
         metrics | _sampled_gap(posterior, data, order[:used], settings.seed),
         linear_codes(math.prod(encoder.space.shape), data, order, settings) if settings.baselines else {},
         kl=kl,

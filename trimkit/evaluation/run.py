@@ -15,6 +15,7 @@ from trimkit.errors import OptionError
 from trimkit.evaluation.encoder import evaluate_encoder
 from trimkit.evaluation.generation import Features, evaluate_samples
 from trimkit.evaluation.independence import add_independence, training_data
+from trimkit.evaluation.own import evaluate_own
 from trimkit.evaluation.representation import Evaluation, Settings, evaluate_run, load_for_evaluation
 from trimkit.methods import Method, load_method
 from trimkit.metrics.arrays import FEWEST
@@ -85,5 +86,7 @@ def evaluate(
     if features is not None:
         return evaluate_samples(folder, method, rows, settings, features, space=space, device=device)
     train = rows if isinstance(data, Dataset) else training_data(data, rows)
+    if (own := evaluate_own(folder, method, rows, settings, train, device=device)) is not None:
+        return own
     evaluation = evaluate_run(folder, method, rows, settings, space=space, device=device)
     return add_independence(evaluation, method, rows, settings, train, space=space, device=device)

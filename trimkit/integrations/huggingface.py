@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -35,8 +36,10 @@ class TrimTrainerMixin(_Base):
     Args:
         trim: what is added.
         trim_weight: a number, a function of the global step, or its text, see `trimkit.objective.as_schedule`.
-        trim_input: the model's floating input that is explained. "inputs_embeds" explains tokens: their embeddings are
-            looked up and taken as data, so the penalty does not train the table.
+        trim_input: the model's floating input that is explained, where ``trim`` has no ``at`` of its own.
+            "inputs_embeds" explains tokens at the model's embedding, whose table the penalty trains too; all other
+            inputs stay as they are, so the logits explained are those that are trained. ``TrimPenalty(at=…)`` explains
+            a layer, such as "bert.encoder.layer.3".
         trim_target: which of the logits is explained: "label" for that of the batch, or a `trimkit.targets.Target`.
     """
 
@@ -80,11 +83,17 @@ class TrimTrainerMixin(_Base):
         super().log(logs, *args, **kwargs)
 
     def _trim_value(self, model: nn.Module, inputs: Mapping[str, Any]) -> Tensor:
-        if self._trim_model is None or self._trim_model.model is not model:
-            self._trim_model = _Logits(model, self.trim_input)
-        x = self._trim_model.take(inputs, self.accelerator.unwrap_model(model))
+        if self._trim_model is None or self._trim_model.inner is not model:
+            self._trim_model = _Logits(model)
+        self._trim_model.training = model.training
+        given = {key: value for key, value in inputs.items() if key != "labels"}
+        penalty = copy.copy(self.trim)
+        if penalty.at is None:
+            penalty.at = explained_input(given, self.trim_input, self.accelerator.unwrap_model(model))
         target = inputs.get("labels") if self.trim_target == "label" else self.trim_target
-        return self.trim.penalise(self._trim_model, x, target)
+        value = penalty.penalise(self._trim_model, given, target)
+        self.trim.last = penalty.last
+        return value
 
     def _trim_divisor(self, num_items_in_batch: Any) -> int:
         """By what the Trainer will not divide: its loss may be normalised over all accumulated batches already."""
@@ -97,40 +106,29 @@ class TrimTrainerMixin(_Base):
 
 
 class _Logits(nn.Module):
-    """A transformers model as a function of one floating input: x → logits, the batch's other inputs held."""
+    """A transformers model whose output is its logits alone, by keywords."""
 
-    def __init__(self, model: nn.Module, name: str) -> None:
+    def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self.model = model
-        self.name = name
-        self.others: dict[str, Any] = {}
+        self.inner = model
 
-    def take(self, inputs: Mapping[str, Any], unwrapped: Any) -> Tensor:
-        """Hold a batch; returns the explained input, detached.
-
-        Raises:
-            DataError: the batch has no such input, or one that is not floating.
-        """
-        others = {key: value for key, value in inputs.items() if key not in ("labels", self.name)}
-        x = inputs.get(self.name)
-        if x is None and self.name == EMBEDDINGS and "input_ids" in others:
-            x = unwrapped.get_input_embeddings()(others.pop("input_ids"))
-        if not isinstance(x, Tensor) or not x.is_floating_point():
-            raise DataError(
-                f"TrimTrainerMixin explains the floating input {self.name!r}, which the batch does not have. "
-                f"{nearest(self.name, inputs)} For tokens: trim_input='{EMBEDDINGS}'"
-            )
-        self.others = others
-        self.training = self.model.training
-        return x.detach()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits for k copies of the batch; the other inputs are repeated as often."""
-        output = self.model(**{self.name: x}, **{key: _repeated(value, len(x)) for key, value in self.others.items()})
+    def forward(self, **inputs: Any) -> Tensor:
+        output = self.inner(**inputs)
         return output["logits"] if isinstance(output, Mapping) else output[0]
 
 
-def _repeated(value: Any, rows: int) -> Any:
-    if not isinstance(value, Tensor) or value.ndim == 0 or len(value) == rows or rows % len(value):
-        return value
-    return value.repeat(rows // len(value), *[1] * (value.ndim - 1))
+def explained_input(inputs: Mapping[str, Any], name: str, model: Any) -> str | nn.Module:
+    """What is explained of a batch: the floating input of that name, or for "inputs_embeds" the model's embedding.
+
+    Raises:
+        DataError: the batch has no such input, or one that is not floating.
+    """
+    x = inputs.get(name)
+    if x is None and name == EMBEDDINGS and "input_ids" in inputs:
+        return model.get_input_embeddings()
+    if not isinstance(x, Tensor) or not x.is_floating_point():
+        raise DataError(
+            f"TrimTrainerMixin explains the floating input {name!r}, which the batch does not have. "
+            f"{nearest(name, inputs)} For tokens: trim_input='{EMBEDDINGS}'"
+        )
+    return name

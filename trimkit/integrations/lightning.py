@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from trimkit.errors import DataError, ModelError
 from trimkit.objective import Weight, as_schedule
+from trimkit.predictor.inputs import Inputs as Explainable
 from trimkit.targets import Target
 from trimkit.trim import TrimPenalty
 
@@ -21,11 +22,12 @@ except ImportError as error:
 
 _ROOT = "_trimkit_root"
 
-Inputs: TypeAlias = Callable[[Any], tuple[Tensor, Target]]
-"""A batch → the explained input x (N, ...), and which output is explained."""
+Inputs: TypeAlias = Callable[[Any], tuple[Explainable, Target]]
+"""A batch → what the explained module is called with, x (N, ...), a tuple or a mapping, of which the penalty's ``at``
+names what is explained; and which output is explained."""
 
 
-def first_two(batch: Any) -> tuple[Tensor, Target]:
+def first_two(batch: Any) -> tuple[Explainable, Target]:
     """x and y of a batch (x, y, …); the target is y where it holds classes, (N,) integers, and None otherwise.
 
     Raises:
@@ -98,7 +100,7 @@ class TrimCallback(Callback):
             if output is None:  # the step skips this batch
                 return None
             value = found[0] if found else self.penalty.penalise(explained, x, target)
-            pl_module.log(self.name, value.detach(), batch_size=len(x))
+            pl_module.log(self.name, value.detach(), batch_size=_samples(x))
             return _added(output, self._weight(trainer.global_step) * value)
 
         replaced = pl_module.__dict__.get("training_step")
@@ -133,14 +135,16 @@ class _Explained(nn.Module):
 
 
 @contextmanager
-def _shared_forward(explained: _Explained, penalty: TrimPenalty, x: Tensor, target: Target) -> Iterator[list[Tensor]]:
+def _shared_forward(
+    explained: _Explained, penalty: TrimPenalty, x: Explainable, target: Target
+) -> Iterator[list[Tensor]]:
     """Let the module's first call on x return the output of the penalty's own forward, and keep the penalty."""
     module, found = explained.module, []
     replaced = module.__dict__.get("forward")
     explained.call = module.forward
 
     def forward(*args: Any, **kwargs: Any) -> Any:
-        if found or kwargs or len(args) != 1 or args[0] is not x:
+        if found or not _is_call_of(x, args, kwargs):
             return explained.call(*args, **kwargs)
         output, value = penalty(explained, x, target)
         found.append(value)
@@ -151,6 +155,19 @@ def _shared_forward(explained: _Explained, penalty: TrimPenalty, x: Tensor, targ
         yield found
     finally:
         _restore(module, "forward", replaced)
+
+
+def _is_call_of(x: Explainable, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether a module is called on these very inputs: a tensor, positional arguments or keywords."""
+    if isinstance(x, Mapping):
+        return not args and kwargs.keys() == x.keys() and all(kwargs[name] is x[name] for name in x)
+    expected = x if isinstance(x, tuple) else (x,)
+    return not kwargs and len(args) == len(expected) and all(a is b for a, b in zip(args, expected, strict=True))
+
+
+def _samples(x: Explainable) -> int:
+    values = x.values() if isinstance(x, Mapping) else x if isinstance(x, tuple) else (x,)
+    return next(len(value) for value in values if isinstance(value, Tensor) and value.ndim)
 
 
 def _restore(owner: Any, name: str, replaced: Any) -> None:

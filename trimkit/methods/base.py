@@ -26,56 +26,20 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from trimkit.coefficients.groups import Groups
 from trimkit.errors import DataError, OptionError, ShapeError, TrainingError, UnknownNameError, nearest
+from trimkit.methods.latent import LatentSpace, LatentTransform
 from trimkit.methods.phases import Phase
 from trimkit.methods.posteriors import Posterior
 from trimkit.registry.calling import signature_of
 
 if TYPE_CHECKING:
-    from trimkit.methods.latent import LatentTransform
-
-
-@dataclass(frozen=True)
-class LatentSpace:
-    """A named space of codes, and what a method can do with it.
-
-    Attributes:
-        name: "z", "w", "w+", "components", …
-        shape: of one sample's code, such as (10,) or (14, 512).
-        layout: named groups of the code's entries (layers, scales); None for one group an index of the first axis.
-        can_encode: `Method.encode` gives codes of this space.
-        can_decode: `Method.decode` takes codes of this space.
-        exact_inverse: decode(encode(x).mean) = x up to rounding.
-        stochastic: the posterior has a spread.
-        needs_aux: encoding needs auxiliary variables.
-        reason: why something above is impossible, for the message of a refusal.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    layout: Groups | None = None
-    can_encode: bool = True
-    can_decode: bool = True
-    exact_inverse: bool = False
-    stochastic: bool = False
-    needs_aux: bool = False
-    reason: str = ""
-
-    @property
-    def groups(self) -> Groups:
-        """The layout, or one group for each index of the code's first axis: ``z0``, ``z1``, …"""
-        if self.layout is not None:
-            return self.layout
-        units = torch.arange(self.shape[0])
-        labels = units.view(-1, *[1] * (len(self.shape) - 1)).expand(self.shape)
-        return Groups(tuple(f"{self.name}{i}" for i in range(self.shape[0])), labels, f"unit of {self.name}")
+    from trimkit.data import Dataset
+    from trimkit.metrics import MetricResult
 
 
 class Method(nn.Module, ABC):
@@ -216,6 +180,23 @@ class Method(nn.Module, ABC):
         """
         return {}
 
+    def measure(
+        self, data: Dataset, train: Dataset, *, seed: int = 0, baselines: bool = False
+    ) -> Mapping[str, Mapping[str, MetricResult]]:
+        """Metrics of its own kind, for methods that those of disentanglement do not fit; override to bring some.
+
+        Called in eval mode, without gradients, by `trimkit.evaluate`, which then computes no others.
+
+        Args:
+            data: that the method is judged on.
+            train: what baselines are fitted to.
+            seed: of every draw.
+            baselines: also of codes that cost nothing.
+        Returns:
+            Name of codes → metric → result: the method's own codes first, then the baselines'.
+        """
+        raise TrainingError(f"{type(self).__name__} brings no metrics of its own")
+
     def check(self, x: Tensor) -> None:
         """Refuse data that the method cannot model; override to add conditions such as a range.
 
@@ -267,8 +248,6 @@ class Method(nn.Module, ABC):
         Raises:
             TransformError: the space cannot be encoded to, cannot be decoded, or needs auxiliary variables.
         """
-        from trimkit.methods.latent import LatentTransform
-
         return LatentTransform(self, self.space(space))
 
     @property

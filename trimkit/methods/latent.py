@@ -1,8 +1,9 @@
-"""A learned latent space as a transform, so that any predictor can be explained and penalised in it."""
+"""Named latent spaces, and a learned one as a transform, so that any predictor can be explained and penalised in it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -10,10 +11,58 @@ from torch import Tensor
 from trimkit.coefficients.groups import Groups
 from trimkit.coefficients.tree import Tree
 from trimkit.errors import ShapeError, TransformError
+from trimkit.methods.posteriors import Posterior
 from trimkit.transforms.base import Size, Transform, single_leaf
 
-if TYPE_CHECKING:
-    from trimkit.methods.base import LatentSpace, Method
+
+@dataclass(frozen=True)
+class LatentSpace:
+    """A named space of codes, and what a method can do with it.
+
+    Attributes:
+        name: "z", "w", "w+", "components", …
+        shape: of one sample's code, such as (10,) or (14, 512).
+        layout: named groups of the code's entries (layers, scales); None for one group an index of the first axis.
+        can_encode: `Method.encode` gives codes of this space.
+        can_decode: `Method.decode` takes codes of this space.
+        exact_inverse: decode(encode(x).mean) = x up to rounding.
+        stochastic: the posterior has a spread.
+        needs_aux: encoding needs auxiliary variables.
+        reason: why something above is impossible, for the message of a refusal.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    layout: Groups | None = None
+    can_encode: bool = True
+    can_decode: bool = True
+    exact_inverse: bool = False
+    stochastic: bool = False
+    needs_aux: bool = False
+    reason: str = ""
+
+    @property
+    def groups(self) -> Groups:
+        """The layout, or one group for each index of the code's first axis: ``z0``, ``z1``, …"""
+        if self.layout is not None:
+            return self.layout
+        units = torch.arange(self.shape[0])
+        labels = units.view(-1, *[1] * (len(self.shape) - 1)).expand(self.shape)
+        return Groups(tuple(f"{self.name}{i}" for i in range(self.shape[0])), labels, f"unit of {self.name}")
+
+
+class Coder(Protocol):
+    """What a transform needs of a method: data ⇄ codes of a space."""
+
+    shape: tuple[int, ...]
+
+    def encode(self, x: Tensor, aux: Tensor | None = None, space: str | None = None) -> Posterior:
+        """(N, *shape) → posterior over (N, *space.shape)."""
+        ...
+
+    def decode(self, z: Tensor, space: str | None = None) -> Tensor:
+        """(N, *space.shape) → (N, *shape)."""
+        ...
 
 
 class LatentTransform(Transform):
@@ -30,9 +79,10 @@ class LatentTransform(Transform):
         space: as given.
     """
 
+    learnable = True
     exact: ClassVar[bool] = False
 
-    def __init__(self, method: Method, space: LatentSpace) -> None:
+    def __init__(self, method: Coder, space: LatentSpace) -> None:
         super().__init__()
         _require_both_ways(type(method).__name__, space)
         self.method = method
@@ -77,7 +127,7 @@ class GeneratedTransform(Transform):
 
     codes: Tensor
 
-    def __init__(self, method: Method, space: LatentSpace) -> None:
+    def __init__(self, method: Coder, space: LatentSpace) -> None:
         super().__init__()
         if not space.can_decode:
             raise TransformError(
@@ -110,7 +160,7 @@ def _require_both_ways(method: str, space: LatentSpace) -> None:
         "its codes cannot be decoded": not space.can_decode,
         "encoding needs auxiliary variables, which a transform does not get": space.needs_aux,
     }
-    found = [fault for fault, present in faults.items() if present]
-    if found:
+    present = [fault for fault, is_present in faults.items() if is_present]
+    if present:
         reason = f" ({space.reason})" if space.reason else ""
-        raise TransformError(f"the space {space.name!r} of {method} is no transform: {' and '.join(found)}{reason}")
+        raise TransformError(f"the space {space.name!r} of {method} is no transform: {' and '.join(present)}{reason}")

@@ -229,12 +229,12 @@ class MSSSIM(Likelihood):
     def similarity(self, r: Tensor, x: Tensor) -> Tensor:
         """MS-SSIM of each pixel: (N, C, H, W) pairs → (N, C, H, W) in [−1, 1]."""
         moments = torch.cat([r, x, r.square(), x.square(), r * x])
-        found = torch.ones_like(r)
+        contrast = torch.ones_like(r)
         for sigma in self.sigmas:
             mean_r, mean_x, square_r, square_x, product = _blurred(moments, sigma, 2 * self.sigmas[-1]).chunk(5)
             means, squares = mean_r * mean_x, mean_r.square() + mean_x.square()
-            found = found * (2 * (product - means) + _C2) / (square_r + square_x - squares + _C2)
-        return found * (2 * means + _C1) / (squares + _C1)  # of the last, the coarsest
+            contrast = contrast * (2 * (product - means) + _C2) / (square_r + square_x - squares + _C2)
+        return contrast * (2 * means + _C1) / (squares + _C1)  # of the last, the coarsest
 
     def mean(self, r: Tensor) -> Tensor:
         """r itself."""
@@ -295,8 +295,8 @@ class Perceptual(Likelihood):
         """½ Σ ‖φ(x) − φ(r)‖²/σ²."""
         with torch.no_grad():
             wanted = self.predictor.features(x, self.layers)
-        found = self.predictor.features(r, self.layers)
-        squared = [_summed((a - b).square()) for a, b in zip(found, wanted, strict=True)]
+        features = self.predictor.features(r, self.layers)
+        squared = [_summed((a - b).square()) for a, b in zip(features, wanted, strict=True)]
         return torch.stack(squared).sum(0) / (2 * self.scale**2)
 
     def mean(self, r: Tensor) -> Tensor:

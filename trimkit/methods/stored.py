@@ -15,6 +15,7 @@ from trimkit.errors import ModelError
 from trimkit.methods.base import Method
 from trimkit.methods.latent import LatentTransform
 from trimkit.registry import create, default
+from trimkit.storage import find_damage
 
 RECORD, WEIGHTS = "method.json", "model.safetensors"
 
@@ -45,8 +46,8 @@ def load_method(folder: str | Path, *, allow_code: bool = False) -> Method:
         The method, in eval mode. It is made by its registered name, so its plugin must be installed; nothing that the
         folder names is imported without ``allow_code``.
     Raises:
-        ModelError: no complete run, a method without a registered name, options that name code, or weights that do not
-            fit.
+        ModelError: no complete run, files that are not as they were written, a method without a registered name,
+            options that name code, or weights that do not fit.
         UnknownNameError: its plugin is not installed.
     """
     folder = Path(folder)
@@ -65,6 +66,32 @@ def load_method(folder: str | Path, *, allow_code: bool = False) -> Method:
     return method.eval()
 
 
+def load_weights(method: Method, folder: str | Path) -> None:
+    """Give a method the weights of another run's, to train on from there.
+
+    Args:
+        method: made with the same networks.
+        folder: of a complete run.
+    Raises:
+        ModelError: no complete run, weights that are not as they were written, or those of other networks.
+    """
+    folder = Path(folder)
+    try:
+        (folder / MARKER).stat()
+        state = load_file(folder / WEIGHTS)
+    except Exception as error:
+        raise ModelError(f"{folder} is not the folder of a complete run: {' '.join(str(error).split())}") from error
+    if fault := find_damage(folder, [WEIGHTS]):
+        raise ModelError(f"{fault}; put it back from a copy")
+    try:
+        method.load_state_dict(state)
+    except RuntimeError as error:
+        raise ModelError(
+            f"the weights of {folder} do not fit {type(method).__name__}: {' '.join(str(error).split())}; make it with "
+            f"the options in {folder / RECORD}"
+        ) from error
+
+
 def _read(folder: Path) -> tuple[str, dict[str, Any], dict[str, Tensor]]:
     """Registered name, options and weights of the method in a complete run's folder."""
     try:
@@ -72,7 +99,11 @@ def _read(folder: Path) -> tuple[str, dict[str, Any], dict[str, Tensor]]:
         state = load_file(folder / WEIGHTS)
         (folder / MARKER).stat()
     except Exception as error:
-        raise ModelError(f"{folder} is not the folder of a complete run: {' '.join(str(error).split())}") from error
+        fault = find_damage(folder, [RECORD, WEIGHTS])
+        why = fault or " ".join(str(error).split())
+        raise ModelError(f"{folder} is not the folder of a complete run: {why}") from error
+    if fault := find_damage(folder, [RECORD, WEIGHTS]):
+        raise ModelError(f"{fault}; put it back from a copy, or go on with the run from its checkpoints (--resume)")
     name, kind, options = (
         found.get(key) if isinstance(found, dict) else None for key in ("method", "class", "options")
     )

@@ -32,12 +32,12 @@ def generator(seed: int, purpose: str) -> np.random.Generator:
     return np.random.default_rng([seed, *purpose.encode()])
 
 
-def torch_generator(of: np.random.Generator) -> torch.Generator:
+def torch_generator(rng: np.random.Generator) -> torch.Generator:
     """A torch generator on the CPU, seeded by the next draw of a NumPy one."""
-    return torch.Generator().manual_seed(int(of.integers(2**63)))
+    return torch.Generator().manual_seed(int(rng.integers(2**63)))
 
 
-def row_weights(n: int, draws: int, of: np.random.Generator) -> NDArray[np.uint8]:
+def row_weights(n: int, draws: int, rng: np.random.Generator) -> NDArray[np.uint8]:
     """How often each of n rows is in each resample of n rows with replacement: (draws, n).
 
     Raises:
@@ -47,7 +47,7 @@ def row_weights(n: int, draws: int, of: np.random.Generator) -> NDArray[np.uint8
         raise OptionError(f"draws: expected a whole number ≥ 0, got {draws!r}")
     weights = np.empty((draws, n), dtype=np.uint8)
     for row in weights:
-        row[:] = np.minimum(np.bincount(of.integers(n, size=n), minlength=n), 255)
+        row[:] = np.minimum(np.bincount(rng.integers(n, size=n), minlength=n), 255)
     return weights
 
 
@@ -74,10 +74,10 @@ def interval(
     return min(below, value), max(above, value)
 
 
-def share_interval(right: NDArray[np.bool_], draws: int, of: np.random.Generator) -> tuple[float, float] | None:
+def share_interval(right: NDArray[np.bool_], draws: int, rng: np.random.Generator) -> tuple[float, float] | None:
     """The 95 % interval of a share of n independent answers that are right: their resamples are binomial."""
     share = float(right.mean())
-    return interval(share, of.binomial(len(right), share, draws) / len(right), 0, 1)
+    return interval(share, rng.binomial(len(right), share, draws) / len(right), 0, 1)
 
 
 def weighted_means(values: Floats, weights: NDArray[np.uint8]) -> Floats:

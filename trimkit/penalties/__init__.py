@@ -1,7 +1,16 @@
 """Penalties: scores → one number a sample. What it means for an explanation to be desirable."""
 
 from trimkit.penalties.agreement import agreement
-from trimkit.penalties.base import Penalty, dead_rows, is_measure, measure, needs_signs, signed
+from trimkit.penalties.base import (
+    Penalty,
+    dead_rows,
+    is_measure,
+    is_scale_invariant,
+    measure,
+    needs_signs,
+    scale_invariant,
+    signed,
+)
 from trimkit.penalties.gate import Gate, l0_gate
 from trimkit.penalties.mask import contrast, masked
 from trimkit.penalties.monotonicity import isotonic, isotonic_regression, monotone_gradient, monotone_order
@@ -22,6 +31,7 @@ __all__ = [
     "group_l1",
     "hoyer",
     "is_measure",
+    "is_scale_invariant",
     "isotonic",
     "isotonic_regression",
     "l0_gate",
@@ -31,6 +41,7 @@ __all__ = [
     "monotone_gradient",
     "monotone_order",
     "needs_signs",
+    "scale_invariant",
     "signed",
     "total_variation",
 ]

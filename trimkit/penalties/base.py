@@ -30,6 +30,17 @@ def is_measure(penalty: Any) -> bool:
     return getattr(penalty.func if isinstance(penalty, partial) else penalty, "is_measure", False)
 
 
+def scale_invariant(function: F) -> F:
+    """Mark a function whose value does not change when all scores are multiplied by c > 0."""
+    function.is_scale_invariant = True  # type: ignore[attr-defined]
+    return function
+
+
+def is_scale_invariant(penalty: Any) -> bool:
+    """True for a function marked by `scale_invariant`, also behind functools.partial."""
+    return getattr(penalty.func if isinstance(penalty, partial) else penalty, "is_scale_invariant", False)
+
+
 def signed(function: F) -> F:
     """Mark a function whose scores must carry their sign: magnitudes of gradients would make it say nothing."""
     function.needs_signs = True  # type: ignore[attr-defined]

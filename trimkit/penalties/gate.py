@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from trimkit.coefficients import tree
 from trimkit.coefficients.tree import Tree
 from trimkit.errors import OptionError, ShapeError
-from trimkit.penalties.base import alive, expand
+from trimkit.penalties.base import alive, expand, scale_invariant
 from trimkit.penalties.sampling import uniform
 from trimkit.registry.options import real_number
 
@@ -25,6 +25,7 @@ def open_probability(location: Tensor) -> Tensor:
     return torch.sigmoid(location - _SHIFT)
 
 
+@scale_invariant
 def l0_gate(scores: Tree, *, threshold: float = 0.1) -> Tensor:
     """A smooth number of coefficients that matter: expected open hard-concrete gates, located at the scores' size.
 
@@ -89,10 +90,10 @@ class Gate(nn.Module):
         Raises:
             ShapeError: coefficients of another structure or shape.
         """
-        found = tree.leaves(s)
-        if len(found) != len(self.locations):
-            raise ShapeError(f"Gate: expected {len(self.locations)} leaves of coefficients, got {len(found)}")
-        return tree.rebuild(s, [self._gated(*pair, generator) for pair in zip(found, self.locations, strict=True)])
+        leaves = tree.leaves(s)
+        if len(leaves) != len(self.locations):
+            raise ShapeError(f"Gate: expected {len(self.locations)} leaves of coefficients, got {len(leaves)}")
+        return tree.rebuild(s, [self._gated(*pair, generator) for pair in zip(leaves, self.locations, strict=True)])
 
     def expected_l0(self) -> Tensor:
         """Expected number of open gates, a scalar with gradient: Σ P(z ≠ 0)."""

@@ -77,13 +77,13 @@ def _weights(name: str, mask: Mask, scores: Tree, groups: Groups | None) -> Tens
         return _resolved(name, _as_tree(name, mask), scores)
     if groups is None:
         raise PenaltyError(f"{name}: group names {list(names)} need groups=transform.groups(size)")
-    known = _rows_of(groups)
+    rows_by_name = _rows_of(groups)
     leaves = tree.leaves(scores)
     key = (names, leaves[0].dtype, leaves[0].device, *(leaf.shape[1:] for leaf in leaves))
-    if key not in known:
+    if key not in rows_by_name:
         with torch.inference_mode(False):  # what is kept must serve training too
-            known[key] = _resolved(name, groups.mask(names), scores)
-    return known[key]
+            rows_by_name[key] = _resolved(name, groups.mask(names), scores)
+    return rows_by_name[key]
 
 
 def _resolved(name: str, mask: Tree, scores: Tree) -> Tensor:

@@ -11,7 +11,7 @@ from trimkit.coefficients import tree
 from trimkit.coefficients.groups import Groups
 from trimkit.coefficients.tree import Tree
 from trimkit.errors import ShapeError
-from trimkit.penalties.base import alive, measure, require_groups
+from trimkit.penalties.base import alive, measure, require_groups, scale_invariant
 
 
 def l1(scores: Tree) -> Tensor:
@@ -29,6 +29,7 @@ def l1(scores: Tree) -> Tensor:
 
 
 @measure
+@scale_invariant
 def hoyer(scores: Tree) -> Tensor:
     """Hoyer sparsity of each row: 1 for one non-zero entry, 0 for equal magnitudes.
 
@@ -50,6 +51,7 @@ def hoyer(scores: Tree) -> Tensor:
 
 
 @measure
+@scale_invariant
 def gini(scores: Tree) -> Tensor:
     """Gini coefficient of each row's magnitudes: 1 − 1/n for one non-zero entry, 0 for equal magnitudes.
 
@@ -72,6 +74,7 @@ def gini(scores: Tree) -> Tensor:
     return torch.where(live, inequality, torch.zeros_like(inequality))
 
 
+@scale_invariant
 def entropy(scores: Tree, *, normalised: bool = True) -> Tensor:
     """Entropy of the shares p = |a| / Σ|a| of each row: 0 for one non-zero entry, largest for equal magnitudes.
 
@@ -91,8 +94,8 @@ def entropy(scores: Tree, *, normalised: bool = True) -> Tensor:
     p = safe / safe.sum(1, keepdim=True)
     logs = torch.where(p == 0, torch.ones_like(p), p).log()  # log 0 would send NaN back
     largest = math.log(p.shape[1])
-    found = torch.where(live, -(p * logs).sum(1), torch.full_like(p[:, 0], largest))
-    return found / largest if normalised else found
+    entropy_of_rows = torch.where(live, -(p * logs).sum(1), torch.full_like(p[:, 0], largest))
+    return entropy_of_rows / largest if normalised else entropy_of_rows
 
 
 def group_l1(scores: Tree, *, groups: Groups | None = None) -> Tensor:

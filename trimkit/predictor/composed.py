@@ -2,26 +2,41 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, TypeAlias
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from trimkit.coefficients import tree
 from trimkit.coefficients.baseline import Baseline, expand_baseline
 from trimkit.coefficients.groups import Groups
 from trimkit.coefficients.tree import Tree
-from trimkit.predictor.guards import is_compiled, refuse_wrappers
+from trimkit.errors import TrimkitWarning
+from trimkit.predictor.guards import is_compiled, mixes_samples, refuse_wrappers, unchanged
 from trimkit.predictor.inputs import Inputs, Site
+from trimkit.predictor.kernels import math_attention, math_in_backward
+from trimkit.predictor.replay import Key, recording
+from trimkit.predictor.rows import is_weakly_held, keyed_draws, map_tensors, same_rows, why_joined
+from trimkit.predictor.several import Several
 from trimkit.targets import Target, resolve_target, select
 from trimkit.transforms.base import Identity, Transform
 
 _HALF = (torch.float16, torch.bfloat16)
 
+_joined: WeakKeyDictionary[Any, dict[tuple[str, bool], str | None]] = WeakKeyDictionary()
+"""Why each model's rows are no samples, by the layer that was explained and the mode."""
+
+_placed: WeakKeyDictionary[Any, dict[str, bool]] = WeakKeyDictionary()
+"""Whether each model tells samples by their place, by the layer that was explained."""
+
 Model: TypeAlias = Callable[..., Any]
+
+Reference: TypeAlias = Callable[[Any], Tensor]
+"""The model's inputs → data x₀ in which what is explained is absent, like x or one of it for all samples."""
 
 
 class Composed:
@@ -35,8 +50,8 @@ class Composed:
         residual: r, like x.
         size: shape of one sample of x.
         site: where x is in the model.
-        output: with a graph, at a layer: of the one forward that read x there, whose rest is computed from s. Its
-            numbers are the plain model's; so are its gradients where the transform is exact. Else None.
+        output: at a layer: of the one forward that read x there; with a graph, its rest is computed from s. Its numbers
+            are the plain model's; so are its gradients where the transform is exact. At an input None.
 
     Raises:
         ModelError: a model whose wrapper makes second derivatives silently wrong.
@@ -53,19 +68,22 @@ class Composed:
     ) -> None:
         refuse_wrappers(model)
         self.model = model
-        self.transform = transform
         self.site = site or Site(model, x)
+        packing = self.site.packing
+        self.transform = transform.packed_as(packing) if packing and isinstance(transform, Several) else transform
         self.output: Any = None
         self._compiled = is_compiled(model)
         with torch.set_grad_enabled(keep_graph):
             if self.site.layer is None:
                 self._place(self.site.value)
             elif keep_graph:
-                with sdpa_kernel(SDPBackend.MATH), self._eager():
-                    self.output = self.site.intercept(model, self._fused)
+                with math_attention(), self._eager():
+                    self.output = math_in_backward(self.site.intercept(model, self._fused))
             else:
                 with self._eager():
-                    self.site.intercept(model, self._place)
+                    self.output = self.site.intercept(model, self._place, record=True)
+                if is_weakly_held(model):
+                    self.site.replayed = _replayed.get(model, {}).get(str(self.site.layer), frozenset())
 
     def _place(self, x: Tensor) -> None:
         self.size = x.shape[1:]
@@ -91,8 +109,84 @@ class Composed:
 
     def run(self, model: Model, s: Tree, samples: Tensor | None = None) -> Any:
         """The raw output of the model, or of a copy of it, for rows of coefficients as in `data`."""
+        whole = self.site.rows is not None and samples is not None
         with self._eager():
-            return self.site.run(model, self.data(s, samples), samples)
+            return self.site.run(model, self.data(s, samples), samples, self.data(self.s).detach() if whole else None)
+
+    def given(self, x: Tensor) -> Any:
+        """Data like x in the form of the inputs: those of several by name."""
+        return self.site.packing.unpack(x) if self.site.packing else x
+
+    def settle_rows(self, output: Any, target: Target) -> None:
+        """Measure, once a model, whether row i is sample i; where it is not, every later call gets one whole batch.
+
+        Args:
+            output: the model's raw output at the explained point.
+            target: what of it is explained.
+        """
+        if self.site.rows is not None:
+            return
+        reasons = _joined.setdefault(self.model, {}) if is_weakly_held(self.model) else {}
+        key = (str(self.site.layer), getattr(self.model, "training", False))
+        if mixes_samples(self.model):  # of which a warning has told
+            reasons[key] = "normalises over the batch"
+        elif key not in reasons:
+            reasons[key] = self._measure_rows(output, target)
+            if reasons[key]:
+                warn_of_joined_rows(reasons[key])
+        if reasons[key]:
+            self.site.rows = "batch"
+        elif self.site.below is not None:
+            self._settle_below()
+
+    @torch.no_grad()
+    def _settle_below(self) -> None:
+        """Know, once a model, which outputs below the layer have a row a sample, so that they need no second forward.
+
+        Shown by a forward with twice the rows, and checked against one that takes them.
+        """
+        layer, below = self.site.layer, self.site.below
+        assert layer is not None
+        assert below is not None
+        settled = _replayed.setdefault(self.model, {}) if is_weakly_held(self.model) else {}
+        if str(layer) not in settled:
+            double = tree.concatenate([tree.map_leaves(lambda leaf: leaf.flip(0) / 2, self.s), self.s])
+            with unchanged(self.model), keyed_draws(), recording(self.model, layer) as twice:
+                full = self(double)
+            n = self.site.samples
+            self.site.replayed = frozenset(below.with_rows(n) & twice.with_rows(2 * n))
+            with unchanged(self.model), keyed_draws():
+                settled[str(layer)] = self.site.replayed if same_rows(full, self(double)) else frozenset()
+        self.site.replayed = settled[str(layer)]
+
+    def settle_order(self) -> None:
+        """Measure, once a model, whether its rows may come in any order; else they come in whole copies, in order.
+
+        A closure or a stored tensor that holds something of each sample gives it to the rows by their place.
+        """
+        if self.site.rows is not None or self.site.samples == 1:
+            return
+        held = _placed.setdefault(self.model, {}) if is_weakly_held(self.model) else {}
+        key = str(self.site.layer)
+        if key not in held:
+            samples = torch.arange(self.site.samples - 1, -1, -1)
+            with torch.no_grad(), unchanged(self.model), keyed_draws():
+                one = self.run(self.model, self.s)
+            with torch.no_grad(), unchanged(self.model), keyed_draws():
+                turned = self.run(self.model, tree.map_leaves(lambda leaf: leaf.flip(0), self.s), samples)
+            held[key] = not same_rows(one, map_tensors(lambda leaf: leaf.flip(0) if leaf.ndim else leaf, turned))
+        if held[key]:
+            self.site.rows = "copies"
+
+    def _measure_rows(self, output: Any, target: Target) -> str | None:
+        with unchanged(self.model), keyed_draws():
+            values = select(output, target, rows=self.site.samples)
+
+            def run(s: Tree) -> Tensor:
+                copies = tree.batch_size(s) // self.site.samples
+                return select(self(s), target, copies, rows=copies * self.site.samples)
+
+            return why_joined(run, self.s, values, self.model)
 
     def _eager(self) -> AbstractContextManager[Any]:
         """Compiled code has no second derivative."""
@@ -123,11 +217,35 @@ class Composed:
         """The transform's named groups for this size of data."""
         return self.transform.groups(tuple(self.size))
 
+    def baseline(self, baseline: Baseline | Reference) -> Baseline:
+        """s₀; a function of the model's inputs gives the data x₀ of which s₀ = T(x₀)."""
+        if not callable(baseline):
+            return baseline
+        with torch.no_grad():
+            given: Any = baseline(self.site.x)
+            x: Tensor = self.site.packing.pack(given) if self.site.packing else given
+            return self.transform(x.to(self.residual).expand(len(self.residual), *self.size))
+
     @torch.no_grad()
     def change(self, output: Any, target: Target, baseline: Baseline) -> Tensor:
         """f(x) − f(T⁻¹(s₀) + r), (N,), detached."""
         at_baseline, target = self(expand_baseline(baseline, self.s)), resolve_target(target, output)
         return select(output, target).detach() - select(at_baseline, target)
+
+
+_replayed: WeakKeyDictionary[Any, dict[str, frozenset[Key]]] = WeakKeyDictionary()
+"""What of each model need not run again, by the layer that was explained."""
+
+
+def warn_of_joined_rows(reason: str | None) -> None:
+    """Say that scores of a sample hold its effect on others, and what it costs."""
+    warnings.warn(
+        f"the model joins the rows of a batch: it {reason}. So each point of a path is evaluated with the whole batch, "
+        "one call for each, and scores of a sample hold its effect on the other rows too. Say rows='batch' where this "
+        "is meant, or rows={'edge_index': 'graph'} where an input indexes rows",
+        TrimkitWarning,
+        stacklevel=7,
+    )
 
 
 def _full_precision(device: torch.device) -> AbstractContextManager[Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from trimkit.errors import FrozenError, ModelError, OptionError, PenaltyError, ShapeError, nearest
 from trimkit.predictor.graph import leads_to
+from trimkit.predictor.inputs import At, Site
 from trimkit.predictor.state import all_tensors, copy_of, extra_states, hash_of, held_tensors, state_hash
 
 Match = Literal["kl", "mse", "features", "label"]
@@ -160,8 +161,10 @@ class PredictionLoss(nn.Module):
             "features": mean squared error of the outputs of ``layers``, averaged over layers. "label": cross-entropy of
             f(x̂) with integer labels, or mean squared error with floating targets of the output's shape.
         layers: for "features": names as in ``model.named_modules()``.
+        at: where x̂ goes, of a predictor with several inputs, or with a layer whose output is reconstructed: as in
+            `trimkit.Trim`. The rest of what it is called with is given as ``held``.
     Raises:
-        OptionError: an unknown match, or layers missing or unwanted.
+        OptionError: an unknown match, layers missing or unwanted, or "features" with ``at``.
 
     Example:
         >>> import torch
@@ -171,28 +174,36 @@ class PredictionLoss(nn.Module):
         0.0
     """
 
-    def __init__(self, predictor: nn.Module, match: Match = "kl", layers: Sequence[str] = ()) -> None:
+    def __init__(self, predictor: nn.Module, match: Match = "kl", layers: Sequence[str] = (), at: At = None) -> None:
         super().__init__()
         self._losses = {"kl": self._kl, "mse": self._mse, "features": self._features, "label": self._label}
         if match not in self._losses:
             raise OptionError(f"PredictionLoss: unknown match {match!r}. {nearest(match, self._losses)}")
         if (match == "features") != bool(layers):
             raise OptionError(f"PredictionLoss: match='features' and layers go together, got {match!r}, {list(layers)}")
+        if at is not None and (match == "features" or isinstance(at, nn.Module)):
+            raise OptionError(
+                f"PredictionLoss: at= is a name, a position or a path, and none with 'features', got {at!r}"
+            )
+        self.at = at
         self.predictor = predictor if isinstance(predictor, FrozenPredictor) else FrozenPredictor(predictor)
         self.match: Match = match
         self._reaches = False
+        self._inputs: Any = None
         self.layers = tuple(layers)
 
-    def forward(self, x_hat: Tensor, reference: Tensor) -> Tensor:
+    def forward(self, x_hat: Tensor, reference: Tensor, held: Any = None) -> Tensor:
         """Mean of `per_sample`: a scalar."""
-        return self.per_sample(x_hat, reference).mean()
+        return self.per_sample(x_hat, reference, held).mean()
 
-    def per_sample(self, x_hat: Tensor, reference: Tensor) -> Tensor:
+    def per_sample(self, x_hat: Tensor, reference: Tensor, held: Any = None) -> Tensor:
         """The loss of each sample, in nats for "kl" and labels, squared units of the output otherwise.
 
         Args:
             x_hat: (N, ...) reconstructions, without residual.
             reference: the originals x, of the same shape; for "label" the targets y.
+            held: with ``at``: what the predictor is called with; what stands in the place of x̂ does not count, and
+                among keywords may be missing.
         Returns:
             (N,) values ≥ 0.
         Raises:
@@ -206,6 +217,9 @@ class PredictionLoss(nn.Module):
                 f"PredictionLoss: expected {'targets' if self.match == 'label' else 'originals'} for "
                 f"{tuple(x_hat.shape)}, got {tuple(reference.shape)}"
             )
+        if (held is None) is not (self.at is None):
+            raise OptionError("PredictionLoss: at= and held= go together: where x̂ goes, and all other inputs")
+        self._inputs = held
         values = self._losses[self.match](x_hat, reference)
         self._require_reach(x_hat, values)
         if values.shape != (len(x_hat),):
@@ -227,13 +241,24 @@ class PredictionLoss(nn.Module):
         self._reaches = True
 
     def _output(self, x: Tensor) -> Tensor:
-        output = self.predictor(x)
+        output = self.predictor(x) if self.at is None else self._with_held(x)
         if not isinstance(output, Tensor):
             raise ShapeError(
                 f"PredictionLoss: {self.match!r} expected a tensor from the predictor, got {type(output).__name__}; "
                 "wrap it in a module that returns the logits, e.g. one whose forward is return self.model(x)['logits']"
             )
         return output
+
+    def _with_held(self, x: Tensor) -> Any:
+        held: Any = self._inputs
+        if (
+            isinstance(self.at, str)
+            and isinstance(held, Mapping)
+            and self.at not in dict(self.predictor.inner.named_modules())
+        ):
+            held = {**held, self.at: x}
+        site = Site(self.predictor, held, self.at)
+        return site.run(self.predictor, x)
 
     def _kl(self, x_hat: Tensor, x: Tensor) -> Tensor:
         with torch.no_grad():

@@ -24,6 +24,11 @@ def check_input(x: Any) -> None:
     """
     if not isinstance(x, Tensor):
         raise ShapeError(f"expected a tensor x (N, ...), got {type(x).__name__}; convert it with torch.as_tensor")
+    if x.is_complex():
+        raise ShapeError(
+            f"expected floating real x, got {x.dtype}; pass torch.view_as_real(x), with a model that takes it, or "
+            "explain the spectrum of real data: transform='fft'"
+        )
     if not x.is_floating_point():
         raise ShapeError(
             f"expected floating x, got {x.dtype}; convert it as in training, e.g. x.float() / 255, or "
@@ -98,6 +103,17 @@ def mixes_samples(model: Any) -> bool:
     return any(isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training for m in modules)
 
 
+def drops(model: Any) -> bool:
+    """True for a model with dropout in train mode."""
+    modules = model.modules() if isinstance(model, nn.Module) else ()
+    return any(isinstance(m, nn.modules.dropout._DropoutNd) and m.training for m in modules)
+
+
+def changes_in_training(model: Any) -> bool:
+    """True for a model whose mode makes another function of it at each call."""
+    return mixes_samples(model) or drops(model)
+
+
 def warn_of_custom_functions(output: Any) -> None:
     """Warn of custom autograd Functions behind an output: only the numeric check can tell whether they are right."""
     try:
@@ -135,7 +151,7 @@ def warn_of_train_mode(model: Any, *, dropout: bool) -> None:
             TrimkitWarning,
             stacklevel=4,
         )
-    elif dropout and any(isinstance(m, nn.modules.dropout._DropoutNd) and m.training for m in model.modules()):
+    elif dropout and drops(model):
         warnings.warn(
             "the model has dropout in train mode: what is explained is one random network; call model.eval() first",
             TrimkitWarning,

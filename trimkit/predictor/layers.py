@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,8 +44,24 @@ class Layer:
         """
         calls = []
 
+        def counted(h: Tensor) -> Tensor | None:
+            calls.append(1)
+            return replace(h)
+
+        with self.replaced(model, counted):
+            output = call()
+        if len(calls) != 1:
+            raise ModelError(
+                f"the layer {self} ran {len(calls)} times in one forward, so its output is no single point; explain a "
+                "layer that runs once"
+            )
+        return output
+
+    @contextmanager
+    def replaced(self, model: Any, replace: Callable[[Tensor], Tensor | None]) -> Iterator[None]:
+        """Within it, every call of the layer gives ``replace(h)`` for h; None keeps it."""
+
         def hook(module: nn.Module, arguments: Any, output: Any) -> Any:
-            calls.append(module)
             new = replace(self._read(output))
             if new is None or self.element is None:
                 return new
@@ -53,15 +70,9 @@ class Layer:
 
         handle = _module(model, self.path).register_forward_hook(hook)
         try:
-            output = call()
+            yield
         finally:
             handle.remove()
-        if len(calls) != 1:
-            raise ModelError(
-                f"the layer {self} ran {len(calls)} times in one forward, so its output is no single point; explain a "
-                "layer that runs once"
-            )
-        return output
 
     def _read(self, output: Any) -> Tensor:
         if self.element is not None and isinstance(output, tuple | list) and self.element < len(output):
@@ -87,7 +98,7 @@ def find_layer(model: Any, at: str | int | nn.Module, inputs: Iterable[Any] = ()
     """
     if not isinstance(model, nn.Module):
         raise ModelError(f"at={at!r} names a layer, and the model is a {type(model).__name__}; pass the module itself")
-    modules = dict(_unwrapped(model).named_modules())
+    modules = dict(unwrapped(model).named_modules())
     if isinstance(at, nn.Module):
         paths = [path for path, module in modules.items() if module is at and path]
         if not paths:
@@ -101,10 +112,11 @@ def find_layer(model: Any, at: str | int | nn.Module, inputs: Iterable[Any] = ()
 
 
 def _module(model: Any, path: str) -> nn.Module:
-    return dict(_unwrapped(model).named_modules())[path]
+    return dict(unwrapped(model).named_modules())[path]
 
 
-def _unwrapped(model: nn.Module) -> nn.Module:
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The module behind the wrappers of distributed training, compilation and freezing."""
     while True:
         inside = (getattr(model, name, None) for name in WRAPPERS)
         wrapped = next((m for m in inside if isinstance(m, nn.Module)), None)
@@ -113,4 +125,11 @@ def _unwrapped(model: nn.Module) -> nn.Module:
         model = wrapped
 
 
-_WRAPPER_TYPES = ("DistributedDataParallel", "DataParallel", "OptimizedModule", "FrozenPredictor")
+_WRAPPER_TYPES = (
+    "DistributedDataParallel",
+    "DataParallel",
+    "OptimizedModule",
+    "FrozenPredictor",
+    "_Explained",
+    "_Logits",
+)

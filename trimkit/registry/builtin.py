@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from trimkit.hooks import AttributionSpec, CheckSpec, DatasetSpec, PenaltySpec, TransformSpec, hookimpl
-from trimkit.registry.captum import captum_attributions
+from trimkit.hooks import AttributionSpec, CheckSpec, CommandSpec, DatasetSpec, PenaltySpec, TransformSpec, hookimpl
+from trimkit.registry.scores import ATTRIBUTIONS, PENALTIES
 
 TRIMKIT_API = 1
 
@@ -14,7 +14,6 @@ TRANSFORMS: tuple[TransformSpec, ...] = (
         "trimkit.transforms.fourier:FFT",
         "Fourier coefficients of signals and images, half spectrum, orthonormal.",
         "Singh et al. 2020, arXiv:2003.01926",
-        complex_coefficients=True,
     ),
     TransformSpec(
         "dct",
@@ -39,8 +38,6 @@ TRANSFORMS: tuple[TransformSpec, ...] = (
         "trimkit.transforms.adaptive_wavelet:AdaptiveWavelet",
         "A wavelet whose filter is learned, with the losses that keep it a wavelet.",
         "Ha et al. 2021, arXiv:2107.09145",
-        exact=False,
-        learnable=True,
     ),
     TransformSpec(
         "laplacian_pyramid",
@@ -59,7 +56,6 @@ TRANSFORMS: tuple[TransformSpec, ...] = (
         "trimkit.transforms.stft:STFT",
         "Short-time Fourier coefficients of signals: frequency over time, complex.",
         "Griffin, Lim 1984, doi:10.1109/TASSP.1984.1164317",
-        complex_coefficients=True,
     ),
     TransformSpec(
         "wavelet_packet",
@@ -77,20 +73,17 @@ TRANSFORMS: tuple[TransformSpec, ...] = (
         "trimkit.transforms.mel:Mel",
         "Amplitudes of signals on the mel scale over time, with the phases that give a signal back.",
         "O'Shaughnessy 1987, Speech Communication",
-        exact=False,
     ),
     TransformSpec(
         "cqt",
         "trimkit.transforms.cqt:CQT",
         "Constant-Q coefficients of signals, bands equally wide in octaves, invertible, complex.",
         "Velasco, Holighaus, Dörfler, Grill 2011, DAFx-11",
-        complex_coefficients=True,
     ),
     TransformSpec(
         "channels_x_bands",
         "trimkit.transforms.montage:ChannelsXBands",
         "Fourier coefficients along time, grouped by band and channel, complex.",
-        complex_coefficients=True,
     ),
     TransformSpec(
         "segments",
@@ -102,7 +95,6 @@ TRANSFORMS: tuple[TransformSpec, ...] = (
         "trimkit.transforms.segments:Superpixels",
         "The data's own space in patches that follow the edges of a picture.",
         "Achanta et al. 2012, doi:10.1109/TPAMI.2012.120",
-        needs_fit=True,
     ),
     TransformSpec(
         "graph_fourier",
@@ -115,29 +107,23 @@ TRANSFORMS: tuple[TransformSpec, ...] = (
         "trimkit.transforms.fitted:PCA",
         "Principal components of data, in order of falling variance.",
         "Pearson 1901, doi:10.1080/14786440109462720",
-        exact=False,
-        needs_fit=True,
     ),
     TransformSpec(
         "zca",
         "trimkit.transforms.fitted:ZCA",
         "Whitened data that stay as near to the original as whitening can.",
         "Bell, Sejnowski 1997, doi:10.1016/S0042-6989(97)00121-1",
-        needs_fit=True,
     ),
     TransformSpec(
         "nmf",
         "trimkit.transforms.fitted:NMF",
         "Non-negative parts that add up to the data.",
         "Lee, Seung 1999, doi:10.1038/44565",
-        exact=False,
-        needs_fit=True,
     ),
     TransformSpec(
         "dictionary",
         "trimkit.transforms.linear:Dictionary",
         "Given patterns whose weighted sum is the data, weights by least squares.",
-        exact=False,
     ),
     TransformSpec(
         "compose",
@@ -153,164 +139,6 @@ TRANSFORMS: tuple[TransformSpec, ...] = (
         "latent",
         "trimkit.methods.stored:latent",
         "The latent space of a method that `trimkit train` has trained: latent:run=FOLDER,space=z.",
-        exact=False,
-        learnable=True,
-    ),
-)
-
-ATTRIBUTIONS: tuple[AttributionSpec, ...] = (
-    AttributionSpec(
-        "saliency",
-        "trimkit.attributions.gradient:Saliency",
-        "Magnitude of the gradient: how fast the output changes with each coefficient.",
-        "Simonyan et al. 2013, arXiv:1312.6034",
-    ),
-    AttributionSpec(
-        "input_x_gradient",
-        "trimkit.attributions.gradient:InputXGradient",
-        "Coefficient times gradient: the contributions of a model that were linear.",
-        "Shrikumar et al. 2016, arXiv:1605.01713",
-    ),
-    AttributionSpec(
-        "integrated_gradients",
-        "trimkit.attributions.gradient:IntegratedGradients",
-        "Gradients averaged from the baseline to the point: contributions that sum to the change of the output.",
-        "Sundararajan et al. 2017, arXiv:1703.01365",
-        complete=True,
-    ),
-    AttributionSpec(
-        "expected_gradients",
-        "trimkit.attributions.stochastic:ExpectedGradients",
-        "Integrated gradients over reference samples, by random draws: cheap enough for every training step.",
-        "Erion et al. 2021, arXiv:1906.10670",
-        stochastic=True,
-    ),
-    AttributionSpec(
-        "gradient_shap",
-        "trimkit.attributions.stochastic:GradientShap",
-        "Expected gradients with noise on the explained sample.",
-        "Lundberg, Lee 2017, arXiv:1705.07874",
-        stochastic=True,
-    ),
-    AttributionSpec(
-        "smoothgrad",
-        "trimkit.attributions.stochastic:SmoothGrad",
-        "Saliency averaged over noisy copies of the sample.",
-        "Smilkov et al. 2017, arXiv:1706.03825",
-        stochastic=True,
-    ),
-    AttributionSpec(
-        "gradient_of_loss",
-        "trimkit.attributions.gradient:GradientOfLoss",
-        "Gradient of the summed log-probabilities, or of the cross-entropy: right for the right reasons.",
-        "Ross et al. 2017, arXiv:1703.03717, eq. 1",
-    ),
-    AttributionSpec(
-        "feature_ablation",
-        "trimkit.attributions.perturbation:FeatureAblation",
-        "Change of the output when a named group of coefficients is set to the baseline.",
-        order="perturbation",
-    ),
-    AttributionSpec(
-        "occlusion",
-        "trimkit.attributions.perturbation:Occlusion",
-        "Change of the output when a sliding window of coefficients is set to the baseline.",
-        "Zeiler, Fergus 2014, arXiv:1311.2901",
-        tree_ok=False,
-        order="perturbation",
-    ),
-    AttributionSpec(
-        "contextual_decomposition",
-        "trimkit.attributions.contextual:ContextualDecomposition",
-        "Part of the output due to a group of coefficients, with the rest of the input as its context.",
-        "Murdoch et al. 2018, arXiv:1801.05453; Singh et al. 2019, arXiv:1806.05337",
-        order="perturbation",
-    ),
-    *captum_attributions(),
-)
-
-PENALTIES: tuple[PenaltySpec, ...] = (
-    PenaltySpec(
-        "l1",
-        "trimkit.penalties.sparsity:l1",
-        "Sum of magnitudes: few coefficients should matter.",
-        "Ha et al. 2021, arXiv:2107.09145",
-    ),
-    PenaltySpec(
-        "hoyer",
-        "trimkit.penalties.sparsity:hoyer",
-        "Hoyer sparsity, 1 for a single score and 0 for equal ones, whatever their scale.",
-        "Hoyer 2004, JMLR 5:1457",
-        scale_invariant=True,
-        measure=True,
-    ),
-    PenaltySpec(
-        "masked",
-        "trimkit.penalties.mask:masked",
-        "Squared scores in forbidden coefficients: right for the right reasons.",
-        "Ross et al. 2017, arXiv:1703.03717, eq. 1",
-    ),
-    PenaltySpec(
-        "gini",
-        "trimkit.penalties.sparsity:gini",
-        "Gini coefficient, 0 for equal scores and near 1 for a single one, whatever their scale.",
-        "Erion et al. 2021, arXiv:1906.10670",
-        scale_invariant=True,
-        measure=True,
-    ),
-    PenaltySpec(
-        "entropy",
-        "trimkit.penalties.sparsity:entropy",
-        "Entropy of the scores' shares: 0 where one coefficient has all of it.",
-        "Shannon 1948, doi:10.1002/j.1538-7305.1948.tb01338.x",
-        scale_invariant=True,
-    ),
-    PenaltySpec(
-        "group_l1",
-        "trimkit.penalties.sparsity:group_l1",
-        "Sum of the groups' norms: few groups should matter.",
-        "Yuan, Lin 2006, doi:10.1111/j.1467-9868.2005.00532.x",
-    ),
-    PenaltySpec(
-        "l0_gate",
-        "trimkit.penalties.gate:l0_gate",
-        "A smooth number of coefficients that matter: expected open hard-concrete gates.",
-        "Louizos et al. 2018, arXiv:1712.01312, eq. 12",
-        scale_invariant=True,
-    ),
-    PenaltySpec(
-        "total_variation",
-        "trimkit.penalties.smoothness:total_variation",
-        "Differences of neighbouring scores: importance should vary smoothly.",
-        "Erion et al. 2021, arXiv:1906.10670",
-    ),
-    PenaltySpec(
-        "monotone_gradient",
-        "trimkit.penalties.monotonicity:monotone_gradient",
-        "Hinge on signed gradients: the output should rise, or fall, with given coefficients.",
-        "Gupta et al. 2019, arXiv:1909.10662; Liu et al. 2020, arXiv:2011.10219",
-    ),
-    PenaltySpec(
-        "monotone_order",
-        "trimkit.penalties.monotonicity:monotone_order",
-        "Hinge on neighbouring groups: importance should fall, or rise, along bands, scales or latents.",
-    ),
-    PenaltySpec(
-        "isotonic",
-        "trimkit.penalties.monotonicity:isotonic",
-        "Squared distance of the groups' importance to the nearest monotone sequence.",
-        "Robertson, Wright, Dykstra 1988, Order Restricted Statistical Inference",
-    ),
-    PenaltySpec(
-        "agreement",
-        "trimkit.penalties.agreement:agreement",
-        "Distance to a given map: 1 − cosine, or the mean square.",
-    ),
-    PenaltySpec(
-        "contrast",
-        "trimkit.penalties.mask:contrast",
-        "Bounded share of forbidden contributions against the rest, as in CDEP.",
-        "Rieger et al. 2020, arXiv:1909.13584",
     ),
 )
 
@@ -388,6 +216,11 @@ DATASETS: tuple[DatasetSpec, ...] = (
         shape=(1, 16, 16),
     ),
     DatasetSpec(
+        "activations",
+        "trimkit.predictor.activations:activations",
+        "What a layer of your model makes of data: activations:model=pkg.mod:fn,at=layer3,data=digits.",
+    ),
+    DatasetSpec(
         "folder",
         "trimkit.data.folders:folder",
         "Your own pictures, one sub-folder a class where there are labels: folder:path=DIR,size=64, or DIR:size=64.",
@@ -429,6 +262,36 @@ CHECKS: tuple[CheckSpec, ...] = (
         "Adebayo et al. 2018, arXiv:1810.03292",
         mandatory=True,
     ),
+    CheckSpec(
+        "reliance",
+        "trimkit.audit.checks.reliance:Reliance",
+        "Does the model rely on what it must not? What is forbidden, or a search for groups that stand out.",
+        mandatory=True,
+    ),
+)
+
+
+COMMANDS: tuple[CommandSpec, ...] = (
+    CommandSpec("demo", "trimkit.cli.demo:run", "The planted-shortcut story on real digits, ending in a report."),
+    CommandSpec(
+        "list", "trimkit.cli.list:run", "The parts that are installed: transforms, attributions, penalties, commands."
+    ),
+    CommandSpec("plugins", "trimkit.cli.plugins:run", "Where parts come from, and why a plugin is not loaded."),
+    CommandSpec("new-plugin", "trimkit.cli.new_plugin:run", "Write a plugin: a project with working parts and tests."),
+    CommandSpec(
+        "train",
+        "trimkit.cli.train:run",
+        "Train a generative method, with TRIM penalties and around a frozen predictor.",
+    ),
+    CommandSpec(
+        "evaluate",
+        "trimkit.cli.evaluate:run",
+        "How disentangled a trained run's codes are, beside trivial codes.",
+    ),
+    CommandSpec("sample", "trimkit.cli.sample:run", "New data from a trained run, as arrays and as a picture."),
+    CommandSpec("encode", "trimkit.cli.encode:run", "The codes of data in a trained run's space, as data."),
+    CommandSpec("audit", "trimkit.cli.audit:run", "Verdicts on a model's explanations in a space, and a report."),
+    CommandSpec("revise", "trimkit.cli.revise:run", "Find what a model must not rely on, correct it, audit it again."),
 )
 
 
@@ -460,3 +323,9 @@ def trimkit_datasets() -> tuple[DatasetSpec, ...]:
 def trimkit_checks() -> tuple[CheckSpec, ...]:
     """The questions that every audit answers, in the order of its report."""
     return CHECKS
+
+
+@hookimpl
+def trimkit_commands() -> tuple[CommandSpec, ...]:
+    """What the command line can do."""
+    return COMMANDS

@@ -20,7 +20,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import pluggy
 
 from trimkit.errors import TrimkitWarning, nearest
-from trimkit.hooks import GROUP, KINDS, TRIMKIT_API, Hooks, Spec
+from trimkit.hooks import CHANGES, GROUP, KINDS, TRIMKIT_API, Hooks, Spec
 
 State: TypeAlias = Literal["loaded", "blocked", "failed"]
 
@@ -68,6 +68,22 @@ class Identity(NamedTuple):
     version: str
 
 
+class Call(NamedTuple):
+    """One call into a plugin while it was loaded.
+
+    Attributes:
+        plugin: name of its entry point.
+        what: "import", or the hook.
+        seconds: that it took.
+        records: how many it returned.
+    """
+
+    plugin: str
+    what: str
+    seconds: float
+    records: int = 0
+
+
 class _Refused(Exception):
     """Why a plugin is not loaded."""
 
@@ -99,22 +115,31 @@ def selection(environment: Mapping[str, str]) -> frozenset[str] | None:
 def selected(entry_point: EntryPoint, names: Collection[str] | None) -> bool:
     """Whether a selection takes in an entry point; trimkit's own always is."""
     own = own_names(entry_point)
-    return names is None or own[1] == CORE or any(canonical(name) in own for name in names)
+    return (
+        names is None
+        or getattr(entry_point, "asked", False)
+        or own[1] == CORE
+        or any(canonical(name) in own for name in names)
+    )
 
 
-def load(entry_point: EntryPoint, taken: Collection[tuple[str, str]] = ()) -> tuple[PluginRecord, list[Spec]]:
+def load(
+    entry_point: EntryPoint, taken: Collection[tuple[str, str]] = (), trace: list[Call] | None = None
+) -> tuple[PluginRecord, list[Spec]]:
     """Import one plugin, check it and ask it for its records; whatever goes wrong becomes its record's reason.
 
     Args:
         entry_point: of the group ``trimkit``.
         taken: (kind, name) pairs that other plugins of the same distribution claim already.
+        trace: each call into the plugin is added to it.
     Returns:
         Its record, and the specs of its parts: none unless it is loaded.
     Raises:
         KeyboardInterrupt: the user's own cannot be told from one that a plugin raises, so it passes.
     """
     try:
-        specs = _ask(_import(entry_point), entry_point)
+        calls = [] if trace is None else trace
+        specs = _ask(_import(entry_point, calls), entry_point, calls)
         _refuse_doubles(specs, taken)
     except _Refused as refusal:
         return record(entry_point, "failed", " ".join(str(refusal).split())), []
@@ -190,12 +215,13 @@ def _refusing(what: str) -> Iterator[None]:
         raise _Refused(f"{what} {summary(error)}") from error
 
 
-def _import(entry_point: EntryPoint) -> Any:
+def _import(entry_point: EntryPoint, trace: list[Call]) -> Any:
     began = time.perf_counter()
     with _refusing(f"importing {entry_point.value!r} raised"):
         plugin = entry_point.load()
         _check_api(getattr(plugin, "TRIMKIT_API", None), entry_point)
-    _warn_if_slow(entry_point, time.perf_counter() - began)
+    trace.append(Call(entry_point.name, "import", time.perf_counter() - began))
+    _warn_if_slow(entry_point, trace[-1].seconds)
     return plugin
 
 
@@ -215,18 +241,26 @@ def _check_api(api: Any, entry_point: EntryPoint) -> None:
         )
     if type(api) is not int:
         raise _Refused(f"its TRIMKIT_API is a {type(api).__name__}; expected the number {TRIMKIT_API}")
-    if api != TRIMKIT_API:
-        distribution, _ = identity(entry_point)
+    distribution, _ = identity(entry_point)
+    if api == TRIMKIT_API - 1 > 0:
+        change = CHANGES.get(TRIMKIT_API, "")
+        warnings.warn(
+            f"the plugin {printable(entry_point.name)!r} of {printable(distribution)} is written for TRIMKIT_API "
+            f"{api}, which the next version refuses. {change} Then set TRIMKIT_API = {TRIMKIT_API}",
+            TrimkitWarning,
+            stacklevel=2,
+        )
+    elif api != TRIMKIT_API:
         raise _Refused(
             f"it is written for TRIMKIT_API {api}, this trimkit speaks {TRIMKIT_API}: install a version of "
             f"{distribution} and one of trimkit that agree, e.g. pip install --upgrade {CORE} {distribution}"
         )
 
 
-def _ask(plugin: Any, entry_point: EntryPoint) -> list[Spec]:
+def _ask(plugin: Any, entry_point: EntryPoint, trace: list[Call]) -> list[Spec]:
     with _refusing("registering its hooks raised"):
         manager = _register(plugin, entry_point.name)
-    return [spec for plural in KINDS for spec in _answers(manager, plural)]
+    return [spec for plural in KINDS for spec in _answers(manager, plural, entry_point.name, trace)]
 
 
 def _register(plugin: Any, name: str) -> pluggy.PluginManager:
@@ -245,11 +279,16 @@ def _register(plugin: Any, name: str) -> pluggy.PluginManager:
     return manager
 
 
-def _answers(manager: pluggy.PluginManager, plural: str) -> Iterator[Spec]:
+def _answers(manager: pluggy.PluginManager, plural: str, name: str, trace: list[Call]) -> list[Spec]:
     hook = f"{GROUP}_{plural}"
+    specs: list[Spec] = []
     for implementation in getattr(manager.hook, hook).get_hookimpls():
+        began = time.perf_counter()
         with _refusing(f"{hook}() raised"):
-            yield from _checked(implementation.function(), hook, KINDS[plural])
+            answer = list(_checked(implementation.function(), hook, KINDS[plural]))
+        trace.append(Call(name, f"{hook}()", time.perf_counter() - began, len(answer)))
+        specs += answer
+    return specs
 
 
 def _checked(answer: Any, hook: str, expected: type[Spec]) -> Iterator[Spec]:

@@ -22,41 +22,12 @@ from trimkit.errors import NameConflictError, OptionError, PluginError, UnknownN
 from trimkit.hooks import KINDS, Spec
 from trimkit.registry import loader as _loader
 from trimkit.registry.calling import bind, call
+from trimkit.registry.capabilities import facts_of
 from trimkit.registry.captum import captum_refusal
+from trimkit.registry.catalogue import distribution_of
+from trimkit.registry.files import plugin_files
 from trimkit.registry.lazy import import_target
 from trimkit.registry.loader import PluginRecord, canonical
-
-__all__ = [
-    "Part",
-    "PluginRecord",
-    "Registry",
-    "available",
-    "create",
-    "default",
-    "load_target",
-    "plugins",
-    "plural",
-    "provenance",
-    "resolve",
-    "specification",
-]
-
-_OURS = {
-    "trimkit-vae": [
-        "vae",
-        "beta-vae",
-        "beta-vae-b",
-        "factor-vae",
-        "beta-tcvae",
-        "dip-vae-i",
-        "dip-vae-ii",
-        "info-vae",
-        "wae-mmd",
-    ],
-    "trimkit-gan": ["infogan", "alae", "stylegan", "stylegan2"],
-    "trimkit-ica": ["fastica", "picard", "infomax", "trim-ica", "ivae", "tcl", "icebeem"],
-}
-"""Methods of trimkit's other distributions: what names them where they are not installed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +57,11 @@ class Part:
         """
         return _load(self.spec, f"{self.label} of {self.plugin.distribution} {self.plugin.version}")
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What its class or function says of itself, see `trimkit.registry.capabilities`; imports it."""
+        return facts_of(self.spec.kind, self.load())
+
 
 class Registry:
     """The parts of a set of plugins, by kind and name.
@@ -95,11 +71,15 @@ class Registry:
     Args:
         entry_points: of the plugins, trimkit's own among them.
         selection: names of plugins or distributions to load besides trimkit's own; None loads all.
+
+    Attributes:
+        calls: into the plugins, as they were loaded, with their times.
     """
 
     def __init__(self, entry_points: Iterable[EntryPoint], selection: Collection[str] | None = None) -> None:
         self._records: list[PluginRecord] = []
         self._specs: list[tuple[Spec, PluginRecord]] = []
+        self.calls: list[_loader.Call] = []
         known = list(entry_points)
         for entry_point in known:
             self._take(entry_point, selection)
@@ -203,7 +183,7 @@ class Registry:
             return
         own = canonical(_loader.identity(entry_point).distribution)
         taken = [(spec.kind, spec.name) for spec, record in self._specs if canonical(record.distribution) == own]
-        record, specs = _loader.load(entry_point, taken)
+        record, specs = _loader.load(entry_point, taken, self.calls)
         self._records.append(record)
         self._specs += [(spec, record) for spec in specs]
 
@@ -211,7 +191,7 @@ class Registry:
         return [(spec, record) for spec, record in self._specs if spec.kind == kind]
 
     def _way_out(self, kind: str, name: str) -> str:
-        distribution = next((ours for ours, names in _OURS.items() if kind == "methods" and name in names), None)
+        distribution = distribution_of(_singular(kind), name)
         known = {canonical(record.distribution) for record in self._records}
         if distribution and distribution not in known:
             return f"It comes with {distribution}: pip install {distribution}."
@@ -310,8 +290,11 @@ def load_target(spec: Spec) -> Any:
 
 @functools.cache
 def default() -> Registry:
-    """The registry of everything installed, or of what ``TRIMKIT_PLUGINS`` selects; built once a process."""
-    return Registry(_loader.discover(), _loader.selection(os.environ))
+    """The registry of everything installed, or of what ``TRIMKIT_PLUGINS`` selects; built once a process.
+
+    Files come after what is installed, see `trimkit.registry.files`.
+    """
+    return Registry([*_loader.discover(), *plugin_files(os.environ)], _loader.selection(os.environ))
 
 
 def available(kind: str) -> Mapping[str, Spec]:
@@ -327,6 +310,11 @@ def create(kind: str, name: str, /, *args: Any, **options: Any) -> Any:
 def resolve(kind: str, value: Any) -> Any:
     """`Registry.resolve` from everything installed."""
     return default().resolve(kind, value)
+
+
+def facts(kind: str, name: str) -> dict[str, Any]:
+    """`Part.facts` of something installed."""
+    return default().find(kind, name).facts
 
 
 def specification(kind: str, name: str) -> Spec:

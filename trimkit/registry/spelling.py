@@ -4,28 +4,43 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from datetime import date
 from typing import Any
 
 from trimkit.errors import OptionError
+
+_QUOTED = r"'[^']*'|\"[^\"]*\""
 
 
 def parse_spec(text: str) -> tuple[str, dict[str, Any]]:
     """The name, and its options: numbers, truth values, lists or words, as in YAML.
 
-    What follows the last colon are options where it has a ``=``, so qualified names, paths and
-    ``package.module:function`` stay whole.
+    Options start at the first colon that ``name=`` follows, so qualified names, paths and ``package.module:function``
+    stay whole, also as the value of an option.
+
+    A value with a comma, a colon or an equals sign in it, or a word that looks like a number, is quoted.
 
     Raises:
         OptionError: a pair without ``=``, or a value that is no YAML.
 
     Example:
+        >>> parse_spec("latent:run='a,b',space=z"), parse_spec("latent:run='7'")
+        (('latent', {'run': 'a,b', 'space': 'z'}), ('latent', {'run': '7'}))
         >>> parse_spec("acme:mellin"), parse_spec("mine.data:faces:size=32,kinds=[a, b]")
         (('acme:mellin', {}), ('mine.data:faces', {'size': 32, 'kinds': ['a', 'b']}))
     """
-    name, colon, options = text.rpartition(":")
-    if not colon or "=" not in options:
+    start = re.search(r":(?=\w+=)", text)
+    name, options = (text[: start.start()], text[start.end() :]) if start else text.rpartition(":")[::2]
+    if not name or "=" not in options:
         return text, {}
-    return name, parse_values(re.split(r",(?![^\[]*\])", options), text)  # not within a list
+    return name, parse_values(_split(options), text)
+
+
+def _split(options: str) -> list[str]:
+    """The parts between commas that are neither within a list nor within quotes."""
+    masked = re.sub(rf"(?<==)(?:{_QUOTED})(?=,|$)|\[[^\[]*\]", lambda part: "_" * len(part[0]), options)
+    commas = [comma.start() for comma in re.finditer(",", masked)]
+    return [options[i + 1 : j] for i, j in zip([-1, *commas], [*commas, len(options)], strict=True)]
 
 
 def parse_values(pairs: Sequence[str], of: str) -> dict[str, Any]:
@@ -45,14 +60,16 @@ def parse_values(pairs: Sequence[str], of: str) -> dict[str, Any]:
         if not equals or not name:
             raise OptionError(f"{of}: expected name=value, got {pair!r}")
         try:
-            values[name] = _number(yaml.safe_load(value))
+            values[name] = value[1:-1] if re.fullmatch(_QUOTED, value) else _plain(value, yaml.safe_load(value))
         except yaml.YAMLError as error:
             raise OptionError(f"{of}: the value of {name!r} cannot be read: {value!r}") from error
     return values
 
 
-def _number(value: Any) -> Any:
-    """YAML 1.1 takes 1e-3 for a word."""
+def _plain(text: str, value: Any) -> Any:
+    """What YAML 1.1 makes of a text, but 1e-3 is no word and 2024-01-05 is one."""
+    if isinstance(value, date):
+        return text
     try:
         return float(value) if isinstance(value, str) else value
     except ValueError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Sequence
 from functools import cache
@@ -15,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from trimkit.report.sections import Section
+from trimkit.storage import installed_version, write_atomically
 
 
 def render(title: str, lead: str, sections: Sequence[Section], *, brand: str = "trimkit audit") -> str:
@@ -37,17 +37,12 @@ def render(title: str, lead: str, sections: Sequence[Section], *, brand: str = "
     """
     page = _environment().get_template("page.html.jinja")
     shown = {"title": title, "lead": lead, "sections": list(sections), "brand": brand}
-    return page.render(**shown, style=_style(), version=_version())
+    return page.render(**shown, style=_style(), version=installed_version("trimkit"))
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a file aside, in the same folder, and rename it: a reader sees the old file or the new one."""
-    aside = path.with_name(f".{path.name}.tmp-{os.getpid()}")
-    try:
-        aside.write_text(text, encoding="utf-8")
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
+    write_atomically(path, text.encode())
 
 
 @cache
@@ -77,9 +72,3 @@ def _glue(text: str) -> str:
 @cache
 def _style() -> Markup:
     return Markup(files("trimkit.report").joinpath("templates", "page.css").read_text(encoding="utf-8"))
-
-
-def _version() -> str:
-    from importlib.metadata import version
-
-    return version("trimkit")

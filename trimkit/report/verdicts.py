@@ -23,6 +23,7 @@ class Status(StrEnum):
     FAIL = "FAIL"
     NOT_APPLICABLE = "NOT APPLICABLE"
     INCONCLUSIVE = "INCONCLUSIVE"
+    NOT_JUDGED = "NOT JUDGED"
 
 
 _WORST_FIRST = (Status.FAIL, Status.INCONCLUSIVE, Status.WARN, Status.PASS)
@@ -73,6 +74,7 @@ class Verdict:
         forwards: samples sent through a model for this verdict.
         samples_needed: how many more would probably decide; None where decided, or where no number would.
         unit: how the number is written: "%" for shares, "" for plain numbers.
+        about: whether it judges the explanation or the model itself; the two are never mixed.
     """
 
     check: str
@@ -90,6 +92,7 @@ class Verdict:
     forwards: int = 0
     samples_needed: int | None = None
     unit: Literal["", "%"] = ""
+    about: Literal["explanation", "model"] = "explanation"
 
     @property
     def figures(self) -> str:

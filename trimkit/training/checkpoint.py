@@ -5,18 +5,22 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from trimkit.errors import CheckpointError, TrimkitWarning
+from trimkit.storage import write_atomically
+from trimkit.storage.manifest import is_signed, signed
 
-FORMAT = 2
-"""Of the state tree and its manifest; another number is refused."""
+FORMAT = 3
+"""Of the state tree and its manifest, which has a hash of its own from 3 on."""
+
+READABLE = (2, 3)
+"""Formats that are gone on from; another is refused."""
 
 KEEP = 2
 
@@ -30,10 +34,12 @@ class Checkpoints:
     Args:
         folder: made when the first checkpoint is saved.
         identity: what run this is: plain JSON values by name. A checkpoint of another run is refused.
+        free: names in the identity, with dots where they are nested, that may be others.
     """
 
-    def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, identity: Mapping[str, Any], free: Collection[str] = ()) -> None:
         self.folder = folder
+        self._free = set(free)
         self._identity = json.loads(json.dumps(identity))
 
     def save(self, state: Mapping[str, Any]) -> Path:
@@ -46,7 +52,7 @@ class Checkpoints:
         Raises:
             CheckpointError: it cannot be written; those before are as they were.
         """
-        path = self.folder / f"step-{state['step']:08d}.pt"
+        path = self.folder / _name(state["step"])
         if _manifest(path).exists():
             return path
         buffer = io.BytesIO()
@@ -74,7 +80,7 @@ class Checkpoints:
             "threads": torch.get_num_threads(),
             "identity": self._identity,
         }
-        write_atomically(_manifest(path), json.dumps(manifest, indent=2).encode())
+        write_atomically(_manifest(path), json.dumps(signed(manifest), indent=2).encode())
         for old in self.files()[:-KEEP]:
             _manifest(old).unlink()
             old.unlink(missing_ok=True)
@@ -83,8 +89,11 @@ class Checkpoints:
         """The checkpoints that were written whole, oldest first."""
         return sorted(manifest.with_suffix(".pt") for manifest in self.folder.glob("step-*.json"))
 
-    def newest(self) -> dict[str, Any]:
-        """The newest undamaged state; a damaged one is named in a warning, set aside, and the one before is taken.
+    def newest(self, *, set_aside: bool = True) -> dict[str, Any]:
+        """The newest undamaged state; a damaged one is named in a warning, and the one before is taken.
+
+        Args:
+            set_aside: see `set_aside_after`.
 
         Raises:
             CheckpointError: there is none, all are damaged, or they belong to another run.
@@ -96,12 +105,13 @@ class Checkpoints:
             except DamagedError as error:
                 faults[path] = str(error)
                 continue
-            for damaged, fault in faults.items():
+            for fault in faults.values():
                 warnings.warn(f"{fault}; going on from {path.name}", TrimkitWarning, stacklevel=2)
-                _set_aside(damaged)
+            if set_aside:
+                self.set_aside_after(state["step"])
             return state
-        found = "; ".join(faults.values()) or "no checkpoint was written"
-        raise CheckpointError(f"nothing to resume in {self.folder}: {found}; start the run anew")
+        reason = "; ".join(faults.values()) or "no checkpoint was written"
+        raise CheckpointError(f"nothing to resume in {self.folder}: {reason}; remove the run and start it anew")
 
     def load(self, path: Path) -> dict[str, Any]:
         """One state, verified.
@@ -110,21 +120,41 @@ class Checkpoints:
             DamagedError: size, hash or content are not as written.
             CheckpointError: it belongs to another run or another version.
         """
-        manifest = _read_manifest(_manifest(path))
+        manifest = _read_manifest(path)
         self._check_identity(path, manifest)
         content = _read_content(path, manifest)
         _compare_threads(path, manifest["threads"])
         try:
-            return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+            state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         except Exception as error:
             raise DamagedError(f"checkpoint {path} cannot be read: {str(error).splitlines()[0]}") from error
+        step = state.get("step") if isinstance(state, dict) else None
+        if step != manifest["step"]:
+            raise DamagedError(f"checkpoint {path} is damaged: expected step {manifest['step']} in it, got {step}")
+        return state
+
+    def set_aside_after(self, step: int) -> None:
+        """Make room for the checkpoints after a step, and keep damaged ones for whoever looks for the cause."""
+        for path in self.files():
+            if path.name > _name(step):
+                _manifest(path).unlink()
+                if path.exists():
+                    path.rename(path.with_suffix(".damaged"))
+
+    def recorded(self, step: int) -> dict[str, Any]:
+        """The identity that the checkpoint of a step was written with."""
+        return _read_manifest(self.folder / _name(step))["identity"]
+
+    @property
+    def started(self) -> bool:
+        """True where there is anything but what a run leaves that stopped before its first checkpoint was whole."""
+        first = {"step-00000000.pt"} if not self.files() else set()
+        return any(path.name not in first and ".tmp-" not in path.name for path in self.folder.glob("*"))
 
     def _check_identity(self, path: Path, manifest: Mapping[str, Any]) -> None:
-        if manifest["format"] != FORMAT:
-            raise CheckpointError(f"checkpoint {path} has format {manifest['format']}, expected {FORMAT}; train anew")
         was, now = _flat(manifest["identity"]), _flat(self._identity)
         for key in [*now, *(key for key in was if key not in now)]:
-            if was.get(key) != now.get(key):
+            if was.get(key) != now.get(key) and key not in self._free:
                 raise CheckpointError(
                     f"checkpoint {path} is of another run: {key} was {was.get(key)!r}, is {now.get(key)!r}; resume "
                     "with the same settings, or start a new run"
@@ -139,27 +169,39 @@ def _manifest(path: Path) -> Path:
     return path.with_suffix(".json")
 
 
-def _set_aside(path: Path) -> None:
-    """Make room for a checkpoint of the same step, and keep the damaged one for whoever looks for the cause."""
-    _manifest(path).unlink(missing_ok=True)
-    if path.exists():
-        path.rename(path.with_suffix(".damaged"))
-
-
 def _read_manifest(path: Path) -> dict[str, Any]:
+    """A checkpoint's manifest, with the name, the step and the hash that it must have.
+
+    Raises:
+        DamagedError: it is not as it was written.
+        CheckpointError: another version wrote it.
+    """
     try:
-        manifest = json.loads(path.read_bytes())
-        return {key: manifest[key] for key in ("bytes", "sha256", "format", "threads", "identity")}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DamagedError(f"checkpoint manifest {path} is damaged") from error
+        manifest = json.loads(_manifest(path).read_bytes())
+        version = manifest["format"]
+        if isinstance(version, int) and version not in READABLE:
+            raise CheckpointError(
+                f"checkpoint {path} has format {version}, expected {' or '.join(map(str, READABLE))}; train anew"
+            )
+        whole = is_signed(manifest) or (version == 2 and "manifest_sha256" not in manifest)
+        if whole and path.name == manifest["name"] == _name(manifest["step"]):
+            _flat(manifest["identity"])
+            return {key: manifest[key] for key in ("bytes", "sha256", "step", "threads", "identity")}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DamagedError(f"checkpoint manifest {_manifest(path)} is damaged") from error
+    raise DamagedError(f"checkpoint manifest {_manifest(path)} is damaged: its sha256 is not the one that was written")
+
+
+def _name(step: int) -> str:
+    return f"step-{step:08d}.pt"
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested mappings as one, with dotted names."""
-    found: dict[str, Any] = {}
+    flat: dict[str, Any] = {}
     for key, value in tree.items():
-        found |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return found
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat
 
 
 def _compare_threads(path: Path, threads: int) -> None:
@@ -183,29 +225,3 @@ def _read_content(path: Path, manifest: Mapping[str, Any]) -> bytes:
     if hashlib.sha256(content).hexdigest() != manifest["sha256"]:
         raise DamagedError(f"checkpoint {path} is damaged: its sha256 is not the one that was written")
     return content
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that after a crash there is the old one or the new one, never a part.
-
-    The temporary file is in the same folder, since renaming is atomic only within a file system.
-    """
-    temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Flush a folder's entries to the disk, so that a rename survives a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -74,8 +74,15 @@ def average_numbers(numbers: Mapping[str, Any], device: torch.device) -> dict[st
     return {name: part.view_as(tensor).tolist() for name, part, tensor in zip(numbers, parts, tensors, strict=True)}
 
 
+def largest(numbers: Sequence[int], device: torch.device) -> list[int]:
+    """The largest of each number over processes."""
+    message = torch.tensor(numbers, dtype=torch.int64, device=device)
+    dist.all_reduce(message, dist.ReduceOp.MAX)
+    return message.tolist()
+
+
 def _by_dtype(tensors: Iterable[Any]) -> Iterable[list[Any]]:
-    found: dict[torch.dtype, list[Tensor]] = {}
+    groups: dict[torch.dtype, list[Tensor]] = {}
     for tensor in tensors:
-        found.setdefault(tensor.dtype, []).append(tensor)
-    return found.values()
+        groups.setdefault(tensor.dtype, []).append(tensor)
+    return groups.values()

@@ -3,20 +3,40 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import timedelta
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from trimkit.errors import TrainingError
-from trimkit.processes import Share, sharing
+from trimkit.errors import TrainingError, TrimkitError
+from trimkit.processes import Share, hash_to_seed, sharing
 from trimkit.training import distributed
 from trimkit.training.precision import FABRIC, mixed, resolved
-from trimkit.training.randomness import derived_generator, derived_seed
 from trimkit.training.settings import Settings
+
+
+def derived_seed(seed: int, purpose: str, *position: int) -> int:
+    """A 63-bit seed for one purpose at one position, so that a resumed run draws what an uninterrupted one would.
+
+    Args:
+        seed: of the run.
+        purpose: "order", "phase vae", …
+        *position: epoch, batch, …
+    """
+    return hash_to_seed("|".join([str(seed), purpose, *map(str, position)]))
+
+
+def derived_generator(device: torch.device, seed: int, purpose: str, *position: int) -> torch.Generator:
+    """A generator on a device, seeded by `derived_seed`."""
+    return torch.Generator(device).manual_seed(derived_seed(seed, purpose, *position))
+
+
+class RelayedError(TrainingError):
+    """What the first process refused, or a process that is lost, as the others say it."""
 
 
 class Engine:
@@ -37,11 +57,13 @@ class Engine:
     def __init__(self, settings: Settings) -> None:
         accelerator, _, index = _device(settings.device).partition(":")
         self.precision = resolved(settings, accelerator)
-        self._fabric, self._mixed = _launched(accelerator, index, settings.devices, FABRIC[self.precision])
+        self._timeout = settings.timeout_minutes
+        self._fabric, self._mixed = _launched(accelerator, index, settings, FABRIC[self.precision])
         self._seed = settings.seed
         self.device: torch.device = self._fabric.device
         self.rank: int = self._fabric.global_rank
         self.processes: int = self._fabric.world_size
+        self._arrivals = self._step = 0
 
     @property
     def leads(self) -> bool:
@@ -53,8 +75,9 @@ class Engine:
         wide = self.precision == "64"
         if isinstance(value, nn.Module):
             return value.to(self.device).double() if wide else value.to(self.device)
-        moved = self._fabric.to_device(value)
-        return moved.double() if wide and isinstance(moved, Tensor) and moved.is_floating_point() else moved
+        if isinstance(value, Tensor) and value.is_floating_point():
+            value = value.double() if wide else value.float()
+        return self._fabric.to_device(value)
 
     def align(self, module: nn.Module) -> None:
         """Give every process the parameters and buffers of the first."""
@@ -64,6 +87,7 @@ class Engine:
     def merge_buffers(self, module: nn.Module) -> None:
         """Give every process the mean of all processes' floating buffers."""
         if self.processes > 1:
+            self._report_arrival()
             distributed.average_buffers(module)
 
     def means(self, numbers: Mapping[str, Any]) -> dict[str, Any]:
@@ -73,6 +97,67 @@ class Engine:
     def broadcast(self, value: Any) -> Any:
         """The first process's value, on all."""
         return self._fabric.broadcast(value) if self.processes > 1 else value
+
+    def lead(self, work: Callable[[], Any]) -> Any:
+        """What the first process makes, on all.
+
+        Raises:
+            TrimkitError: of the work; on the other processes a RelayedError.
+        """
+        if self.processes == 1:
+            return work()
+        value, error = None, None
+        if self.leads:
+            try:
+                value = work()
+            except TrimkitError as refusal:
+                error = refusal
+        value, message = self.broadcast((value, None if error is None else str(error)))
+        if error is not None:
+            raise error
+        if message is not None:
+            raise RelayedError(message)
+        return value
+
+    def largest(self, *numbers: int) -> list[int]:
+        """The largest of each number over processes, so that all decide alike."""
+        if self.processes == 1:
+            return list(numbers)
+        self._report_arrival()
+        return distributed.largest(numbers, self.device)
+
+    def report_step(self, step: int) -> None:
+        """Let the other processes know which step this one is in, for `explain`."""
+        self._step = step
+        if self.processes > 1:
+            self._report_arrival(0)
+
+    def _report_arrival(self, messages: int = 1) -> None:
+        """Let the other processes know, before each message, that this one has come so far."""
+        self._arrivals += messages
+        _store().set(f"trimkit arrival {self.rank}", f"{self._arrivals} {self._step}")
+
+    def announce_end(self) -> None:
+        """Let the other processes leave `await_end`."""
+        if self.processes > 1:
+            _store().set("trimkit end", "1")
+
+    def await_end(self) -> None:
+        """Wait for the first process as long as it lives, longer than any other message may take."""
+        if self.processes > 1 and not self.leads:
+            _store().wait(["trimkit end"], timedelta(days=100))
+
+    def explain(self, error: Exception) -> Exception:
+        """A fault of the messages between processes in words; any other error as it is."""
+        text = str(error)
+        lost = isinstance(error, dist.DistError) or "gloo" in text or "NCCL" in text
+        if self.processes == 1 or isinstance(error, TrimkitError) or not lost:
+            return error
+        who = _behind(self.processes) or "a process has failed or stalled"
+        return RelayedError(
+            f"{who}; the others wait for at most {self._timeout:g} minutes (timeout_minutes): see what it says, and "
+            "resume the run from its last checkpoint"
+        )
 
     def abandon(self) -> None:
         """Leave the group, so that the other processes fail at once instead of waiting for this one."""
@@ -99,6 +184,7 @@ class Engine:
         alike everywhere.
         """
         if self.processes > 1:
+            self._report_arrival()
             distributed.reduce_gradients(parameters)
         if self._scaler is not None:
             self._scaler.unscale_(optimiser)
@@ -172,19 +258,37 @@ def _device(name: str) -> str:
     return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
 
 
-def _launched(accelerator: str, index: str, devices: int, precision: str) -> tuple[Any, Any]:
+def _store() -> Any:
+    """The table of the process group, which works while messages between its processes do not."""
+    return dist.distributed_c10d._get_default_store()
+
+
+def _behind(processes: int) -> str:
+    """Who came less far than others, in words; "" where nobody can tell."""
+    try:
+        reports = [_store().get(f"trimkit arrival {rank}").split() for rank in range(processes)]
+        arrivals, steps = zip(*[map(int, words) for words in reports], strict=True)
+    except (RuntimeError, ValueError):
+        return ""
+    late = [rank for rank in range(processes) if arrivals[rank] < max(arrivals)]
+    return "; ".join(f"process {rank} has stalled or failed in step {steps[rank]}" for rank in late)
+
+
+def _launched(accelerator: str, index: str, settings: Settings, precision: str) -> tuple[Any, Any]:
     """Fabric, and its plugin for 16 bits where there is one."""
     from lightning_fabric import Fabric
     from lightning_fabric.plugins import MixedPrecision
+    from lightning_fabric.strategies.ddp import DDPStrategy
 
-    here, machines = _layout(devices)
+    here, machines = _layout(settings.devices)
+    together = DDPStrategy(timeout=timedelta(minutes=settings.timeout_minutes))  # its launcher, never its wrapper
     plugin = MixedPrecision(precision, accelerator) if precision in ("bf16-mixed", "16-mixed") else None  # type: ignore[arg-type]
     try:
         fabric = Fabric(
             accelerator=accelerator,
             devices=[int(index)] if index else here,
             num_nodes=machines,
-            strategy="ddp" if here * machines > 1 else "auto",  # its launcher and process group, never its wrapper
+            strategy=together if here * machines > 1 else "auto",
             **({"precision": precision} if plugin is None else {"plugins": [plugin]}),  # type: ignore[arg-type]
         )
         fabric.launch()

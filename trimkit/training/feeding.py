@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
@@ -13,8 +14,14 @@ from torch.utils.data import DataLoader
 from trimkit.data import Dataset
 from trimkit.errors import TrimkitError
 from trimkit.methods import Batch
-from trimkit.training.randomness import epoch_order
+from trimkit.training.engine import derived_generator
 from trimkit.training.settings import Settings
+
+
+def epoch_order(n: int, seed: int, epoch: int, purpose: str = "order") -> Tensor:
+    """The order in which an epoch visits n samples: a permutation, (n,) on the CPU; one for each purpose."""
+    generator = derived_generator(torch.device("cpu"), seed, purpose, epoch)
+    return torch.randperm(n, generator=generator)
 
 
 def make_batch(data: Dataset, index: Tensor, place: Callable[[Any], Any] = lambda tensor: tensor) -> Batch:
@@ -80,6 +87,7 @@ class Feeder:
             return map(self.__getitem__, steps)
         generator = torch.Generator()  # else the loader draws its workers' seeds from torch's own
         options = {"num_workers": self._settings.workers, "collate_fn": _as_is, "generator": generator}
+        options |= {"worker_init_fn": _leave_signals_to_the_run}
         read = DataLoader(_Caught(self), batch_size=None, sampler=steps, **options)  # type: ignore[arg-type]  # no len
         return map(_raised, read)
 
@@ -109,11 +117,17 @@ class _Caught:
             return error
 
 
-def _raised(found: Batch | TrimkitError) -> Batch:
-    if isinstance(found, TrimkitError):
-        raise found
-    return found
+def _raised(read: Batch | TrimkitError) -> Batch:
+    if isinstance(read, TrimkitError):
+        raise read
+    return read
 
 
-def _as_is(found: Batch | TrimkitError) -> Batch | TrimkitError:
-    return found
+def _as_is(read: Batch | TrimkitError) -> Batch | TrimkitError:
+    return read
+
+
+def _leave_signals_to_the_run(_: int) -> None:
+    """A signal to the whole group must not take away the readers of the step that is still to be finished."""
+    for stop in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(stop, signal.SIG_IGN)

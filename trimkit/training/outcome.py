@@ -1,9 +1,12 @@
-"""The files of a finished run: results, weights, pictures."""
+"""What a trained method achieves on data, and the files of a finished run: results, weights, pictures."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import math
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +16,12 @@ from PIL.Image import open as open_image
 from torch import Tensor
 
 from trimkit.data import Dataset
-from trimkit.methods import Method, stored
-from trimkit.training.checkpoint import write_atomically
-from trimkit.training.evaluate import Evaluation
+from trimkit.errors import TrimkitError, TrimkitWarning
+from trimkit.methods import Batch, Method, stored, summarise_kl
+from trimkit.predictor import FrozenPredictor
+from trimkit.storage import write_atomically
+from trimkit.training.engine import Engine
+from trimkit.training.feeding import epoch_order, make_batch
 from trimkit.training.pictures import (
     draw_cells,
     draw_kl,
@@ -26,7 +32,13 @@ from trimkit.training.pictures import (
     traversal_grid,
 )
 from trimkit.training.run_folder import RunFolder
-from trimkit.training.runner import in_eval_mode
+from trimkit.training.runner import PhaseRunner, Position, in_eval_mode
+
+DECOMPOSED = 2048
+"""Posteriors among which the parts of the KL are estimated: each is compared with each."""
+
+ACTIVE = 0.1
+"""KL in nats from which a latent counts as used."""
 
 SHOWN = 10
 """Samples in the picture of reconstructions, and in each row of generated ones."""
@@ -42,6 +54,159 @@ PICTURES = "pictures"
 
 SPREAD = 512
 """Samples from which a latent's spread is taken for traversals."""
+
+
+def batches(data: Dataset, engine: Engine, size: int, draws: int = 1) -> Iterator[Batch]:
+    """Samples on the device, in batches of about equal size: none is left with one sample.
+
+    Args:
+        data: of N samples.
+        engine: whose device it is.
+        size: of a batch, at most; 2 may be 3.
+        draws: 2 for a second draw of each batch: the same samples in a fixed random order.
+    """
+    number = -(-len(data) // size) if size != 2 else max(len(data) // 2, 1)
+    seconds = epoch_order(len(data), 0, 0, "second order").tensor_split(number)
+    for index, second in zip(torch.arange(len(data)).tensor_split(number), seconds, strict=True):
+        batch = make_batch(data, index, engine.place)
+        yield batch if draws == 1 else replace(batch, other=make_batch(data, second, engine.place))
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Numbers of a method on data.
+
+    Attributes:
+        method: trained.
+        engine: where it runs.
+        batch_size: of the evaluation: that of a turn in training, so that terms see as many samples as there.
+        runner: of the phase whose terms are shown: the one that trains the decoder, or the first; None without phases.
+        predictor: the frozen f, or None.
+        step: the run's last, from 0, for schedules inside a term.
+        most: samples that it looks at.
+        warned: warnings that were given, and are not given again.
+    """
+
+    method: Method
+    engine: Engine
+    batch_size: int
+    runner: PhaseRunner | None = None
+    predictor: FrozenPredictor | None = None
+    step: int = 0
+    most: int = 4096
+    warned: set[str] = field(default_factory=set)
+
+    def numbers(self, data: Dataset) -> dict[str, Any]:
+        """Samples seen, `terms`, `readings` and `kl_parts` where they exist, and the error of reconstructions.
+
+        Warns:
+            TrimkitWarning: terms that cannot be computed on the data, such as a comparison of samples on a single one;
+                they are left out, and no training is lost for them.
+        """
+        size, data = len(data), data.some(self.most)
+        found: dict[str, Any] = {"samples": len(data)}
+        with in_eval_mode(self.method), self.engine.global_randomness("evaluation"):
+            if self.runner is not None:
+                found |= self._possible_terms(data, self.runner)
+            if self.can_reconstruct:
+                found["squared_error"] = self.squared_error(data)
+                found |= {} if self.predictor is None else {"predictor": self.readings(data, self.predictor)}
+                found |= {"kl_decomposition": parts} if (parts := self.kl_parts(data, size)) else {}
+        return found
+
+    @property
+    def can_reconstruct(self) -> bool:
+        """True where the first latent space can be encoded to and decoded from data alone."""
+        space = self.method.space()
+        return space.can_encode and space.can_decode and not space.needs_aux
+
+    @torch.no_grad()
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """decode(encode(x).mean): (N, *shape) → (N, *shape)."""
+        return self.method.decode(self.method.encode(x).mean)
+
+    def _possible_terms(self, data: Dataset, runner: PhaseRunner) -> dict[str, Any]:
+        try:
+            return self.terms(data, runner)
+        except TrimkitError as error:
+            message = (
+                f"the terms of phase {runner.phase.name!r} are left out of the results on {data.name!r} "
+                f"({data.split}), where they cannot be computed: {error}"
+            )
+            if message not in self.warned:
+                self.warned.add(message)
+                warnings.warn(message, TrimkitWarning, stacklevel=3)
+            return {}
+
+    def terms(self, data: Dataset, runner: PhaseRunner) -> dict[str, Any]:
+        """Means of a phase's terms and diagnostics.
+
+        Returns:
+            Name → mean, or a list for diagnostics with several entries; "active_latents" where the KL of each is known.
+        """
+        sums: dict[str, Tensor] = {}
+        for number, batch in enumerate(batches(data, self.engine, self.batch_size, runner.phase.draws)):
+            result = runner.terms(batch, self.engine, Position(self.step, -1, number))
+            found = {**{name: term.mean for name, term in result.terms.items()}, **result.diagnostics}
+            for name, value in found.items():
+                sums[name] = sums.get(name, 0) + len(batch) * value.detach().double().cpu()
+        means: dict[str, Any] = {name: (value / len(data)).tolist() for name, value in sums.items()}
+        if "kl_per_dimension" in means:
+            means["active_latents"] = sum(kl > ACTIVE for kl in means["kl_per_dimension"])
+        return means
+
+    def loss(self, numbers: Mapping[str, Any], step: int) -> float:
+        """Σ weight · mean of the terms among `numbers`, with the weights of a step; NaN where a term is missing."""
+        assert self.runner is not None
+        objective = self.runner.objective
+        return sum(objective.weight(name, step) * numbers.get(name, math.nan) for name in objective.weights)
+
+    def squared_error(self, data: Dataset) -> float:
+        """Mean squared error a value of reconstructions at the posterior mean."""
+        errors = [
+            (self.reconstruct(batch.x) - batch.x).square().flatten(1).mean(1)
+            for batch in batches(data, self.engine, self.batch_size)
+        ]
+        return float(torch.cat(errors).double().mean())
+
+    @torch.no_grad()
+    def kl_parts(self, data: Dataset, size: int) -> dict[str, Any]:
+        """The KL in mutual information, total correlation and dimension-wise KL, see `trimkit.methods.summarise_kl`.
+
+        Args:
+            data: of which 2048 samples at most are compared.
+            size: number of samples of the whole data.
+        Returns:
+            The parts in nats, with estimator and sizes; empty where posteriors are no Gaussians over vectors.
+        """
+        few = batches(data.some(DECOMPOSED), self.engine, self.batch_size)
+        posteriors = (self.method.encode(batch.x) for batch in few)
+        return summarise_kl(posteriors, self.engine.generator("decomposition"), dataset_size=size)
+
+    @torch.no_grad()
+    def readings(self, data: Dataset, predictor: FrozenPredictor) -> dict[str, float]:
+        """What the predictor makes of reconstructions at the posterior mean, without residual.
+
+        Returns:
+            For at least two logits: "agreement" (same class as for the original) and, with labels, "accuracy_originals"
+            and "accuracy_reconstructions", each in [0, 1]. Otherwise "squared_error" between the outputs.
+        """
+        pairs = [
+            (predictor(batch.x), predictor(self.reconstruct(batch.x)))
+            for batch in batches(data, self.engine, self.batch_size)
+        ]
+        original, rebuilt = (torch.cat(outputs).cpu() for outputs in zip(*pairs, strict=True))
+        if original.ndim != 2 or original.shape[1] < 2:
+            return {"squared_error": float((original - rebuilt).square().mean())}
+        found = {"agreement": _share(original.argmax(1) == rebuilt.argmax(1))}
+        if data.y is not None:
+            found["accuracy_originals"] = _share(original.argmax(1) == data.y)
+            found["accuracy_reconstructions"] = _share(rebuilt.argmax(1) == data.y)
+        return found
+
+
+def _share(hits: Tensor) -> float:
+    return float(hits.double().mean())
 
 
 def write_outcome(folder: RunFolder, evaluation: Evaluation, results: Mapping[str, Any], data: Dataset) -> None:

@@ -5,74 +5,24 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple, NoReturn
+from dataclasses import replace
+from typing import NoReturn
 
 import torch
 from torch import Tensor, nn
 
 from trimkit.errors import TrainingError, TrimkitWarning
 from trimkit.methods import Batch, Method, Phase, Schedule, StepResult, Weight, as_schedule
-from trimkit.objective import Objective, Part
+from trimkit.objective import Objective
+from trimkit.processes import Share
 from trimkit.training.engine import Engine
 from trimkit.training.guidance import Guidance
-from trimkit.training.rates import LearningRate
 from trimkit.training.settings import Settings
+from trimkit.training.steps import PhaseReport, Position, Turn, merge_turns
+from trimkit.training.updates import Averages, LearningRate
 
 SCRUBBED = 1e5
 """What infinity becomes under nonfinite="scrub", as in NVlabs/stylegan2-ada-pytorch."""
-
-
-class Position(NamedTuple):
-    """Where a step is in a run.
-
-    Attributes:
-        step: from 0 over the whole run.
-        epoch: from 0.
-        batch: from 0 in the epoch.
-    """
-
-    step: int
-    epoch: int
-    batch: int
-
-
-@dataclass(frozen=True)
-class PhaseReport:
-    """What one step of a phase did.
-
-    Attributes:
-        loss: scalar, detached.
-        parts: each term's unweighted mean and weight.
-        norm: of the phase's gradient before clipping.
-        diagnostics: of the method.
-        finite: False where the gradient held NaN or infinity.
-        stepped: False where the optimiser took no step.
-        carried: what the phase hands on to later ones of the step, one mapping a turn.
-    """
-
-    loss: Tensor
-    parts: Mapping[str, Part]
-    norm: Tensor
-    diagnostics: Mapping[str, Tensor]
-    finite: bool = True
-    stepped: bool = True
-    carried: Sequence[Mapping[str, Tensor]] = field(default=(), repr=False)
-
-    def numbers(self) -> dict[str, Any]:
-        """Plain numbers for a log: loss, gradient norm, each term, each diagnostic."""
-        terms = {name: float(part.value) for name, part in self.parts.items()}
-        diagnostics = {name: tensor.tolist() for name, tensor in self.diagnostics.items()}
-        return {"loss": float(self.loss), "gradient_norm": float(self.norm), **terms, **diagnostics}
-
-
-class _Turn(NamedTuple):
-    """What one share of a batch gave, detached."""
-
-    loss: Tensor
-    parts: Mapping[str, Part]
-    diagnostics: Mapping[str, Tensor]
-    carried: Mapping[str, Tensor]
 
 
 class PhaseRunner:
@@ -132,6 +82,24 @@ class PhaseRunner:
             more = self._guidance.terms(batch, result.reconstruction, generator, result.codes, result.labels)
         return replace(result, terms={**result.terms, **more})
 
+    def require_gradients(self, batch: Batch, result: StepResult) -> None:
+        """Refuse a term of the guidance that could not move the phase's parameters.
+
+        Raises:
+            TrainingError: with the term's name; the usual cause is a predictor that detaches its output.
+        """
+        if self._guidance is None:
+            return
+        self._guidance.check_reach(batch, result)
+        for name in self._guidance.weights:
+            value = result.terms[name].values.sum()
+            if not (value.requires_grad and _reaches(value, self.phase.parameters)):
+                raise TrainingError(
+                    f"term {name!r} is constant: expected a gradient to the parameters of phase {self.phase.name!r}, "
+                    "got none; let the predictor's output depend on its input differentiably, without detach, no_grad "
+                    "or numpy, or leave the term out"
+                )
+
     def _require_what_guidance_needs(self, result: StepResult) -> None:
         if self.phase.generates and not result.codes:
             raise TrainingError(
@@ -144,47 +112,47 @@ class PhaseRunner:
                 "on; return StepResult(..., reconstruction=x_hat)"
             )
 
-    def step(self, turns: Sequence[Batch], engine: Engine, at: Position, settings: Settings) -> PhaseReport:
-        """Take one step with all other parameters of the method frozen.
+    def step(
+        self, turns: Sequence[Batch], engine: Engine, at: Position, settings: Settings, averages: Averages | None = None
+    ) -> PhaseReport:
+        """One step of the phase, all of it: with the other parameters of the method frozen.
 
         Args:
             turns: equal shares of the batch, on the device.
             engine: where it runs.
             at: in the run.
             settings: of the run: clipping, and what follows a gradient that is not finite.
+            averages: are told what has moved; the loop counts it in when all phases have had their turn.
         Raises:
             TrainingError: a gradient that is not finite, under "raise"; the weights are as before the step.
         """
+        parameters, optimiser, done = self.phase.parameters, self.optimiser, []
         with frozen(self._others):
-            self.optimiser.zero_grad(set_to_none=True)
-            done = [self._turn(batch, number, len(turns), engine, at) for number, batch in enumerate(turns)]
-            engine.reduce_gradients(self.phase.parameters, self.optimiser)
-            report = _merged(done, self._norm())
+            optimiser.zero_grad(set_to_none=True)
+            for number, batch in enumerate(turns):
+                with engine.share(number, len(turns), len(batch)) as share:
+                    result = self.terms(batch, engine, at)
+                    loss, parts = self.objective(result.terms, at.step)
+                    self._check_turn(loss, result, share, len(turns))
+                    engine.backward(loss / len(turns))
+                done.append(Turn.detached(loss, parts, result))
+            engine.reduce_gradients(parameters, optimiser)
+            report = merge_turns(done, gradient_norm(parameters))
             stepped = report.finite or self._go_on(report, at.step, settings, engine)
-            if stepped:
-                if settings.clip is not None:
-                    norm = report.norm if report.finite else self._norm()
-                    torch.nn.utils.clip_grads_with_norm_(self.phase.parameters, settings.clip, norm)
-                stepped = self._update(report, at.step, engine)
-            self.optimiser.zero_grad(set_to_none=True)
+            if stepped and settings.clip is not None:
+                norm = report.norm if report.finite else gradient_norm(parameters)
+                torch.nn.utils.clip_grads_with_norm_(parameters, settings.clip, norm)
+            stepped = stepped and self._update(report, at.step, engine)
+            optimiser.zero_grad(set_to_none=True)
+        if averages is not None and stepped:
+            averages.mark_moved(self.phase.name)
         return replace(report, stepped=stepped)
 
-    def _turn(self, batch: Batch, number: int, turns: int, engine: Engine, at: Position) -> _Turn:
-        """Add the gradient of one share of the batch."""
-        with engine.share(number, turns, len(batch)) as share:
-            result = self.terms(batch, engine, at)
-            if share.partial and (share.gathered or any(term.batch_statistic for term in result.terms.values())):
-                self._warn_of_turns(turns)
-            loss, parts = self.objective(result.terms, at.step)
-            if not loss.requires_grad:
-                raise TrainingError(f"phase {self.phase.name!r}: no term with a weight depends on its parameters")
-            engine.backward(loss / turns)
-        carried = {name: value.detach() for name, value in result.carried.items()}
-        detached = {name: Part(part.value.detach(), part.weight) for name, part in parts.items()}
-        return _Turn(loss.detach(), detached, result.diagnostics, carried)
-
-    def _norm(self) -> Tensor:
-        return torch.nn.utils.get_total_norm([p.grad for p in self.phase.parameters if p.grad is not None])
+    def _check_turn(self, loss: Tensor, result: StepResult, share: Share, turns: int) -> None:
+        if share.partial and (share.gathered or any(term.batch_statistic for term in result.terms.values())):
+            self._warn_of_turns(turns)
+        if not loss.requires_grad:
+            raise TrainingError(f"phase {self.phase.name!r}: no term with a weight depends on its parameters")
 
     def _go_on(self, report: PhaseReport, step: int, settings: Settings, engine: Engine) -> bool:
         """Whether the optimiser is to be stepped with a gradient that is not finite.
@@ -228,6 +196,18 @@ class PhaseRunner:
                 TrimkitWarning,
                 stacklevel=4,
             )
+
+
+def _reaches(value: Tensor, parameters: Sequence[nn.Parameter]) -> bool:
+    """Whether any parameter has a gradient of a scalar."""
+    trained = [parameter for parameter in parameters if parameter.requires_grad]
+    gradients = torch.autograd.grad(value, trained, retain_graph=True, allow_unused=True)
+    return any(gradient is not None for gradient in gradients)
+
+
+def gradient_norm(parameters: Sequence[nn.Parameter]) -> Tensor:
+    """Of all gradients of parameters together: a scalar."""
+    return torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
 
 
 def make_runners(
@@ -281,21 +261,6 @@ def _shared(phase: Phase, runners: Mapping[str, PhaseRunner]) -> PhaseRunner | N
             f"phase {phase.name!r} shares the optimiser of {phase.shares!r}, but not its parameters; give both the same"
         )
     return owner
-
-
-def _merged(turns: Sequence[_Turn], norm: Tensor) -> PhaseReport:
-    """The report of a step from those of its turns."""
-    parts = {
-        name: Part(torch.stack([turn.parts[name].value for turn in turns]).mean(0), part.weight)
-        for name, part in turns[0].parts.items()
-    }
-    diagnostics = {
-        name: torch.stack([turn.diagnostics[name] for turn in turns]).mean(0) if len(turns) > 1 else tensor
-        for name, tensor in turns[0].diagnostics.items()
-    }
-    loss = torch.stack([turn.loss for turn in turns]).mean()
-    carried = [turn.carried for turn in turns]
-    return PhaseReport(loss, parts, norm, diagnostics, bool(torch.isfinite(norm)), carried=carried)
 
 
 @contextmanager

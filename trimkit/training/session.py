@@ -3,118 +3,42 @@
 from __future__ import annotations
 
 import math
+import signal
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from contextlib import ExitStack, nullcontext
+from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from trimkit.data import Dataset, few, in_memory
+from trimkit.data import Dataset, in_memory
 from trimkit.data.samples import MOST_BYTES
-from trimkit.errors import CheckpointError, OptionError, TrimkitWarning
-from trimkit.methods import Method, Phase, Weight
-from trimkit.methods.stored import plain
+from trimkit.errors import CheckpointError, TrimkitWarning
+from trimkit.methods import Method, Phase, stored
 from trimkit.predictor.guards import refuse_wrappers, unchanged
-from trimkit.training.board import make_board
+from trimkit.storage import write_atomically
 from trimkit.training.checkpoint import Checkpoints
 from trimkit.training.engine import Engine, processes_of
-from trimkit.training.evaluate import Evaluation, batches
 from trimkit.training.feeding import split
 from trimkit.training.guidance import Guidance, check_weights
 from trimkit.training.loop import Loop
-from trimkit.training.outcome import draw_progress, write_outcome
+from trimkit.training.outcome import Evaluation, batches, draw_progress
+from trimkit.training.plan import Plan, Run, conclude
 from trimkit.training.precision import quicken
-from trimkit.training.progress import Progress, make_progress
-from trimkit.training.run_folder import RunFolder
+from trimkit.training.progress import Progress, make_board, make_progress
+from trimkit.training.run_folder import CHECKPOINTS, DATA_CHANGES, RunFolder
 from trimkit.training.runner import Position, in_eval_mode, keeping_modes, make_runners
-from trimkit.training.settings import Settings
+from trimkit.training.stopping import Clock, Stopped, Stopper
+from trimkit.training.validation import Callback, Moment, Validation
 
-DECIDING = ("batch_size", "accumulate", "seed", "clip", "nonfinite", "ema", "precision", "fast")
-"""Settings that a run cannot be gone on with otherwise."""
+LAST_WEIGHTS = "last.safetensors"
+"""The weights of the last step, where those of the best evaluation are the run's."""
 
 HELD = 2**16
 """Samples that `Method.prepare` and `Method.finish` see at most, all at once; fewer where they take `MOST_BYTES`."""
-
-
-@dataclass
-class Run:
-    """A finished training run.
-
-    Attributes:
-        method: trained, the object that was given; with averaged weights where a phase averages them.
-        steps: in total, over all resumed parts.
-        results: what results.json holds: terms on training and test data, speed, predictor.
-        history: the lines of metrics.jsonl, one a logged step and phase.
-        folder: of its files, or None.
-        rank: of this process among those that trained together; the one of rank 0 wrote the files.
-    """
-
-    method: Method
-    steps: int
-    results: dict[str, Any]
-    history: list[dict[str, Any]] = field(default_factory=list)
-    folder: Path | None = None
-    rank: int = 0
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is to be trained, on what, how long, and where its files go.
-
-    Attributes:
-        method: to train.
-        data: to train on.
-        test: held out, or None.
-        settings: of the run.
-        folder: of its files, or None.
-        resume: go on from the folder's newest checkpoint.
-        weights: that replace those of terms, by name.
-    """
-
-    method: Method
-    data: Dataset
-    test: Dataset | None
-    settings: Settings
-    folder: RunFolder | None
-    resume: bool
-    weights: Mapping[str, Weight]
-
-    def check(self) -> None:
-        """Refuse, before any work, data that do not fit, a folder that is taken, or a resumption of nothing."""
-        refuse_wrappers(self.method)
-        for data in (self.data, self.test):
-            if data is not None:
-                self.method.check(few(data.x))
-                self.method.check_aux(data.aux)
-        if self.folder is not None:
-            self.folder.check(resume=self.resume)
-        elif self.resume:
-            raise OptionError("resume needs the folder of the run: folder='runs/NAME'")
-        elif self.settings.tensorboard or self.settings.pictures_every:
-            raise OptionError("tensorboard and pictures_every need a folder to write to: folder='runs/NAME'")
-
-    def identity(self, guidance: Guidance | None = None, processes: int = 1) -> dict[str, Any]:
-        """What a checkpoint must share with a run to be gone on from, as plain values."""
-        kind = type(self.method)
-        found = {
-            "method": f"{kind.__module__}:{kind.__qualname__}",
-            "options": self.method.options,
-            "data": self.data.sha256,
-            **{name: getattr(self.settings, name) for name in DECIDING},
-            "processes": processes,
-            "weights": dict(self.weights),
-            **(guidance.describe() if guidance else {}),
-        }
-        return plain(found)
-
-    def recorded(self, identity: Mapping[str, Any]) -> dict[str, Any]:
-        """What config.yaml tells: the identity, with the data by their name and their hash, and all settings."""
-        data = {"data": self.data.name, "data_sha256": identity["data"]}
-        return {**identity, **data, **asdict(self.settings)}
 
 
 class Session:
@@ -134,7 +58,10 @@ class Session:
         self.plan = plan
         self.guidance = guidance
         self.history: list[dict[str, Any]] = []
-        self._told: set[str] = set()
+        self._warned: set[str] = set()
+        self._stopper = Stopper()
+        self.validation = Validation(plan.settings.patience)
+        self._clock = Clock(plan.settings.checkpoint_minutes)
         self.total = plan.settings.total(len(plan.data))
         check_weights(phases, guidance, plan.weights)
         runners = make_runners(plan.method, phases, guidance, plan.weights)
@@ -143,6 +70,8 @@ class Session:
         self.engine = Engine(plan.settings)
         self.engine.place(plan.method)
         self._prepare_method()
+        if plan.init_from is not None and not plan.resume:
+            stored.load_weights(plan.method, plan.init_from)
         self.engine.align(plan.method)
         if guidance is not None:
             refuse_wrappers(guidance.predictor.inner)
@@ -165,8 +94,18 @@ class Session:
         """Rehearse, train, evaluate, and write the files; the method's modes are as before afterwards."""
         with keeping_modes(self.plan.method):
             try:
-                self._rehearse()
-                return self._finish(self._train(self._open()))
+                with ExitStack() as stack:
+                    if self.plan.folder is not None:
+                        held = self.plan.folder.held(resume=self.plan.resume)
+                        self.engine.lead(lambda: stack.enter_context(held))
+                    self._rehearse()
+                    return self._finish(self._train(self._open()))
+            except Exception as error:
+                explained = self.engine.explain(error)
+                self.engine.abandon()
+                if explained is error:
+                    raise
+                raise explained from error
             except BaseException:
                 self.engine.abandon()
                 raise
@@ -176,11 +115,12 @@ class Session:
         started, first = time.perf_counter(), self.loop.step
         settings, size = self.plan.settings, self.plan.settings.size(len(self.plan.data))
         wanted = settings.progress and self.engine.leads
-        with make_progress(self.total, size, first, wanted=wanted) as progress, self.board.opened(first):
+        listening = nullcontext() if self.plan.folder is None else self._stopper.listening()
+        with make_progress(self.total, size, first, wanted=wanted) as progress, self.board.opened(first), listening:
             self.loop.run(self.total, lambda: self._after(progress, checkpoints))
         seconds = time.perf_counter() - started
         self._verify()
-        return {"seconds": seconds, "images_per_second": (self.total - first) * size / max(seconds, 1e-9)}
+        return {"seconds": seconds, "images_per_second": (self.loop.step - first) * size / max(seconds, 1e-9)}
 
     def _rehearse(self) -> None:
         """Compute every term once on the first turn's samples, so that what does not fit is refused before any work.
@@ -200,8 +140,10 @@ class Session:
         at = Position(0, -1, 0)
         with self.engine.global_randomness("rehearsal"), self.engine.share(0, turns, len(batch)):
             for runner in self.loop.runners:
-                result = runner.terms(runner.seen(batch, carried), self.engine, at)
+                seen = runner.seen(batch, carried)
+                result = runner.terms(seen, self.engine, at)
                 runner.objective(result.terms)
+                runner.require_gradients(seen, result)
                 carried |= {name: value.detach() for name, value in result.carried.items()}
 
     def _rehearse_test(self, test: Dataset) -> None:
@@ -213,49 +155,107 @@ class Session:
 
     def _open(self) -> Checkpoints | None:
         """The run's checkpoints, with the loop at the newest; a new run's first checkpoint is its initial state."""
-        state = None
-        if self.plan.resume and self.folder is not None:
-            state = Checkpoints(self.folder.current / "checkpoints", self.identity).newest()
         if self.plan.resume:
-            state = self.engine.broadcast(state)
-            self._require_steps_left(state["step"])
-            self.loop.restore(state)
+            state = self.engine.lead(self._newest)
+            if state is not None:
+                self._require_steps_left(state["step"])
+                self.loop.restore(state)
+                self.validation.restore(state.get("validation", {}))
         if self.folder is None:
             return None
         self.folder.begin(self.plan.recorded(self.identity))
-        checkpoints = Checkpoints(self.folder.working / "checkpoints", self.identity)
+        checkpoints = Checkpoints(self.folder.working / CHECKPOINTS, self.identity)
+        checkpoints.set_aside_after(self.loop.step)
+        self._record_data_change(checkpoints, self.folder)
         checkpoints.save(self.loop.state())
         self.history = self.folder.keep_metrics(self.loop.step)
         return checkpoints
 
+    def _record_data_change(self, checkpoints: Checkpoints, folder: RunFolder) -> None:
+        if self.plan.data_changed and checkpoints.files():
+            before, now = checkpoints.recorded(self.loop.step)["data"], self.identity["data"]
+            if before != now:
+                folder.append_row({"step": self.loop.step, "before": before, "after": now}, DATA_CHANGES)
+
+    def _newest(self) -> dict[str, Any] | None:
+        """The state to go on from; None for the beginning, where the run stopped before its first checkpoint."""
+        if self.folder is None:
+            return None
+        free = ("data", "options.dataset_size") if self.plan.data_changed else ()
+        checkpoints = Checkpoints(self.folder.current / CHECKPOINTS, self.identity, free)
+        if checkpoints.started:
+            return checkpoints.newest(set_aside=False)  # the complete run stays as it is
+        message = f"{self.folder.current} has no checkpoint yet: the run stopped before its first, and begins at step 0"
+        warnings.warn(message, TrimkitWarning, stacklevel=2)
+        return None
+
     def _require_steps_left(self, done: int) -> None:
         folder = self.plan.folder
-        complete = folder is not None and folder.path.exists()
+        complete = folder is not None and folder.current == folder.path and folder.path.exists()
         if done > self.total or (complete and done == self.total):
             raise CheckpointError(
                 f"the run is at step {done} already, and {self.total} are asked for; ask for more steps to go on"
             )
 
-    def _after(self, progress: Progress, checkpoints: Checkpoints | None) -> None:
+    def _after(self, progress: Progress, checkpoints: Checkpoints | None) -> bool:
+        """Whether the run ends here."""
         step, settings = self.loop.step, self.plan.settings
         if step % settings.log_every == 0 or step == self.total:
             self._log(progress)
         if settings.pictures_every and step % settings.pictures_every == 0 and self.folder is not None:
             with self.loop.averages.applied():
                 draw_progress(self.folder, self._evaluation(), self._shown, step)
-        if step % settings.checkpoint_every == 0 or step == self.total:
-            self._verify()
-            if checkpoints is not None:
-                checkpoints.save(self.loop.state())
+        ends = self._evaluate() if settings.evaluate_every and step % settings.evaluate_every == 0 else False
+        ends = self._call(self.plan.on_step) or ends
+        received, due, ended = self.engine.largest(self._stopper.received, self._clock.due, ends)
+        if received or due or ended or step % settings.checkpoint_every == 0 or step == self.total:
+            self._save(checkpoints)
+        if received == signal.SIGINT:
+            raise KeyboardInterrupt
+        if received:
+            name = signal.Signals(received).name
+            raise Stopped(received, f"{name}: stopped after step {step} with a checkpoint; go on with --resume")
+        return bool(ended)
+
+    def _save(self, checkpoints: Checkpoints | None) -> None:
+        self._verify()
+        numbers = self.loop.numbers()
+        if checkpoints is not None:
+            checkpoints.save({**self.loop.state(numbers), "validation": self.validation.state()})
+        self._clock.restart()
+
+    def _evaluate(self) -> bool:
+        """Judge the method on the test data, with averaged weights; True where the run is to end."""
+        with self.loop.averages.applied():
+            numbers = self.engine.lead(self._numbers_on_test)
+            self.validation.judge(self.loop.step, numbers, self.plan.method)
+        row = {"step": self.loop.step, "phase": "evaluation", **numbers}
+        self.history.append(row)
+        if self.folder is not None:
+            self.folder.append_row(row)
+        self.board.write(row)
+        return self._call(self.plan.on_evaluation) or self.validation.exhausted
+
+    def _numbers_on_test(self) -> dict[str, Any]:
+        assert self.plan.test is not None
+        evaluation = self._evaluation()
+        numbers = evaluation.numbers(self.plan.test)
+        return {"loss": evaluation.loss(numbers, self.total - 1), **numbers}
+
+    def _call(self, callback: Callback | None) -> bool:
+        """Whether a function of the user's ends the run."""
+        if callback is None:
+            return False
+        reports, numbers = self.loop.reports, self.validation.numbers
+        return callback(Moment(self.loop.step, self.total, self.plan.method, reports, numbers)) is True
 
     def _log(self, progress: Progress) -> None:
-        for name, report in self.loop.reports.items():
-            numbers = self.engine.means(report.numbers())
+        for name, numbers in self.loop.numbers().items():
             pace = {"images_per_second": round(progress.speed(self.loop.step), 1)}
             row = {"step": self.loop.step, "phase": name, **numbers, "nonfinite": self.loop.nonfinite[name], **pace}
             self.history.append(row)
             if self.folder is not None:
-                self.folder.append_metrics(row)
+                self.folder.append_row(row)
             self.board.write(row)
             progress.update(self.loop.step, numbers)
 
@@ -274,7 +274,7 @@ class Session:
         predictor = None if self.guidance is None else self.guidance.predictor
         settings, step = self.plan.settings, max(self.loop.step - 1, 0)
         rows = settings.size(len(self.plan.data)) // settings.accumulate
-        return Evaluation(self.plan.method, self.engine, rows, shown, predictor, step, settings.evaluated, self._told)
+        return Evaluation(self.plan.method, self.engine, rows, shown, predictor, step, settings.evaluated, self._warned)
 
     def _prepare_method(self) -> None:
         """See `trimkit.methods.Method.prepare`: before averages and rehearsal, which see what it writes."""
@@ -303,49 +303,21 @@ class Session:
     def _finish(self, speed: Mapping[str, float]) -> Run:
         """Evaluate in the first process, and tell the others: they must not leave before it has finished."""
         self.loop.averages.apply()
+        if self.validation.best:
+            if self.folder is not None:
+                write_atomically(self.folder.working / LAST_WEIGHTS, stored.weights(self.plan.method))
+            self.validation.apply(self.plan.method)
         self._finish_method()
         if (left := self.plan.method.unfinished()) and self.engine.leads:
             warnings.warn(f"{type(self.plan.method).__name__} {left}", TrimkitWarning, stacklevel=4)
         numbers = {**speed, "nonfinite": self.loop.nonfinite}
+        numbers |= {"best": self.validation.best} if self.validation.best else {}
         plan = replace(self.plan, folder=self.folder)
-        run = _conclude(plan, self._evaluation(), self.total, numbers, self.history) if self.engine.leads else None
+        run = None
+        if self.engine.leads:
+            run = conclude(plan, self._evaluation(), self.loop.step, numbers, self.history)
+            self.engine.announce_end()
+        self.engine.await_end()
         results = self.engine.broadcast(run.results if run else None)
         folder = None if self.plan.folder is None else self.plan.folder.path
-        return run or Run(self.plan.method, self.total, results, self.history, folder, self.engine.rank)
-
-
-def fit(plan: Plan) -> Run:
-    """Train a method in closed form.
-
-    Args:
-        plan: checked.
-    Raises:
-        OptionError: asked to resume, or several processes.
-    """
-    if plan.resume:
-        raise OptionError(f"{type(plan.method).__name__} is fitted in closed form: there is nothing to resume")
-    engine = Engine(plan.settings)
-    if engine.processes > 1:
-        raise OptionError(f"{type(plan.method).__name__} is fitted in closed form, by one process; start only one")
-    started = time.perf_counter()
-    with engine.global_randomness("fit"):
-        aux = None if plan.data.aux is None else engine.place(plan.data.aux)
-        engine.place(plan.method).fit(engine.place(in_memory(plan.data.x)), aux)
-    seconds = time.perf_counter() - started
-    speed = {"seconds": seconds, "images_per_second": len(plan.data) / max(seconds, 1e-9)}
-    if plan.folder is not None:
-        plan.folder.begin(plan.recorded(plan.identity()))
-    evaluation = Evaluation(plan.method, engine, plan.settings.batch_size, most=plan.settings.evaluated)
-    return _conclude(plan, evaluation, 0, speed, [])
-
-
-def _conclude(
-    plan: Plan, evaluation: Evaluation, steps: int, numbers: Mapping[str, Any], history: list[dict[str, Any]]
-) -> Run:
-    parts = {"train": plan.data} if plan.test is None else {"train": plan.data, "test": plan.test}
-    results = {"steps": steps, **numbers, **{name: evaluation.numbers(part) for name, part in parts.items()}}
-    if plan.folder is None:
-        return Run(plan.method, steps, results, history)
-    write_outcome(plan.folder, evaluation, results, list(parts.values())[-1])
-    plan.folder.complete(steps)
-    return Run(plan.method, steps, results, history, plan.folder.path)
+        return run or Run(self.plan.method, self.loop.step, results, self.history, folder, self.engine.rank)

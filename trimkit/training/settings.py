@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from typing import Literal, TypeAlias
 
 from trimkit.errors import OptionError
@@ -15,9 +18,11 @@ Nonfinite: TypeAlias = Literal["raise", "skip", "scrub"]
 _CHOICES = {"precision": ("32", "64", "bf16", "16"), "nonfinite": ("raise", "skip", "scrub")}
 _AT_LEAST = {
     **dict.fromkeys(("steps", "epochs", "batch_size", "accumulate", "checkpoint_every"), 1),
-    **dict.fromkeys(("log_every", "evaluated", "devices"), 1),
-    **dict.fromkeys(("workers", "pictures_every"), 0),
+    **dict.fromkeys(("log_every", "evaluated", "devices", "patience"), 1),
+    **dict.fromkeys(("workers", "pictures_every", "evaluate_every"), 0),
 }
+_OF_STEPS = ("accumulate", "clip", "nonfinite", "ema", "precision", "fast", "checkpoint_minutes", "evaluate_every")
+_ABOVE_ZERO = ("clip", "checkpoint_minutes", "timeout_minutes")
 
 
 @dataclass(frozen=True)
@@ -39,11 +44,16 @@ class Settings:
         workers: processes that read data ahead; the batches are the same for any number.
         device: "auto", "cpu", "cuda", "cuda:1", "mps".
         devices: processes on this machine, each on a device of its own; under torchrun and SLURM theirs counts.
+        timeout_minutes: for which processes wait for each other in a step; then the run stops and names the late one.
         precision: "32"; "64" for everything in float64, the method included; "bf16" or "16" for networks in that type,
             with losses, penalties, attributions and weights in float32.
         fast: bf16 where the processor has it, channels last, fused Adam: results differ in the digits of bf16.
         checkpoint_every: steps between checkpoints.
+        checkpoint_minutes: minutes after which one is written too; None for steps alone.
         log_every: steps between lines of metrics.jsonl.
+        evaluate_every: steps between evaluations on the test data; 0 for none. The weights of the best one, by the loss
+            with the weights that terms have at the end, are those of the finished run.
+        patience: evaluations without a better one after which the run ends early; None for never.
         pictures_every: steps between pictures of the method in training; 0 for none.
         evaluated: samples of the data, and of the test data, on which the trained method is evaluated at the end, at
             most.
@@ -65,10 +75,14 @@ class Settings:
     workers: int = 0
     device: str = "auto"
     devices: int = 1
+    timeout_minutes: float = 10.0
     precision: Precision = "32"
     fast: bool = False
     checkpoint_every: int = 500
+    checkpoint_minutes: float | None = None
     log_every: int = 50
+    evaluate_every: int = 0
+    patience: int | None = None
     pictures_every: int = 0
     evaluated: int = 4096
     tensorboard: bool = False
@@ -84,13 +98,17 @@ class Settings:
         for name, known in _CHOICES.items():
             if getattr(self, name) not in known:
                 raise OptionError(f"expected {name} as one of {', '.join(known)}, got {getattr(self, name)!r}")
+        if self.patience is not None and not self.evaluate_every:
+            raise OptionError("patience counts evaluations: give evaluate_every too, such as evaluate_every=500")
         if self.nonfinite == "scrub" and self.precision == "16":
             raise OptionError(
                 "nonfinite='scrub' does not go with precision='16': float16 overflows where its scale is too large, "
                 "and numbers put in place of that would be steps of noise; use 'raise' or 'skip', or precision 'bf16'"
             )
-        if self.clip is not None and not self.clip > 0:
-            raise OptionError(f"expected clip > 0, got {self.clip}")
+        for name in _ABOVE_ZERO:
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise OptionError(f"expected {name} > 0, got {value}")
         if self.ema is not None and not 0 <= self.ema < 1:
             raise OptionError(f"expected ema in [0, 1), got {self.ema}")
 
@@ -126,3 +144,26 @@ class Settings:
                 f"expected a batch that {processes} processes in {self.accumulate} turns share evenly, a multiple of "
                 f"{shares}, got {size} samples; {way_out}"
             )
+
+    def refuse_in_closed_form(self, method: str) -> None:
+        """Refuse what says how steps are taken, which a method that is fitted in closed form would ignore.
+
+        Raises:
+            OptionError: the first setting that is not its default.
+        """
+        defaults = {field.name: field.default for field in fields(self)}
+        for name in _OF_STEPS:
+            value = getattr(self, name)
+            if value != defaults[name] and (name, value) != ("precision", "64"):
+                raise OptionError(
+                    f"{method} is fitted in closed form, without steps: it takes no --{name.replace('_', '-')}, got "
+                    f"{value}; leave it out"
+                )
+
+
+def describe_settings() -> Mapping[str, str]:
+    """Name of each setting → what it is, the first clause of its description in `Settings`."""
+    from docstring_parser import parse
+
+    described = {entry.arg_name: entry.description or "" for entry in parse(Settings.__doc__ or "").params}
+    return {name: re.split(r"\.\s", " ".join(text.split()))[0].removesuffix(".") for name, text in described.items()}

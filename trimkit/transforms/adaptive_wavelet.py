@@ -43,6 +43,7 @@ class AdaptiveWavelet(Multilevel):
         ['conjugate_mirror', 'double_shift', 'highpass_sum', 'lowpass_sum', 'norm']
     """
 
+    learnable = True
     exact = False
 
     def __init__(

@@ -27,11 +27,17 @@ class Transform(nn.Module, ABC):
 
     Attributes:
         exact: inverse(forward(x)) = x up to rounding. A lossy transform is explained with its `residual`.
+        complex_coefficients: some coefficients are complex.
+        learnable: has parameters that training may change.
+        needs_fit: must see data before use, see `fit`.
         norm_constrained: of a learnable transform: its coefficients cannot grow by scale alone (unit filters), so that
             gradients with respect to them may be penalised.
     """
 
     exact: bool = True
+    complex_coefficients: bool = False
+    learnable: bool = False
+    needs_fit: bool = False
     norm_constrained: bool = False
 
     @abstractmethod

@@ -39,6 +39,9 @@ class Compose(Transform):
             raise OptionError(f"compose: expected names or transforms, got {strangers[0]}")
         self.parts = nn.ModuleList(parts)
         self.exact = all(part.exact for part in parts)
+        self.complex_coefficients = parts[-1].complex_coefficients
+        self.learnable = any(part.learnable for part in parts)
+        self.needs_fit = any(part.needs_fit for part in parts)
         self._sizes: dict[tuple[int, ...], list[tuple[int, ...]]] = {}
 
     def forward(self, x: Tensor) -> Tree:

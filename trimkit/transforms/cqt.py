@@ -41,6 +41,8 @@ class CQT(Along):
         ('below 77.78 Hz', '77.78–155.6 Hz', '155.6–311.1 Hz', '311.1–500 Hz')
     """
 
+    complex_coefficients = True
+
     def __init__(
         self,
         bins: int = 12,

@@ -123,7 +123,8 @@ class NMF(Fitted, Components):
         rows, parts = self._rows(x), self.components.to(x)
         on = active_parts(rows.detach(), parts)
         gram = parts @ parts.T * on[:, :, None] * on[:, None, :] + torch.diag_embed(1 - on)
-        return torch.linalg.solve(gram, rows @ parts.T * on)
+        wide = torch.promote_types(x.dtype, torch.float32)  # half precision has no solver
+        return torch.linalg.solve(gram.to(wide), (rows @ parts.T * on).to(wide)).to(x)
 
     def inverse(self, s: Tree, size: Size | None = None) -> Tensor:
         """(N, k) → (N, *size)."""

@@ -95,6 +95,8 @@ class FFT(Frequency):
         ((1, 257, 3), ('alpha', 'beta', 'other'))
     """
 
+    complex_coefficients = True
+
     def forward(self, x: Tensor) -> Tensor:
         """(N, ..., n) → (N, ..., n // 2 + 1) complex, over the worked axes, of which the last is halved."""
         require_real(self._name, x)

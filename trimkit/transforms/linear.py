@@ -105,6 +105,7 @@ class Fitted(Transform):
         fitted_size: shape of one sample of the data it was fitted to, empty before.
     """
 
+    needs_fit = True
     _size: Tensor
 
     def __init__(self, *buffers: str) -> None:

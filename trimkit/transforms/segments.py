@@ -115,6 +115,7 @@ class Superpixels(Identity):
         labels: (H, W), of each pixel; empty before `fit`.
     """
 
+    needs_fit = True
     labels: Tensor
 
     def __init__(self, count: int = 16, compactness: float = 1.0) -> None:

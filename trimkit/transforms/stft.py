@@ -51,6 +51,8 @@ class STFT(Along):
         OptionError: frames that cover some sample too little to be inverted (NOLA).
     """
 
+    complex_coefficients = True
+
     def __init__(
         self,
         n_fft: int = 64,

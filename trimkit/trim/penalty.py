@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from inspect import signature
 from typing import Any
@@ -19,16 +19,18 @@ from trimkit.coefficients.tree import Tree
 from trimkit.errors import PenaltyError
 from trimkit.penalties.base import Penalty, dead_rows, is_measure
 from trimkit.penalties.sampling import Points
-from trimkit.predictor.composed import Composed, Model
+from trimkit.predictor.composed import Composed, Model, Reference
 from trimkit.predictor.graph import missing_second_derivative, require_reach
 from trimkit.predictor.guards import (
     warn_of_custom_functions,
     warn_of_train_mode,
 )
 from trimkit.predictor.inputs import At, Inputs, Site, call_model
+from trimkit.predictor.rows import Rows, check_rows
+from trimkit.predictor.several import space_of
 from trimkit.registry import resolve
 from trimkit.targets import Target
-from trimkit.transforms.base import Transform
+from trimkit.transforms.base import Identity, Transform
 from trimkit.trim.refusals import refuse_magnitudes, refuse_scale_degeneracy
 from trimkit.trim.trim import Choice
 
@@ -57,11 +59,12 @@ class TrimPenalty:
 
     Args:
         penalty: name, (name, options) or a function of scores → (N,).
-        transform: name, (name, options) or `trimkit.Transform`.
+        transform: name, (name, options) or `trimkit.Transform`; or a mapping, as in `trimkit.Trim`.
         attribution: name, (name, options) or `trimkit.Attribution`; must be differentiable.
-        baseline: s₀ for the attribution.
+        baseline: s₀ for the attribution; or a function of the model's inputs, as in `trimkit.Trim`.
         at: what is explained, as in `trimkit.Trim`: one of several inputs, or the output of a layer. A lossy or
             learnable transform at a layer takes a second forward for the task's output.
+        rows: for models whose rows are not samples, as in `trimkit.Trim`.
         parameters: what the penalty is meant to train; by default the model's parameters and the transform's.
         points: where the penalty looks, see `trimkit.penalties.sampling`; None for the data. Elsewhere, the task's
             output takes a forward of its own.
@@ -87,20 +90,22 @@ class TrimPenalty:
         self,
         penalty: Choice | Penalty,
         *,
-        transform: Choice | Transform = "identity",
+        transform: Choice | Transform | Mapping[Any, Choice | Transform] = "identity",
         attribution: Choice | Attribution = "input_x_gradient",
-        baseline: Baseline = None,
+        baseline: Baseline | Reference = None,
         at: At = None,
+        rows: Rows = None,
         parameters: Iterable[nn.Parameter] | None = None,
         points: Points | None = None,
         seed: int = 0,
     ) -> None:
         self.penalty: Penalty = resolve("penalty", penalty)
-        self.transform: Transform = resolve("transform", transform)
+        self.transform: Transform = space_of(transform, at)
         self.attribution: Attribution = resolve("attribution", attribution)
         self.attribution.require_differentiable(True)
         self.baseline = baseline
         self.at = at
+        self.rows: Rows = check_rows(rows)
         self.points = points
         self.last: PenaltyReport | None = None
         self._generator = torch.Generator().manual_seed(seed)
@@ -151,7 +156,7 @@ class TrimPenalty:
     def _explain(
         self, model: Model, x: Inputs, target: Target, generator: torch.Generator | None
     ) -> tuple[Composed, Any, Tensor]:
-        site = Site(model, x, self.at)
+        site = Site(model, x, self.at, self.rows)
         if torch.is_inference_mode_enabled():
             raise PenaltyError(
                 "a penalty cannot be trained under torch.inference_mode(); leave it for the training step"
@@ -161,33 +166,36 @@ class TrimPenalty:
         if self.points is not None:
             if not site.plain:
                 raise PenaltyError("points are drawn for a single input x; leave out points=, or at=")
-            site = Site(model, self.points(site.value, generator))
+            site = Site(model, self.points(site.value, generator), rows=self.rows)
         composed = Composed(model, self.transform, x, keep_graph=True, site=site)
         found = self.attribution.explain(
             composed,
             composed.s,
             target=target,
-            baseline=self.baseline,
+            baseline=composed.baseline(self.baseline),
             create_graph=True,
             generator=generator,
         )
-        values = self.values(found.scores, composed.size)
+        if isinstance(self.transform, Identity):
+            found = replace(found, scores=site.without_padding(found.scores))
+        values = self.values(found.scores, composed.size, composed.transform)
         reach = self._examine(composed, found, values)
         self.last = PenaltyReport(values.detach(), dead_rows(tree.map_leaves(Tensor.detach, found.scores)), reach)
         return composed, found.output, values
 
-    def values(self, scores: Tree, size: Iterable[int]) -> Tensor:
+    def values(self, scores: Tree, size: Iterable[int], space: Transform | None = None) -> Tensor:
         """The penalty of each sample, to be minimised.
 
         Args:
             scores: real leaves (N, ...).
             size: shape of one sample of data, for the transform's named groups.
+            space: whose groups they are; by default the penalty's own transform.
         Returns:
             (N,).
         Raises:
             PenaltyError: a penalty that gives anything but one value a sample.
         """
-        found = self.penalty(scores, **self._groups(tuple(size)))
+        found = self.penalty(scores, **self._groups(tuple(size), space or self.transform))
         if not isinstance(found, Tensor) or found.shape != (tree.batch_size(scores),):
             got = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
             raise PenaltyError(
@@ -195,12 +203,12 @@ class TrimPenalty:
             )
         return 1 - found if is_measure(self.penalty) else found
 
-    def _groups(self, size: tuple[int, ...]) -> dict[str, Any]:
+    def _groups(self, size: tuple[int, ...], space: Transform) -> dict[str, Any]:
         """The transform's groups, for penalties that have a parameter of that name which nobody has filled."""
         if not self._wants_groups:
             return {}
         if size not in self._groups_of_size:
-            self._groups_of_size[size] = self.transform.groups(size)
+            self._groups_of_size[size] = space.groups(size)
         return {"groups": self._groups_of_size[size]}
 
     def _examine(self, composed: Composed, found: Explanation, values: Tensor) -> int:
@@ -213,9 +221,14 @@ class TrimPenalty:
                 raise PenaltyError(f"this penalty cannot be trained: {broken}")
             warn_of_custom_functions(found.output)
             refuse_magnitudes(self.penalty, self.attribution, composed.s)
-            value = partial(self.values, size=composed.size)
+            value = partial(self.values, size=composed.size, space=composed.transform)
             refuse_scale_degeneracy(value, self.attribution, self.transform, found.scores)
             name = f"the penalty {_name(self.penalty)!r}"
+            if self._meant is None and not isinstance(model, nn.Module) and not trainable:
+                raise PenaltyError(
+                    f"{name}: the model is a function, whose parameters cannot be seen; say what is trained: "
+                    "TrimPenalty(…, parameters=network.parameters())"
+                )
             self._examined[model] = require_reach(values, self._meant_of(composed), name)
         return self._examined[model]
 

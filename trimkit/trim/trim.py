@@ -7,7 +7,7 @@ predictor's output, f'(T(x)) = f(x) exactly, and any attribution of f' at s = T(
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any, TypeAlias
@@ -16,20 +16,21 @@ import torch
 from torch import Tensor
 
 from trimkit.attributions.base import Attribution
+from trimkit.attributions.gradient import IntegratedGradients
 from trimkit.coefficients import tree
 from trimkit.coefficients.baseline import Baseline
 from trimkit.coefficients.groups import Groups
 from trimkit.coefficients.tree import Tree
 from trimkit.errors import DataError, ModelError, TransformError
-from trimkit.predictor.composed import Composed, Model
-from trimkit.predictor.guards import (
-    unchanged,
-    warn_of_train_mode,
-)
-from trimkit.predictor.inputs import At, Inputs, Site
+from trimkit.predictor.composed import Composed, Model, Reference
+from trimkit.predictor.guards import changes_in_training, unchanged, warn_of_train_mode
+from trimkit.predictor.inputs import At, Inputs, Site, take_rows
+from trimkit.predictor.rows import Rows, check_rows
+from trimkit.predictor.several import space_of
 from trimkit.registry import resolve
 from trimkit.targets import Target
-from trimkit.transforms.base import Transform
+from trimkit.transforms.base import Identity, Transform
+from trimkit.trim.steps import refined, rows_of
 
 Choice: TypeAlias = str | tuple[str, dict[str, Any]]
 """A part by its name, or by its name and options."""
@@ -42,19 +43,22 @@ class TrimResult:
     Attributes:
         output: what the model returned for x, (N, ...).
         coefficients: s = T(x).
-        scores: real leaves like s.
-        residual: r = x − T⁻¹(s), like x; zero up to rounding for exact transforms.
-        gap: (N,) Σ scores − (f(x) − f(T⁻¹(s₀) + r)) for attributions that claim completeness, else None.
+        scores: real leaves like s; those of tokens that the attention mask calls padding are 0.
+        residual: r = x − T⁻¹(s), like x, of several inputs by name; zero up to rounding for exact transforms.
+        gap: (N,) Σ scores − (f(x) − f(T⁻¹(s₀) + r)) for attributions that claim completeness, else None. Where the
+            model joins rows, the mean over the batch, in every entry.
         change: (N,) f(x) − f(T⁻¹(s₀) + r), against which the gap is judged; None where gap is.
+        steps: (N,) quadrature steps of integrated gradients; None for others and with a graph.
         groups: the named groups of the coefficients, with the axis they lie on: ``result.groups.sums(result.scores)``.
     """
 
     output: Any
     coefficients: Tree
     scores: Tree
-    residual: Tensor
+    residual: Tensor | dict[Any, Tensor]
     gap: Tensor | None = None
     change: Tensor | None = None
+    steps: Tensor | None = None
     _name_groups: Callable[[], Groups] | None = field(default=None, repr=False, compare=False)
 
     @cached_property
@@ -70,10 +74,12 @@ class Trim:
 
     Args:
         model: any callable on tensors; a module is called as the user wrapped it, in the mode that it is in.
-        transform: name, (name, options) or `trimkit.Transform`.
+        transform: name, (name, options) or `trimkit.Transform`; with several explained inputs for each of them, or a
+            mapping for some: ``Trim(model, {"image": "fft"}, at=["image", "table"])``.
         attribution: name, (name, options) or `trimkit.Attribution`.
         at: what is explained, see `trimkit.predictor.inputs.At`: one of several inputs, or the output of a layer. All
             else is held fixed, each row with its sample.
+        rows: for models whose rows are not samples, such as graph networks, see `trimkit.predictor.rows.Rows`.
 
     Example:
         >>> import torch
@@ -86,23 +92,25 @@ class Trim:
     def __init__(
         self,
         model: Model,
-        transform: Choice | Transform = "identity",
+        transform: Choice | Transform | Mapping[Any, Choice | Transform] = "identity",
         attribution: Choice | Attribution = "integrated_gradients",
         at: At = None,
+        rows: Rows = None,
     ) -> None:
         if not callable(model):
             raise ModelError(f"Trim: expected a callable model, got {type(model).__name__}")
         self.model = model
-        self.transform: Transform = resolve("transform", transform)
+        self.transform: Transform = space_of(transform, at)
         self.attribution: Attribution = resolve("attribution", attribution)
         self.at = at
+        self.rows: Rows = check_rows(rows)
 
     def __call__(
         self,
         x: Inputs,
         target: Target = None,
         *,
-        baseline: Baseline = None,
+        baseline: Baseline | Reference = None,
         create_graph: bool = False,
         generator: torch.Generator | None = None,
     ) -> TrimResult:
@@ -112,7 +120,8 @@ class Trim:
             x: (N, ...), or a tuple or mapping of arguments of which ``at`` names one; what is explained is real,
                 floating and finite.
             target: which number of the output is explained, see `trimkit.targets.Target`.
-            baseline: s₀, see `trimkit.coefficients.baseline.Baseline`; zeros by default.
+            baseline: s₀, see `trimkit.coefficients.baseline.Baseline`; zeros by default. A function of the model's
+                inputs gives x₀, of which s₀ = T(x₀): a blurred picture, the embedding of padding.
             create_graph: keep the graph, to train through the scores.
             generator: source of randomness for stochastic attributions.
         Returns:
@@ -123,26 +132,45 @@ class Trim:
             OptionError: ``at`` names neither an input nor a layer.
             ModelError: a model whose wrapper makes second derivatives silently wrong, a layer that runs twice.
         """
-        site = Site(self.model, x, self.at)
+        site = Site(self.model, x, self.at, self.rows)
         if site.layer is None and not bool(torch.isfinite(site.value).all()):
             raise DataError("expected finite values in x, got NaN or infinity; clean the data before explaining it")
         self.attribution.require_differentiable(create_graph)
         warn_of_train_mode(self.model, dropout=True)
         with unchanged(self.model):
             composed = Composed(self.model, self.transform, x, keep_graph=create_graph, site=site)
-            found = self.attribution.explain(
-                composed,
-                composed.s,
-                target=target,
-                baseline=baseline,
-                create_graph=create_graph,
-                generator=generator,
+            s0 = composed.baseline(baseline)
+            explained = self.attribution.explain(
+                composed, composed.s, target=target, baseline=s0, create_graph=create_graph, generator=generator
             )
             gap = change = None
             if self.attribution.complete:
-                change = composed.change(found.output, target, baseline)
-                gap = tree.sample_sums(found.scores).detach() - change
-        size = tuple(composed.size)
-        return TrimResult(
-            found.output, composed.s, found.scores, composed.residual, gap, change, partial(self.transform.groups, size)
+                change = composed.change(explained.output, target, s0)
+                gap = tree.sample_sums(explained.scores).detach() - change
+                if site.joined:  # a sample's scores hold its effect on the others
+                    gap = gap.mean().expand_as(gap)
+        scores = site.without_padding(explained.scores) if isinstance(self.transform, Identity) else explained.scores
+        result = TrimResult(
+            explained.output,
+            composed.s,
+            scores,
+            composed.given(composed.residual),
+            gap,
+            change,
+            _name_groups=partial(composed.transform.groups, tuple(composed.size)),
         )
+        if create_graph or changes_in_training(self.model) or not isinstance(self.attribution, IntegratedGradients):
+            return result
+        return self._refined(result, self.attribution, site, (target, baseline))
+
+    def _refined(
+        self, result: TrimResult, attribution: IntegratedGradients, site: Site, options: tuple[Any, Any]
+    ) -> TrimResult:
+        """The result with more steps where they are needed, see `trimkit.trim.steps`."""
+
+        def again(finer: IntegratedGradients, numbers: Tensor | None) -> TrimResult:
+            x = site.x if numbers is None else take_rows(site.x, numbers)
+            target, baseline = (rows_of(option, numbers, site.samples) for option in options)
+            return Trim(self.model, self.transform, finer, self.at, self.rows)(x, target, baseline=baseline)
+
+        return refined(result, attribution, again, site.rows is None)

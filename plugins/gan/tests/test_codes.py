@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 from torch import distributions
-from trimkit_gan.codes import LEAST_LOG_VARIANCE, CodeLayout, CodePosterior
+from trimkit_gan.codes import LEAST_LOG_VARIANCE, CodeLayout, CodePosterior, batch_information
 
 from trimkit.errors import OptionError
 
@@ -125,3 +125,17 @@ def test_codes_of_one_kind_only():
 def test_layouts_without_sense_are_refused(categories, continuous, message):
     with pytest.raises(OptionError, match=message):
         CodeLayout(categories, continuous)
+
+
+def test_what_a_category_tells_of_the_samples_is_the_information_of_the_joint_distribution():
+    p = torch.rand(40, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    p = p / p.sum(1, keepdim=True)
+    joint = p / 40
+    expected = (joint * (joint / (joint.sum(0) * joint.sum(1, keepdim=True))).log()).sum()
+    torch.testing.assert_close(batch_information(p.log()), expected)
+
+
+@pytest.mark.parametrize(("rows", "expected"), [(torch.eye(4), math.log(4)), (torch.ones(4, 4) / 4, 0.0)])
+def test_categories_tell_all_or_nothing_of_the_samples(rows, expected):
+    log_p = rows.double().clamp_min(1e-300).log()
+    assert batch_information(log_p).item() == pytest.approx(expected, abs=1e-12)

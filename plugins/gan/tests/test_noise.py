@@ -42,11 +42,11 @@ def test_an_output_of_known_parts_has_the_known_share(monkeypatch):
     method = make()
     generator = torch.Generator().manual_seed(1)
 
-    def render(w, space, *, noise, generator=generator):
+    def decode(w, space, *, noise, generator=generator):
         return 2 * part + torch.randn(part.shape, generator=generator)
 
     part = torch.randn(400, 1, 8, 8, generator=generator)
-    monkeypatch.setattr(method, "render", render)
+    monkeypatch.setattr(method, "decode", decode)
     assert share(method, samples=400, draws=4) == pytest.approx(0.2, abs=0.01)
 
 

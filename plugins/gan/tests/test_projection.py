@@ -175,3 +175,28 @@ def test_a_projection_of_a_stored_run_by_name(images, tmp_path):
     trimkit.train(method, images.clamp(0, 1), steps=1, batch_size=3, folder=tmp_path / "run")
     transform = trimkit.create("transform", "projection", run=str(tmp_path / "run"), space="w+", steps=2)
     torch.testing.assert_close(transform(images), projection(str(tmp_path / "run"), "w+", 2)(images))
+
+
+@pytest.mark.parametrize("directions", ["ganspace", "sefa"])
+def test_coordinates_along_directions_of_w_by_name(directions, images, predictor, tmp_path):
+    method = StyleGAN2((1, 8, 8), **SMALL)
+    trimkit.train(method, images.clamp(0, 1), steps=1, batch_size=3, folder=tmp_path / "run")
+    options = {"run": str(tmp_path / "run"), "steps": 2}
+    plain = trimkit.create("transform", "projection", **options)
+    turned = trimkit.create("transform", "projection", directions=directions, **options)
+    again = trimkit.create("transform", "projection", directions=directions, **options)
+    coordinates = turned(images)
+    assert coordinates.shape == (3, 6)
+    torch.testing.assert_close(turned.inverse(coordinates, (1, 8, 8)), plain.inverse(plain(images)))
+    torch.testing.assert_close(again(images), coordinates)
+    result = trimkit.Trim(predictor, turned, "input_x_gradient")(images, target=0)
+    assert result.scores.shape == (3, 6)
+    torch.testing.assert_close(result.output, predictor(images))
+
+
+def test_directions_that_do_not_exist_are_refused(images, tmp_path):
+    trimkit.train(StyleGAN2((1, 8, 8), **SMALL), images.clamp(0, 1), steps=1, batch_size=3, folder=tmp_path / "run")
+    with pytest.raises(OptionError, match=r"no directions 'gan_space'.*ganspace"):
+        projection(str(tmp_path / "run"), directions="gan_space")
+    with pytest.raises(OptionError, match="expected space w, whose directions 'sefa' are, got 's'"):
+        projection(str(tmp_path / "run"), "s", directions="sefa")

@@ -81,7 +81,7 @@ def test_decoding_is_deterministic_and_unmixed_also_in_train_mode():
     method = make().train()
     w = torch.randn(2, 6, dtype=torch.float64)
     assert torch.equal(method.decode(w), method.decode(w, "w"))
-    assert not torch.equal(method.render(w), method.render(w, noise="none"))
+    assert not torch.equal(method.decode(w), method.decode(w, noise="none"))
 
 
 def rescaled(method: StyleGAN2) -> StyleGAN2:

@@ -69,8 +69,32 @@ def test_r1_is_half_the_squared_gradient_and_gamma_its_weight(images):
     (gradient,) = torch.autograd.grad(method.discriminator(x).sum(), x)
     torch.testing.assert_close(values, gradient.square().sum((1, 2, 3)) / 2)
     weights = {phase.name: phase.weights for phase in method.phases()}
-    assert weights["discriminator_r1"]["r1"] == pytest.approx(2e-4 * 64 / 16)
+    assert weights["discriminator_r1"]["r1"] == 1.0
+    large = {phase.name: phase.weights for phase in make(shape=(3, 64, 64)).phases()}
+    assert large["discriminator_r1"]["r1"] == pytest.approx(2e-4 * 64**2 / 16)
     assert {p.name: p.weights for p in make(r1_gamma=3.0).phases()}["discriminator_r1"] == {"r1": 3.0}
+
+
+@pytest.mark.parametrize("kind", [StyleGAN, StyleGAN2])
+@pytest.mark.parametrize(("size", "usual"), [(32, (4, 32, 1.0)), (64, (8, 64, 2e-4 * 64**2 / 16))])
+def test_small_images_have_small_networks_unless_told_otherwise(kind, size, usual):
+    method = kind((1, size, size), z_dim=4, w_dim=4)
+    assert (method.mapping_layers, method.channel_max, method.r1_gamma) == pytest.approx(usual)
+    assert len(method.mapping.layers) == usual[0]
+    assert method.synthesis.constant.shape[0] == usual[1]
+    given = kind((1, size, size), z_dim=4, w_dim=4, mapping_layers=3, channel_max=5, r1_gamma=0.25)
+    assert (given.mapping_layers, given.channel_max, given.r1_gamma) == (3, 5, 0.25)
+
+
+def test_the_path_length_is_lazier_for_small_images():
+    intervals = [StyleGAN2((1, size, size), z_dim=4, w_dim=4, channel_max=4).path_interval for size in (32, 64)]
+    assert intervals == [16, 4]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_an_option_that_no_class_has_is_refused_by_name(name):
+    with pytest.raises(OptionError, match=r"has no option 'chanel_max'\. Did you mean 'channel_max'"):
+        trimkit.create("method", name, shape=(1, 8, 8), chanel_max=4)
 
 
 def test_path_lengths_are_held_to_their_running_mean(images):

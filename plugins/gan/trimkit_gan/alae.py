@@ -28,8 +28,8 @@ from trimkit.methods import (
 )
 from trimkit_gan.autoencoding import AlaeChoice, LatentDiscriminator, StyleGenerator, make_alae
 from trimkit_gan.convolutional import Output, check_range
-from trimkit_gan.layers import require_counts
 from trimkit_gan.mapping import Mapping, draw_cutoff, mix, truncate
+from trimkit_gan.options import require_counts, require_positive, require_shares, require_weights
 from trimkit_gan.regularisers import r1
 from trimkit_gan.synthesis import NoiseMode
 
@@ -117,15 +117,9 @@ class ALAE(Method):
         require_counts(self, "w_dim", "mapping_layers", "discriminator_layers", "r1_interval")
         if not math.isfinite(self.truncation_psi):
             raise OptionError(f"expected a finite truncation_psi, got {self.truncation_psi}")
-        for name in ("learning_rate_multiplier", "learning_rate"):
-            if not getattr(self, name) > 0:
-                raise OptionError(f"expected {name} > 0, got {getattr(self, name)}")
-        for name in ("r1_weight", "reconstruction_weight"):
-            weight = as_schedule(getattr(self, name))
-            if not callable(weight) and not weight >= 0:
-                raise OptionError(f"expected {name} ≥ 0, got {weight}")
-        if not 0 <= self.style_mixing <= 1:
-            raise OptionError(f"expected style_mixing in [0, 1], got {self.style_mixing}")
+        require_positive(self, "learning_rate_multiplier", "learning_rate")
+        require_weights(self, "r1_weight", "reconstruction_weight")
+        require_shares(self, "style_mixing")
 
     def latent_spaces(self) -> Sequence[LatentSpace]:
         """``w``, with style-based networks ``w+``, and ``z``."""
@@ -141,55 +135,44 @@ class ALAE(Method):
         Raises:
             OptionError: the space z, to which nothing leads back.
         """
-        found = self.space(space)
-        if not found.can_encode:
+        chosen = self.space(space)
+        if not chosen.can_encode:
             raise OptionError(f"ALAE: {NO_ENCODE}")
         w = self.encoder(x)
-        return Delta(self.generator.spread(w) if found.name == "w+" else w)
+        return Delta(self.generator.spread(w) if chosen.name == "w+" else w)
 
-    def decode(self, z: Tensor, space: str | None = None) -> Tensor:
-        """G(w) or G(F(z)), with the noise of style-based networks fixed.
-
-        Args:
-            z: (N, D) codes of w or z, (N, L, D) of w+.
-            space: None for w.
-        Returns:
-            (N, *shape) in data units.
-        Raises:
-            ShapeError: codes of another shape.
-        """
-        return self.render(z, space)
-
-    def render(
+    def decode(
         self,
-        code: Tensor,
+        z: Tensor,
         space: str | None = None,
         *,
         noise: NoiseMode = "constant",
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """As `decode`, with a choice of the style-based networks' noise.
+        """G(w) or G(F(z)).
 
         Args:
-            code: (N, D) codes of w or z, (N, L, D) of w+.
+            z: (N, D) codes of w or z, (N, L, D) of w+.
             space: None for w.
-            noise: "constant", "none", or "random" from the generator.
+            noise: of the style-based networks: "constant", "none", or "random" from the generator.
             generator: source of randomness.
         Returns:
             (N, *shape) in data units.
+        Raises:
+            ShapeError: codes of another shape.
         """
-        found = self.space(space)
-        if code.shape[1:] != found.shape:
-            sizes = ", ".join(map(str, found.shape))
-            raise ShapeError(f"ALAE: expected codes (N, {sizes}) of {found.name!r}, got {tuple(code.shape)}")
-        ws = code if found.name == "w+" else self.generator.spread(self.mapping(code) if found.name == "z" else code)
+        chosen = self.space(space)
+        if z.shape[1:] != chosen.shape:
+            sizes = ", ".join(map(str, chosen.shape))
+            raise ShapeError(f"ALAE: expected codes (N, {sizes}) of {chosen.name!r}, got {tuple(z.shape)}")
+        ws = z if chosen.name == "w+" else self.generator.spread(self.mapping(z) if chosen.name == "z" else z)
         return self.generator(ws, noise, generator)
 
     def baseline(self, space: str | None = None) -> Tensor | None:
         """The mean of w that was tracked in training, for ``w`` and ``w+``; None, which means zeros, for ``z``."""
-        found = self.space(space).name
+        name = self.space(space).name
         mean = self.mapping.w_mean[None]
-        return None if found == "z" else self.generator.spread(mean) if found == "w+" else mean
+        return None if name == "z" else self.generator.spread(mean) if name == "w+" else mean
 
     def sample(self, n: int, generator: torch.Generator | None = None, aux: Tensor | None = None) -> Tensor:
         """G(F(z)) for n draws z ~ N(0, I), truncated by ``truncation_psi``: (n, *shape)."""

@@ -143,3 +143,15 @@ def _straight_through(log_p: Tensor, generator: torch.Generator | None) -> Tenso
     gumbel = -(-uniform.clamp(1e-7, 1 - 1e-7).log()).log()
     hard = one_hot((log_p.detach() + gumbel).argmax(1), log_p.shape[1]).to(log_p.dtype)
     return hard + log_p.exp() - log_p.exp().detach()
+
+
+def batch_information(log_p: Tensor) -> Tensor:
+    """H(mean of Q(c|x)) − mean of H(Q(c|x)): what a category tells of the samples (Krause et al. 2010, eq. 1).
+
+    Args:
+        log_p: (N, K) log-probabilities of the categories of N samples.
+    Returns:
+        A scalar in nats, from 0 where all samples are told alike to log K.
+    """
+    marginal = log_p.exp().mean(0).clamp_min(torch.finfo(log_p.dtype).tiny)
+    return torch.special.entr(marginal).sum() + (log_p.exp() * log_p).sum(1).mean()

@@ -9,17 +9,16 @@ import torch
 from trimkit.errors import UnknownNameError, nearest
 from trimkit.transforms.fitted import PCA
 from trimkit.transforms.linear import Dictionary
-from trimkit_gan.styled import StyleBased
+from trimkit_gan.generating import StyleSpaces
 
 
 def ganspace(
-    method: StyleBased, samples: int = 10_000, components: int | None = None, generator: torch.Generator | None = None
+    method: StyleSpaces, samples: int = 10_000, components: int | None = None, generator: torch.Generator | None = None
 ) -> PCA:
     """Principal components of w over the prior (Härkönen et al. 2020, arXiv:2004.02546).
 
     All of them are an orthonormal change of basis about the mean, exact both ways; fewer leave a residual. Behind a
-    projection it is a space for explanations of data: ``trimkit.create("transform", "compose", of=[Projection(method),
-    ganspace(method)])``.
+    projection it is a space for explanations of data: ``projection:run=FOLDER,directions=ganspace``.
 
     Args:
         method: trained.
@@ -36,7 +35,7 @@ def ganspace(
     return found
 
 
-def sefa(method: StyleBased, layers: Sequence[str] = ()) -> Dictionary:
+def sefa(method: StyleSpaces, layers: Sequence[str] = ()) -> Dictionary:
     """Directions of w by how far they move the styles: eigenvectors of Σ AᵀA over the affine maps A (Shen & Zhou 2021).
 
     arXiv:2007.06600, eq. 5. Maps to image channels are left out, as there. An orthonormal change of basis, exact both

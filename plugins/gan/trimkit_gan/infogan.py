@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Literal, TypeAlias, get_args
 
 import torch
@@ -27,9 +28,9 @@ from trimkit.methods import (
     gather,
     standard_normal,
 )
-from trimkit_gan.codes import CodeLayout, CodePosterior
+from trimkit_gan.codes import CodeLayout, CodePosterior, batch_information
 from trimkit_gan.convolutional import SLOPE, Output, PlainChoice, check_range, make_output, make_plain
-from trimkit_gan.layers import require_counts
+from trimkit_gan.options import require_counts, require_positive, require_weights
 from trimkit_gan.views import view
 
 Recogniser: TypeAlias = Literal["shared", "head", "own"]
@@ -140,20 +141,10 @@ class InfoGAN(Method):
         require_counts(self, "noise_dim")
         if self.recogniser not in get_args(Recogniser):
             raise OptionError(f"expected recogniser as one of {get_args(Recogniser)}, got {self.recogniser!r}")
-        for name in ("learning_rate", "discriminator_learning_rate"):
-            if not getattr(self, name) > 0:
-                raise OptionError(f"expected {name} > 0, got {getattr(self, name)}")
-        for name in (
-            "category_weight",
-            "continuous_weight",
-            "recogniser_noise",
-            "recogniser_distortion",
-            "data_weight",
-        ):
-            weight = as_schedule(getattr(self, name))
-            if not callable(weight) and not weight >= 0:
-                raise OptionError(f"expected {name} ≥ 0, got {weight}")
-        for name in ("recogniser_noise", "recogniser_distortion", "data_weight"):
+        of_categories = ("recogniser_noise", "recogniser_distortion", "data_weight")
+        require_positive(self, "learning_rate", "discriminator_learning_rate")
+        require_weights(self, "category_weight", "continuous_weight", *of_categories)
+        for name in of_categories:
             if not self.categories and as_schedule(getattr(self, name)) != 0:
                 raise OptionError(f"{name} is for categorical codes: give categories such as (10,), or leave it at 0")
         if self.recogniser_distortion and len(self.shape) != 3:
@@ -170,15 +161,12 @@ class InfoGAN(Method):
         return as_schedule(self.data_weight) != 0
 
     def _make_networks(self) -> None:
-        plain = make_plain(self.network, self.shape, self.noise_dim + self.codes.size)
+        make = partial(make_plain, self.network, self.shape, self.noise_dim + self.codes.size)
+        plain = make()
         self.generator = nn.Sequential(plain.generator, make_output(self.output))
         self.trunk = plain.trunk
         self.discriminator = nn.Linear(plain.features, 1)
-        self.q_trunk = (
-            make_plain(self.network, self.shape, self.noise_dim + self.codes.size).trunk
-            if self.recogniser == "own"
-            else None
-        )
+        self.q_trunk = make().trunk if self.recogniser == "own" else None
         self.q_head = nn.Sequential(
             nn.Linear(plain.features, HEAD), nn.LeakyReLU(SLOPE), nn.Linear(HEAD, self.codes.outputs)
         )
@@ -228,12 +216,12 @@ class InfoGAN(Method):
             OptionError: codes without noise, see ``codes_alone``.
             ShapeError: codes of another size.
         """
-        found = self.space(space)
-        if not found.can_decode:
+        chosen = self.space(space)
+        if not chosen.can_decode:
             raise OptionError(f"InfoGAN: {NO_DECODE}")
-        if z.ndim != 2 or z.shape[1:] != found.shape:
-            raise ShapeError(f"InfoGAN: expected codes (N, {found.shape[0]}) of {found.name!r}, got {tuple(z.shape)}")
-        return self.generator(z if found.name == "z" else torch.cat([z.new_zeros(len(z), self.noise_dim), z], dim=1))
+        if z.ndim != 2 or z.shape[1:] != chosen.shape:
+            raise ShapeError(f"InfoGAN: expected codes (N, {chosen.shape[0]}) of {chosen.name!r}, got {tuple(z.shape)}")
+        return self.generator(z if chosen.name == "z" else torch.cat([z.new_zeros(len(z), self.noise_dim), z], dim=1))
 
     def baseline(self, space: str | None = None) -> Tensor:
         """The prior's mean: no noise, every category as likely, continuous codes in their middle."""
@@ -264,25 +252,12 @@ class InfoGAN(Method):
 
     def phases(self) -> Sequence[Phase]:
         """The discriminator, then the generator."""
-        groups = self.phase_parameters()
-        first, second = self._phase_weights()
+        trained, (first, second) = self.phase_parameters(), self._phase_weights()
+        slow, fast = adam(self.discriminator_learning_rate, BETAS), adam(self.learning_rate, BETAS)
+        critic, maker = trained["discriminator"], trained["generator"]
         return [
-            Phase(
-                "discriminator",
-                groups["discriminator"],
-                self.discriminate,
-                first,
-                adam(self.discriminator_learning_rate, BETAS),
-            ),
-            Phase(
-                "generator",
-                groups["generator"],
-                self.generate,
-                second,
-                adam(self.learning_rate, BETAS),
-                trains_decoder=True,
-                generates=True,
-            ),
+            Phase("discriminator", critic, self.discriminate, first, slow),
+            Phase("generator", maker, self.generate, second, fast, trains_decoder=True, generates=True),
         ]
 
     def phase_parameters(self) -> Mapping[str, list[nn.Parameter]]:
@@ -359,12 +334,8 @@ class InfoGAN(Method):
         seen = self.posterior(self._view(x, generator)).log_probabilities
         with torch.no_grad():
             clean = [log_p.exp() for log_p in self.posterior(x).log_probabilities]
-        information, consistency = x.new_zeros(()), x.new_zeros(len(x))
-        for log_p, expected in zip(seen, clean, strict=True):
-            consistency = consistency - (expected * log_p).sum(1)
-            rows = gather(log_p)
-            marginal = rows.exp().mean(0).clamp_min(torch.finfo(rows.dtype).tiny)
-            information = information + torch.special.entr(marginal).sum() + (rows.exp() * rows).sum(1).mean()
+        information = torch.stack([batch_information(gather(log_p)) for log_p in seen]).sum()
+        consistency = torch.stack([-(p * log_p).sum(1) for p, log_p in zip(clean, seen, strict=True)]).sum(0)
         return {"data_information": Term(-information), "data_consistency": Term(consistency)}
 
     def _information(self, posterior: CodePosterior, z: Tensor) -> tuple[dict[str, Term], Tensor]:

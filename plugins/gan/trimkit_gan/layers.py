@@ -100,22 +100,6 @@ def pixel_norm(z: Tensor, epsilon: float = 1e-8) -> Tensor:
     return (wide * (wide.square().mean(1, keepdim=True) + epsilon).rsqrt()).to(z.dtype)
 
 
-def require_counts(options: object, *names: str) -> None:
-    """Refuse options that are no whole numbers of at least 1.
-
-    Args:
-        options: whose attributes they are.
-        names: of the attributes.
-    Raises:
-        OptionError: the first that is none.
-    """
-    for name in names:
-        value = getattr(options, name)
-        if not isinstance(value, int) or value < 1:
-            whole = "" if isinstance(value, int) else ", a whole number"
-            raise OptionError(f"expected {name} ≥ 1{whole}, got {value!r}")
-
-
 def levels_of(shape: Sequence[int]) -> int:
     """How often 4 × 4 pixels are doubled to reach images of a shape.
 

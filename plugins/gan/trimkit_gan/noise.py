@@ -10,12 +10,12 @@ from torch import Tensor
 from trimkit.errors import DataError, OptionError
 from trimkit.methods import at_least_float32
 from trimkit_gan.alae import ALAE
-from trimkit_gan.styled import StyleBased
+from trimkit_gan.generating import StyleSpaces
 
 
 @torch.no_grad()
 def noise_share(
-    method: StyleBased | ALAE,
+    method: StyleSpaces | ALAE,
     output: Callable[[Tensor], Tensor] | None = None,
     *,
     samples: int = 64,
@@ -44,7 +44,7 @@ def noise_share(
     w = method.sample_codes(samples, generator, "w")
     seen = []
     for _ in range(draws):
-        images = method.render(w, "w", noise="random", generator=generator)
+        images = method.decode(w, "w", noise="random", generator=generator)
         seen.append(at_least_float32(images if output is None else output(images)).flatten(1))
     outputs = torch.stack(seen)
     if not bool(outputs.isfinite().all()):

@@ -8,13 +8,13 @@ import torch
 from PIL import Image
 
 from trimkit.training.pictures import draw_grid
+from trimkit_gan.generating import StyleSpaces
 from trimkit_gan.mapping import mix, truncate
-from trimkit_gan.styled import StyleBased
 
 
 @torch.no_grad()
 def mixing_grid(
-    method: StyleBased, generator: torch.Generator, sources: int = 6, cutoffs: Sequence[int] = (2, 4)
+    method: StyleSpaces, generator: torch.Generator, sources: int = 6, cutoffs: Sequence[int] = (2, 4)
 ) -> Image.Image:
     """Coarse styles of one image, fine styles of another (StyleGAN, figure 3).
 
@@ -39,7 +39,7 @@ def mixing_grid(
 
 @torch.no_grad()
 def truncation_grid(
-    method: StyleBased, generator: torch.Generator, samples: int = 6, psi: Sequence[float] = (1.0, 0.7, 0.4, 0.0, -0.7)
+    method: StyleSpaces, generator: torch.Generator, samples: int = 6, psi: Sequence[float] = (1.0, 0.7, 0.4, 0.0, -0.7)
 ) -> Image.Image:
     """The same samples at falling ψ: from all variety to the mean image, and to the opposite (StyleGAN, figure 8)."""
     ws = method.synthesis.spread(method.mapping(method.draw_z(samples, generator)))
@@ -49,7 +49,7 @@ def truncation_grid(
 
 @torch.no_grad()
 def edit_grid(
-    method: StyleBased, s: torch.Tensor, channels: Sequence[int], reach: Sequence[float] = (-6, -3, 0, 3, 6)
+    method: StyleSpaces, s: torch.Tensor, channels: Sequence[int], reach: Sequence[float] = (-6, -3, 0, 3, 6)
 ) -> Image.Image:
     """What single style channels do to one sample: a row a channel, its style moved by steps of the row.
 

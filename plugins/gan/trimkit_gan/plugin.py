@@ -16,7 +16,6 @@ _METHODS = (
         "GAN whose codes stay readable: categories and continuous codes that a network infers from images.",
         "Chen et al. 2016, arXiv:1606.03657",
         family="gan",
-        spaces=("c", "z"),
     ),
     MethodSpec(
         "alae",
@@ -24,7 +23,6 @@ _METHODS = (
         "Adversarial latent autoencoder: a GAN with an encoder that returns its w; plain or style-based networks.",
         "Pidhorskyi et al. 2020, arXiv:2004.04467",
         family="gan",
-        spaces=("w", "z"),
     ),
     MethodSpec(
         "stylegan",
@@ -32,8 +30,6 @@ _METHODS = (
         "Style-based generator: adaptive instance normalisation, per-pixel noise, progressive growing.",
         "Karras et al. 2019, arXiv:1812.04948",
         family="gan",
-        spaces=("w", "z", "w+", "s"),
-        can_encode=False,
     ),
     MethodSpec(
         "stylegan2",
@@ -41,8 +37,6 @@ _METHODS = (
         "Style-based generator: demodulated weights, lazy R1 and path length, adaptive augmentation.",
         "Karras et al. 2020, arXiv:1912.04958",
         family="gan",
-        spaces=("w", "z", "w+", "s"),
-        can_encode=False,
     ),
 )
 
@@ -59,7 +53,6 @@ def trimkit_transforms() -> Iterator[TransformSpec]:
     yield TransformSpec(
         "projection",
         "trimkit_gan.projection:projection",
-        "The latent space of a trained StyleGAN, codes found by optimisation: projection:run=FOLDER,space=w+.",
+        "The latent space of a trained StyleGAN, codes by optimisation: projection:run=FOLDER,directions=ganspace.",
         "Karras et al. 2020, arXiv:1912.04958, appendix D",
-        exact=False,
     )

@@ -5,19 +5,21 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+import trimkit
 from trimkit.coefficients.groups import Groups
 from trimkit.coefficients.tree import Tree
-from trimkit.errors import DataError, OptionError, ShapeError, TransformError
+from trimkit.errors import DataError, OptionError, ShapeError, TransformError, nearest
 from trimkit.methods import Method, load_method
 from trimkit.predictor import PredictionLoss
 from trimkit.training.progress import make_progress
 from trimkit.transforms.base import Size, Transform, single_leaf
-from trimkit_gan.styled import StyleBased
+from trimkit_gan.factorisation import ganspace, sefa
+from trimkit_gan.generating import StyleSpaces
 
 RISE, FALL = 0.05, 0.25
 """Shares of the steps in which the learning rate rises from 0 and falls to 0 (StyleGAN2, appendix D)."""
@@ -26,8 +28,25 @@ LEARNING_RATE = 0.1
 """At its height (StyleGAN2, appendix D)."""
 
 
+DIRECTIONS: dict[str, Callable[[StyleSpaces], Transform]] = {
+    "ganspace": lambda method: ganspace(method, generator=torch.Generator(method.mapping.w_mean.device).manual_seed(0)),
+    "sefa": sefa,
+}
+"""Coordinates of w by their names; those of GANSpace come from draws of z by one seed."""
+
+
+class Search(NamedTuple):
+    """How codes are searched for, see `project`."""
+
+    steps: int = 300
+    learning_rate: float = LEARNING_RATE
+    predictor: nn.Module | None = None
+    feature_weight: float = 1.0
+    progress: bool = False
+
+
 def project(
-    method: StyleBased,
+    method: StyleSpaces,
     x: Tensor,
     space: str = "w",
     *,
@@ -58,12 +77,13 @@ def project(
         OptionError: z, or an option out of range.
         ShapeError, DataError: data of another shape or range, or with NaN.
     """
+    search = Search(steps, learning_rate, predictor, feature_weight, progress)
     _check_data(method, x)
-    _check_options(steps, learning_rate, feature_weight)
-    return _projected(method, x, space, steps, learning_rate, predictor, feature_weight, progress)
+    _check_search(search)
+    return _projected(method, x, space, search)
 
 
-def _check_data(method: StyleBased, x: Tensor) -> None:
+def _check_data(method: StyleSpaces, x: Tensor) -> None:
     """As `Method.check`, and no bytes for a method of [0, 1]; generated images, not clamped, may lie outside a bit."""
     Method.check(method, x)
     slack, least, most = 10 * (method.high - method.low), float(x.min()), float(x.max())
@@ -74,25 +94,16 @@ def _check_data(method: StyleBased, x: Tensor) -> None:
         )
 
 
-def _check_options(steps: int, learning_rate: float = 1.0, feature_weight: float = 0.0) -> None:
-    if not isinstance(steps, int) or steps < 1:
-        raise OptionError(f"expected steps ≥ 1, a whole number, got {steps!r}")
-    if not learning_rate > 0:
-        raise OptionError(f"expected learning_rate > 0, got {learning_rate}")
-    if not feature_weight >= 0:
-        raise OptionError(f"expected feature_weight ≥ 0, got {feature_weight}")
+def _check_search(search: Search) -> None:
+    if not isinstance(search.steps, int) or search.steps < 1:
+        raise OptionError(f"expected steps ≥ 1, a whole number, got {search.steps!r}")
+    if not search.learning_rate > 0:
+        raise OptionError(f"expected learning_rate > 0, got {search.learning_rate}")
+    if not search.feature_weight >= 0:
+        raise OptionError(f"expected feature_weight ≥ 0, got {search.feature_weight}")
 
 
-def _projected(
-    method: StyleBased,
-    x: Tensor,
-    space: str,
-    steps: int,
-    learning_rate: float,
-    predictor: nn.Module | None,
-    feature_weight: float,
-    progress: bool,
-) -> Tensor:
+def _projected(method: StyleSpaces, x: Tensor, space: str, search: Search) -> Tensor:
     """As `project`, of data of any range."""
     if space not in ("w", "w+", "s"):
         method.space(space)
@@ -105,16 +116,15 @@ def _projected(
     start = method.baseline(inner)
     assert start is not None
     with torch.inference_mode(False):  # copies made here can be differentiated through
-        error = _error(method, x.detach().clone(), inner, predictor, feature_weight)
-        codes = _descend(start.repeat(len(x), *[1] * (start.ndim - 1)), error, steps, learning_rate, progress)
+        error = _error(method, x.detach().clone(), inner, search)
+        codes = _descend(start.repeat(len(x), *[1] * (start.ndim - 1)), error, search)
     with torch.no_grad():
         return method.codes(codes, inner)[space]
 
 
-def _error(
-    method: StyleBased, x: Tensor, space: str, predictor: nn.Module | None, weight: float
-) -> Callable[[Tensor], Tensor]:
+def _error(method: StyleSpaces, x: Tensor, space: str, search: Search) -> Callable[[Tensor], Tensor]:
     """Codes (N, …) → error of each sample (N,)."""
+    predictor, weight = search.predictor, search.feature_weight
     if predictor is not None and not isinstance(predictor, PredictionLoss):
         predictor = PredictionLoss(predictor, "mse")
     loss = predictor.to(x.device) if predictor is not None else None
@@ -127,11 +137,10 @@ def _error(
     return error
 
 
-def _descend(
-    codes: Tensor, error: Callable[[Tensor], Tensor], steps: int, learning_rate: float, progress: bool
-) -> Tensor:
+def _descend(codes: Tensor, error: Callable[[Tensor], Tensor], search: Search) -> Tensor:
     """Adam on each sample's own error; no gradient reaches anything but the codes."""
-    with torch.enable_grad(), make_progress(steps, len(codes), wanted=progress) as shown:
+    steps, learning_rate = search.steps, search.learning_rate
+    with torch.enable_grad(), make_progress(steps, len(codes), wanted=search.progress) as shown:
         codes = codes.detach().clone().requires_grad_()
         optimiser = torch.optim.Adam([codes], learning_rate)
         for step in range(steps):
@@ -168,37 +177,37 @@ class Projection(Transform):
 
     def __init__(
         self,
-        method: StyleBased,
+        method: StyleSpaces,
         space: str = "w",
         steps: int = 300,
         predictor: nn.Module | None = None,
         progress: bool = False,
     ) -> None:
         super().__init__()
-        if not isinstance(method, StyleBased):
+        if not isinstance(method, StyleSpaces):
             raise TransformError(
                 f"projection: expected a style-based generator, got {type(method).__name__}; a method with an encoder "
                 "is a transform itself, method.as_transform(space)"
             )
-        _check_options(steps)
+        _check_search(Search(steps))
         self.method = method
         self.space = method.space(space)
         self.steps = steps
         self.predictor = predictor
         self.progress = progress
-        self._known: dict[bytes, Tensor] = {}
-        self._found_with: tuple[Any, ...] = ()
+        self._codes: dict[bytes, Tensor] = {}
+        self._searched_with: tuple[Any, ...] = ()
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, *method.shape) → (N, *space.shape) in the method's type, detached; samples seen before cost nothing."""
         self._forget_if_changed()
         keys = [_key(sample) for sample in x]
-        new = [n for n, key in enumerate(keys) if key not in self._known and key not in keys[:n]]
+        new = [n for n, key in enumerate(keys) if key not in self._codes and key not in keys[:n]]
         if new:
-            options = (self.steps, LEARNING_RATE, self.predictor, 1.0, self.progress)
-            found = _projected(self.method, x[new], self.space.name, *options)
-            self._known |= {keys[n]: code.cpu() for n, code in zip(new, found, strict=True)}
-        return torch.stack([self._known[key] for key in keys]).to(x.device)
+            search = Search(self.steps, predictor=self.predictor, progress=self.progress)
+            codes = _projected(self.method, x[new], self.space.name, search)
+            self._codes |= {keys[n]: code.cpu() for n, code in zip(new, codes, strict=True)}
+        return torch.stack([self._codes[key] for key in keys]).to(x.device)
 
     def inverse(self, s: Tree, size: Size | None = None) -> Tensor:
         """The images of codes: (N, *space.shape) → (N, *method.shape)."""
@@ -211,24 +220,34 @@ class Projection(Transform):
     def _forget_if_changed(self) -> None:
         tensors = [*self.method.parameters(), *self.method.buffers()]
         states = [(tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version) for tensor in tensors]
-        found_with = (id(self.method), id(self.predictor), self.space.name, self.steps, *states)
-        if found_with != self._found_with:
-            self._known.clear()
-            self._found_with = found_with
+        searched_with = (id(self.method), id(self.predictor), self.space.name, self.steps, *states)
+        if searched_with != self._searched_with:
+            self._codes.clear()
+            self._searched_with = searched_with
 
 
-def projection(run: str, space: str = "w", steps: int = 300) -> Projection:
+def projection(run: str, space: str = "w", steps: int = 300, directions: str | None = None) -> Transform:
     """A trained StyleGAN's latent space as a transform, by projection.
 
     Args:
         run: folder of the run.
         space: "w", "w+" or "s".
         steps: of Adam for each sample.
+        directions: "ganspace" or "sefa" for coordinates along those directions of w, see `trimkit_gan.factorisation`;
+            by default the entries of the space themselves.
     Raises:
         ModelError: see `trimkit.methods.load_method`.
         TransformError: the run is of another method.
+        OptionError: directions of a space other than w, or that do not exist.
     """
-    return Projection(load_method(run), space, steps)  # type: ignore[arg-type]  # the class refuses others
+    transform = Projection(load_method(run), space, steps)  # type: ignore[arg-type]  # the class refuses others
+    if directions is None:
+        return transform
+    if space != "w":
+        raise OptionError(f"expected space w, whose directions {directions!r} are, got {space!r}")
+    if directions not in DIRECTIONS:
+        raise OptionError(f"there are no directions {directions!r}. {nearest(directions, DIRECTIONS)}")
+    return trimkit.create("transform", "compose", of=[transform, DIRECTIONS[directions](transform.method)])
 
 
 def _key(sample: Tensor) -> bytes:

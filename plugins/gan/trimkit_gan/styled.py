@@ -1,4 +1,4 @@
-"""What StyleGAN and StyleGAN2 share: spaces, decoding, sampling, and the two players' losses.
+"""How StyleGAN and StyleGAN2 are trained: the options that they share, and the two players' losses.
 
 G = synthesis ∘ affine maps ∘ mapping:    L_G = E softplus(−D(G(z)))
 D:                                        L_D = E softplus(−D(x)) + E softplus(D(G(z))) + γ · ½ E ‖∇ₓ D(x)‖²
@@ -14,32 +14,58 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from trimkit.errors import DataError, OptionError, ShapeError, TrainingError
-from trimkit.methods import (
-    Batch,
-    LatentSpace,
-    Method,
-    Phase,
-    Posterior,
-    StepResult,
-    Term,
-    adam,
-    standard_normal,
-)
+from trimkit.errors import OptionError
+from trimkit.methods import Batch, Phase, StepResult, Term, adam
 from trimkit_gan.augmentation import Augmentation
 from trimkit_gan.discriminator import Discriminator
-from trimkit_gan.growing import enlarge, shrink
-from trimkit_gan.layers import pixel_norm, require_counts
-from trimkit_gan.mapping import Mapping, draw_cutoff, mix, truncate
+from trimkit_gan.generating import StyleSpaces
+from trimkit_gan.growing import shrink
+from trimkit_gan.layers import pixel_norm
+from trimkit_gan.mapping import Mapping, draw_cutoff, mix
+from trimkit_gan.options import require_counts, require_shares
+from trimkit_gan.projection import project
 from trimkit_gan.regularisers import auto_r1_weight, r1
-from trimkit_gan.spaces import join, split, style_spaces
-from trimkit_gan.synthesis import NoiseMode, Stage, Synthesis
+from trimkit_gan.synthesis import Modulation, Output, Stage, Synthesis
 
 BETAS = (0.0, 0.99)
 """Of Adam, for both players (Karras et al. 2018)."""
 
 USUAL_BATCH = 16
-"""For which the default weight of R1 is taken."""
+"""For which the usual weight of R1 is taken."""
+
+SMALL_BELOW = 64
+"""Images of fewer pixels a side have the usual options for small ones."""
+
+
+class Usual(NamedTuple):
+    """Options where none are given, which depend on the size of the images.
+
+    Attributes:
+        mapping_layers: depth of the mapping network.
+        channel_max: most channels of a layer.
+        r1_gamma: γ.
+        path_interval: steps between two path-length phases.
+    """
+
+    mapping_layers: int
+    channel_max: int
+    r1_gamma: float
+    path_interval: int
+
+
+def usual_options(shape: Sequence[int]) -> Usual:
+    """What small images need to be drawn in minutes of a CPU, or the published options at a laptop's width.
+
+    The published γ, 2·10⁻⁴ · S² / 16, is .0128 at 32 pixels: too weak for a generator that sees thousands of images
+    instead of millions. `examples/stylegan_sprites.py` names the trials that γ = 1 and 32 channels come from.
+
+    Args:
+        shape: of an image, (C, S, S).
+    """
+    if shape[-1] < SMALL_BELOW:
+        return Usual(mapping_layers=4, channel_max=32, r1_gamma=1.0, path_interval=16)
+    gamma = auto_r1_weight(shape, USUAL_BATCH)
+    return Usual(mapping_layers=8, channel_max=64, r1_gamma=gamma, path_interval=4)
 
 
 class Drawn(NamedTuple):
@@ -56,180 +82,91 @@ class Drawn(NamedTuple):
     ws: Tensor
 
 
-class StyleBased(Method):
+class StyleBased(StyleSpaces):
     """A style-based generator and its discriminator; subclasses say what they are made of.
 
     Args:
         shape: of one sample: (C, S, S) with S = 8, 16, … 1024.
-        mapping: z → w.
-        synthesis: styles → image.
-        discriminator: image → logit.
+        z_dim: entries of z.
+        w_dim: entries of w.
+        mapping_layers: depth of the mapping network; by default 4 below 64 pixels, else 8 as in the papers.
+        channel_base: layers at resolution r have min(channel_base / r, channel_max) channels. The papers' 16384
+            (StyleGAN), 32768 (StyleGAN2) and 512 are for GPUs.
+        channel_max: see there; by default 32 below 64 pixels, else 64.
+        mixing: probability of style mixing in training.
+        r1_gamma: γ, 0 for none; by default 1 below 64 pixels, else 2·10⁻⁴ · S² / 16. StyleGAN's paper has 10 at 1024
+            pixels.
+        r1_interval: steps between two R1 phases; in StyleGAN's paper 1.
+        learning_rate: of Adam, for both players.
+        ema_decay: of the generator's running average, which is what is evaluated and saved: half of it is from the last
+            139 steps by default.
+        low: data value that is as dark as can be.
+        high: data value that is as bright as can be.
 
     Attributes:
-        mapping: as given.
-        synthesis: as given.
-        discriminator: as given.
+        discriminator: image → logit.
         augmentation: adaptive, or None.
-        mixing: probability of style mixing in training.
-        r1_gamma: weight of R1, None for 2·10⁻⁴ · S² / 16, 0 for none.
-        r1_interval: steps between two R1 phases.
-        learning_rate: of Adam.
-        ema_decay: of the generator's running average.
-        low: data value that the networks see as −1.
-        high: data value that the networks see as 1.
     """
 
-    mixing: float
-    r1_gamma: float | None
-    r1_interval: int
-    learning_rate: float
-    ema_decay: float
-    low: float
-    high: float
+    discriminator: Discriminator
 
     def __init__(
-        self, shape: Sequence[int], mapping: Mapping, synthesis: Synthesis, discriminator: Discriminator
+        self,
+        shape: tuple[int, ...],
+        z_dim: int = 64,
+        w_dim: int = 64,
+        mapping_layers: int | None = None,
+        *,
+        channel_base: int = 2048,
+        channel_max: int | None = None,
+        mixing: float = 0.9,
+        r1_gamma: float | None = None,
+        r1_interval: int = 16,
+        learning_rate: float = 2e-3,
+        ema_decay: float = 0.995,
+        low: float = 0.0,
+        high: float = 1.0,
     ) -> None:
         super().__init__(shape)
-        self.mapping = mapping
-        self.synthesis = synthesis
-        self.discriminator = discriminator
+        usual = usual_options(self.shape)
+        self.z_dim, self.w_dim = z_dim, w_dim
+        self.mapping_layers = usual.mapping_layers if mapping_layers is None else mapping_layers
+        self.channel_base = channel_base
+        self.channel_max = usual.channel_max if channel_max is None else channel_max
+        self.mixing = mixing
+        self.r1_gamma = usual.r1_gamma if r1_gamma is None else r1_gamma
+        self.r1_interval = r1_interval
+        self.learning_rate = learning_rate
+        self.ema_decay = ema_decay
+        self.low, self.high = low, high
         self.augmentation: Augmentation | None = None
+        self._check_options()
 
-    @property
-    def stage(self) -> Stage:
-        """How far the networks have grown."""
-        return self.synthesis.top
+    def _check_options(self) -> None:
+        require_shares(self, "mixing")
+        require_counts(self, "r1_interval")
+        if not -math.inf < self.low < self.high < math.inf:
+            raise OptionError(f"expected finite low < high, got {self.low} and {self.high}")
+        if not 0 <= self.r1_gamma < math.inf:
+            raise OptionError(f"expected r1_gamma ≥ 0, or null for the usual one, got {self.r1_gamma}")
+
+    def build(self, *, modulation: Modulation, output: Output, residual: bool, growing: bool = False) -> None:
+        """Make the networks from the options.
+
+        Args:
+            modulation: see `Synthesis`.
+            output: see `Synthesis`.
+            residual: see `Discriminator`.
+            growing: see `Discriminator`.
+        """
+        widths = {"channel_base": self.channel_base, "channel_max": self.channel_max}
+        self.mapping = Mapping(self.z_dim, self.w_dim, self.mapping_layers)
+        self.synthesis = Synthesis(self.shape, self.w_dim, modulation=modulation, output=output, **widths)
+        self.discriminator = Discriminator(self.shape, residual=residual, growing=growing, **widths)
 
     def reach(self, step: int) -> Stage:
         """The stage of a training step; networks that grow take note of it."""
         return self.stage
-
-    def latent_spaces(self) -> Sequence[LatentSpace]:
-        """w, z, w+ and s, see `trimkit_gan.spaces`."""
-        reason = (
-            f"{type(self).__name__} has no encoder: find codes by projection, method.project(x, space), or explain in "
-            "the transform trimkit_gan.projection.Projection(method, space)"
-        )
-        return style_spaces(self.synthesis, self.mapping.z_dim, self.mapping.w_dim, reason)
-
-    def encode(self, x: Tensor, aux: Tensor | None = None, space: str | None = None) -> Posterior:
-        """Refused: no network does this.
-
-        Raises:
-            TrainingError: always, with the way out.
-        """
-        raise TrainingError(self.space(space).reason)
-
-    def codes(self, code: Tensor, space: str = "z") -> dict[str, Tensor]:
-        """A code in its own space and in all spaces that it determines.
-
-        Those of z and of s are the ones that stand for all codes of the same image: z at root mean square 1, and so
-        each layer's style where the layer takes the scale out. A generator whose styles are larger has the same codes.
-
-        Args:
-            code: (N, *shape of the space).
-            space: "z", "w", "w+" or "s".
-        Returns:
-            Name → code, with graph.
-        Raises:
-            ShapeError: a code of another shape.
-        """
-        expected = self.space(space).shape
-        if tuple(code.shape[1:]) != expected:
-            raise ShapeError(
-                f"expected codes of {space}, (N, {', '.join(map(str, expected))}), got {tuple(code.shape)}"
-            )
-        onward = {"z": ("w", self.mapping), "w": ("w+", self.synthesis.spread), "w+": ("s", self._s_of)}
-        found = {space: self._canonical(code, space)}
-        while space in onward:
-            following, step = onward[space]
-            found[following] = step(found[space])
-            space = following
-        return found
-
-    def _s_of(self, ws: Tensor) -> Tensor:
-        return join(self.synthesis.canonical(self.synthesis.styles(ws)))
-
-    def _canonical(self, code: Tensor, space: str) -> Tensor:
-        if space == "z":
-            return pixel_norm(code)
-        return join(self.synthesis.canonical(split(code, self.synthesis))) if space == "s" else code
-
-    @torch.no_grad()
-    def baseline(self, space: str | None = None) -> Tensor | None:
-        """The code of w̄, the running mean of w, whose image is that of ψ = 0.
-
-        Args:
-            space: "w" by default.
-        Returns:
-            (1, *shape of the space); None for z, since w̄ belongs to no z.
-        """
-        name = self.space(space).name
-        return None if name == "z" else self.codes(self.mapping.w_mean[None], "w")[name]
-
-    def decode(self, z: Tensor, space: str | None = None) -> Tensor:
-        """The image of codes, with constant noise and neither mixing nor truncation.
-
-        Args:
-            z: (N, *shape of the space).
-            space: "w" by default, "z", "w+" or "s".
-        Returns:
-            (N, *shape) in data units, not clamped.
-        """
-        return self.render(z, space)
-
-    def render(
-        self,
-        code: Tensor,
-        space: str | None = None,
-        *,
-        noise: NoiseMode = "constant",
-        generator: torch.Generator | None = None,
-    ) -> Tensor:
-        """As `decode`, with a choice of noise.
-
-        Args:
-            code: (N, *shape of the space).
-            space: "w" by default.
-            noise: "constant", "none", or "random" from the generator.
-            generator: source of randomness.
-        Returns:
-            (N, *shape) in data units.
-        """
-        s = self.codes(code, self.space(space).name)["s"]
-        image = self.synthesis(split(s, self.synthesis), noise, generator, self.stage)
-        return enlarge(self._in_data_units(image), self.shape[-1])
-
-    def sample(
-        self,
-        n: int,
-        generator: torch.Generator | None = None,
-        aux: Tensor | None = None,
-        *,
-        truncation_psi: float = 1.0,
-        truncation_cutoff: int | None = None,
-        noise: NoiseMode = "random",
-    ) -> Tensor:
-        """New images.
-
-        Args:
-            n: how many.
-            generator: source of randomness.
-            aux: not used.
-            truncation_psi: ψ, see `trimkit_gan.mapping.truncate`.
-            truncation_cutoff: layers that are truncated, from the coarsest; None for all.
-            noise: of each pixel.
-        Returns:
-            (n, *shape) in data units.
-        """
-        ws = self.synthesis.spread(self.mapping(self.draw_z(n, generator)))
-        ws = truncate(ws, self.mapping.w_mean, truncation_psi, truncation_cutoff)
-        return self.render(ws, "w+", noise=noise, generator=generator)
-
-    def sample_codes(self, n: int, generator: torch.Generator | None = None, space: str | None = None) -> Tensor:
-        """Codes of z ~ N(0, I), neither mixed nor truncated: (n, *shape of the space)."""
-        return self.codes(self.draw_z(n, generator), "z")[self.space(space).name]
 
     def project(self, x: Tensor, space: str = "w", **options: Any) -> Tensor:
         """Codes of data by optimisation, see `trimkit_gan.projection.project`.
@@ -241,27 +178,7 @@ class StyleBased(Method):
         Returns:
             (N, *shape of the space), detached.
         """
-        from trimkit_gan.projection import project
-
         return project(self, x, space, **options)
-
-    def check(self, x: Tensor) -> None:
-        """As every method, and data between low and high.
-
-        Raises:
-            DataError: a value outside.
-        """
-        super().check(x)
-        least, most = float(x.min()), float(x.max())
-        slack = 1e-3 * (self.high - self.low)
-        if least < self.low - slack or most > self.high + slack:
-            raise DataError(
-                f"expected data in [{self.low:g}, {self.high:g}], got {least:.3g} … {most:.3g}; give low and high"
-            )
-
-    def draw_z(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """Codes of the prior N(0, I): (n, z_dim)."""
-        return standard_normal(self.mapping.w_mean.new_empty(n, self.mapping.z_dim), generator)
 
     def draw(self, n: int, generator: torch.Generator) -> Drawn:
         """Codes for a training step, mixed at one cutoff for the whole batch (StyleGAN, section 3.1).
@@ -360,7 +277,7 @@ class StyleBased(Method):
 
     def discriminator_phases(self) -> list[Phase]:
         """The discriminator's turn, and its lazy R1."""
-        gamma = auto_r1_weight(self.shape, USUAL_BATCH) if self.r1_gamma is None else self.r1_gamma
+        gamma = self.r1_gamma
         parameters = list(self.discriminator.parameters())
         optimiser = adam(self.learning_rate, BETAS, interval=self.r1_interval if gamma else None)
         weights = {"real": 1.0, "fake": 1.0}
@@ -381,21 +298,3 @@ class StyleBased(Method):
 
     def _seen(self, x: Tensor, stage: Stage) -> Tensor:
         return shrink((x - self.low) * (2 / (self.high - self.low)) - 1, stage)
-
-    def _in_data_units(self, images: Tensor) -> Tensor:
-        return (images + 1) * ((self.high - self.low) / 2) + self.low
-
-
-def check_options(method: StyleBased) -> None:
-    """Refuse options out of range.
-
-    Raises:
-        OptionError: the option and its value.
-    """
-    if not 0 <= method.mixing <= 1:
-        raise OptionError(f"expected mixing in [0, 1], got {method.mixing}")
-    require_counts(method, "r1_interval")
-    if not -math.inf < method.low < method.high < math.inf:
-        raise OptionError(f"expected finite low < high, got {method.low} and {method.high}")
-    if method.r1_gamma is not None and not 0 <= method.r1_gamma < math.inf:
-        raise OptionError(f"expected r1_gamma ≥ 0, or null for the usual one, got {method.r1_gamma}")

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from trimkit.errors import OptionError
 from trimkit.methods import Batch, Phase, StepResult, Term, gather, standard_normal
 from trimkit_gan.augmentation import Augmentation
-from trimkit_gan.discriminator import Discriminator
 from trimkit_gan.growing import Growth
-from trimkit_gan.layers import require_counts
-from trimkit_gan.mapping import Mapping
+from trimkit_gan.options import require_counts, require_weights
 from trimkit_gan.regularisers import PATH_DECAY, path_lengths
-from trimkit_gan.styled import StyleBased, check_options
-from trimkit_gan.synthesis import Stage, Synthesis
+from trimkit_gan.styled import StyleBased, usual_options
+from trimkit_gan.synthesis import Stage
 
 
 class StyleGAN2(StyleBased):
@@ -27,24 +25,12 @@ class StyleGAN2(StyleBased):
 
     Args:
         shape: of one sample: (C, S, S) with S = 8, 16, … 1024.
-        z_dim: entries of z.
-        w_dim: entries of w.
-        mapping_layers: depth of the mapping network.
-        channel_base: layers at resolution r have min(channel_base / r, channel_max) channels. The paper's 32768 and 512
-            are for GPUs.
-        channel_max: see there.
-        mixing: probability of style mixing.
-        r1_gamma: γ; 2·10⁻⁴ · S² / 16 by default, 0 for none.
-        r1_interval: steps between two R1 phases.
         path_weight: w_pl; 0 for none.
-        path_interval: steps between two path-length phases, each on half a batch.
-        learning_rate: of Adam, for both players.
-        ema_decay: of the generator's running average, which is what is evaluated and saved: half of it is from the last
-            139 steps by default.
+        path_interval: steps between two path-length phases, each on half a batch; by default 16 below 64 pixels, else 4
+            as in the paper.
         ada_target: r_t of adaptive augmentation in [−1, 1], such as 0.6; by default there is none.
         ada_images: images in which the augmentation's p may go from 0 to 1.
-        low: data value that is as dark as can be.
-        high: data value that is as bright as can be.
+        common: sizes of the networks, R1, Adam, running average, style mixing and range of the data, see `StyleBased`.
 
     Raises:
         OptionError: an option out of range.
@@ -59,50 +45,21 @@ class StyleGAN2(StyleBased):
     def __init__(
         self,
         shape: tuple[int, ...],
-        z_dim: int = 64,
-        w_dim: int = 64,
-        mapping_layers: int = 8,
         *,
-        channel_base: int = 2048,
-        channel_max: int = 64,
-        mixing: float = 0.9,
-        r1_gamma: float | None = None,
-        r1_interval: int = 16,
         path_weight: float = 2.0,
-        path_interval: int = 4,
-        learning_rate: float = 2e-3,
-        ema_decay: float = 0.995,
+        path_interval: int | None = None,
         ada_target: float | None = None,
         ada_images: float = 500_000,
-        low: float = 0.0,
-        high: float = 1.0,
+        **common: Any,
     ) -> None:
-        super().__init__(
-            shape,
-            Mapping(z_dim, w_dim, mapping_layers),
-            Synthesis(
-                shape,
-                w_dim,
-                modulation="demodulated",
-                output="skip",
-                channel_base=channel_base,
-                channel_max=channel_max,
-            ),
-            Discriminator(shape, residual=True, channel_base=channel_base, channel_max=channel_max),
-        )
-        self.z_dim, self.w_dim, self.mapping_layers = z_dim, w_dim, mapping_layers
-        self.channel_base, self.channel_max = channel_base, channel_max
-        self.mixing = mixing
-        self.r1_gamma, self.r1_interval = r1_gamma, r1_interval
-        self.path_weight, self.path_interval = path_weight, path_interval
-        self.learning_rate, self.ema_decay = learning_rate, ema_decay
+        super().__init__(shape, **common)
+        self.path_weight = path_weight
+        self.path_interval = usual_options(self.shape).path_interval if path_interval is None else path_interval
         self.ada_target, self.ada_images = ada_target, ada_images
-        self.low, self.high = low, high
-        self.register_buffer("path_mean", torch.zeros(()))
-        check_options(self)
         require_counts(self, "path_interval")
-        if not path_weight >= 0:
-            raise OptionError(f"expected path_weight ≥ 0, got {path_weight}")
+        require_weights(self, "path_weight")
+        self.build(modulation="demodulated", output="skip", residual=True)
+        self.register_buffer("path_mean", torch.zeros(()))
         self.augmentation = None if ada_target is None else Augmentation(ada_target, ada_images)
 
     def phases(self) -> Sequence[Phase]:
@@ -152,22 +109,9 @@ class StyleGAN(StyleBased):
 
     Args:
         shape: of one sample: (C, S, S) with S = 8, 16, … 1024.
-        z_dim: entries of z.
-        w_dim: entries of w.
-        mapping_layers: depth of the mapping network.
-        channel_base: layers at resolution r have min(channel_base / r, channel_max) channels. The paper's 16384 and 512
-            are for GPUs.
-        channel_max: see there.
-        mixing: probability of style mixing.
         grow_steps: that a resolution is trained alone, and that the next one's fading in takes; 0 for no growing. All
             32 pixels are there after 4 times as many, 256 pixels after 10 times.
-        r1_gamma: γ; 2·10⁻⁴ · S² / 16 by default, 0 for none. The paper has 10 at 1024 pixels.
-        r1_interval: steps between two R1 phases; 1 as in the paper.
-        learning_rate: of Adam, for both players.
-        ema_decay: of the generator's running average, which is what is evaluated and saved: half of it is from the last
-            139 steps by default.
-        low: data value that is as dark as can be.
-        high: data value that is as bright as can be.
+        common: sizes of the networks, R1, Adam, running average, style mixing and range of the data, see `StyleBased`.
 
     Raises:
         OptionError: an option out of range.
@@ -182,41 +126,15 @@ class StyleGAN(StyleBased):
     def __init__(
         self,
         shape: tuple[int, ...],
-        z_dim: int = 64,
-        w_dim: int = 64,
-        mapping_layers: int = 8,
         *,
-        channel_base: int = 2048,
-        channel_max: int = 64,
-        mixing: float = 0.9,
         grow_steps: int = 250,
-        r1_gamma: float | None = None,
-        r1_interval: int = 16,
-        learning_rate: float = 2e-3,
-        ema_decay: float = 0.995,
-        low: float = 0.0,
-        high: float = 1.0,
+        **common: Any,
     ) -> None:
-        super().__init__(
-            shape,
-            Mapping(z_dim, w_dim, mapping_layers),
-            Synthesis(
-                shape, w_dim, modulation="adaptive", output="last", channel_base=channel_base, channel_max=channel_max
-            ),
-            Discriminator(
-                shape, residual=False, growing=grow_steps > 0, channel_base=channel_base, channel_max=channel_max
-            ),
-        )
-        self.z_dim, self.w_dim, self.mapping_layers = z_dim, w_dim, mapping_layers
-        self.channel_base, self.channel_max = channel_base, channel_max
-        self.mixing = mixing
+        super().__init__(shape, **common)
         self.grow_steps = grow_steps
-        self.r1_gamma, self.r1_interval = r1_gamma, r1_interval
-        self.learning_rate, self.ema_decay = learning_rate, ema_decay
-        self.low, self.high = low, high
+        self.build(modulation="adaptive", output="last", residual=False, growing=grow_steps > 0)
         self.growth = Growth(1, self.synthesis.top.level, grow_steps) if grow_steps else None
         self.register_buffer("reached", torch.zeros((), dtype=torch.long))
-        check_options(self)
 
     def unfinished(self) -> str:
         """Where the last resolution has not been reached: at which step it would be."""

@@ -15,11 +15,12 @@ from trimkit_ica.guided import TrimICA, unbiased_contrast
 
 import trimkit
 from trimkit.cli import main
+from trimkit.data.laws import random_rotation
 from trimkit.errors import DataError, OptionError, ShapeError, TrainingError
 from trimkit.methods import Batch, load_method
+from trimkit.metrics.independence.log_cosh import GAUSSIAN_LOG_COSH, contrast, log_cosh
 from trimkit.penalties import hoyer, l1
 from trimkit.training import TrimTerm
-from trimkit.unmixing import GAUSSIAN_LOG_COSH, contrast, log_cosh, random_rotation
 
 P, K = 9, 6
 START = torch.Generator()

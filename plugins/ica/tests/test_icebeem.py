@@ -171,8 +171,14 @@ def test_no_data_belong_to_its_codes():
     ("options", "message"),
     [
         ({"estimation": "flows"}, "there is no estimation 'flows'. Did you mean 'flow'"),
-        ({"form": "odd"}, "there is no form 'odd'. Known: plain, positive, squared"),
+        ({"form": "odd"}, "there is no form 'odd'. Known: even, plain, positive, squared"),
         ({"noise": 0.0}, "expected noise > 0, got 0.0"),
+        ({"activation": "relu"}, "there is no activation 'relu'. Did you mean 'leaky_relu'"),
+        ({"invertible": -0.1}, "expected invertible ≥ 0, got -0.1"),
+        (
+            {"estimation": "classes", "segments": 0, "aux_dim": 3},
+            "estimation 'classes' needs labels u, got vectors of aux_dim=3; use 'flow' or 'score'",
+        ),
         ({"flow_layers": 0}, "expected flow_layers ≥ 1, got 0"),
     ],
 )

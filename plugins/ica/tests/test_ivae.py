@@ -54,6 +54,15 @@ def test_presets_are_what_they_are_called():
     assert make(total_correlation="linear(0, 1, 10)").weights()["tc"](5) == 0.5
 
 
+def test_annealed_weights_end_at_the_elbo():
+    method = make(preset="annealed", anneal_steps=1000)
+    at = [{name: weight(step) for name, weight in method.weights().items()} for step in (0, 500, 1000, 1600)]
+    assert at[0] == {"recon": 50.0, "mi": 15.0, "tc": 0.0, "dwkl": 25.0}
+    assert at[1] == {"recon": 75.0, "mi": 8.0, "tc": 0.5, "dwkl": 13.0}
+    assert at[2] == at[3] == {"recon": 100.0, "mi": 1.0, "tc": 1.0, "dwkl": 1.0}
+    assert make(preset="annealed", anneal_steps=10, total_correlation=0.5).weights()["tc"] == 0.5
+
+
 def test_the_terms_are_the_elbos(batch):
     """−log N(x; f(z), σ² I) and KL(q ‖ p(z|u)), with torch's own distributions."""
     method = make(variance=0.3)
@@ -192,7 +201,8 @@ def test_the_rate_is_that_of_its_phase():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"preset": "paper"}, "there is no preset 'paper'. Known: elbo, released"),
+        ({"preset": "paper"}, "there is no preset 'paper'. Known: annealed, elbo, released"),
+        ({"preset": "annealed"}, "preset 'annealed' expects anneal_steps ≥ 1, got 0: the steps of the run / 1.6"),
         ({"total_correlation": -1.0}, "expected total_correlation ≥ 0, got -1.0"),
         ({"variance": 0.0}, "expected variance > 0, got 0.0"),
         ({"hidden": 0}, "expected hidden ≥ 1, got 0"),

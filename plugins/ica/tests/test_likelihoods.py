@@ -12,9 +12,11 @@ from trimkit_ica.infomax import Unconstrained, infomax
 from trimkit_ica.moments import moments
 from trimkit_ica.picard import Rotated, picard
 from trimkit_ica.quasi_newton import Memory, adapted_signs, minimise
+from trimkit_ica.unmixing import columns, match, whiten
 
+from trimkit.data.laws import random_rotation
 from trimkit.metrics.independence import amari_distance
-from trimkit.unmixing import columns, log_cosh, match, random_rotation, whiten
+from trimkit.metrics.independence.log_cosh import log_cosh
 
 
 def generator(seed: int = 0) -> torch.Generator:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from torch import nn
 from trimkit_ica.rotations import class_mean_rotation, predicted_gradients, varimax_rotation
 
+from trimkit.data.laws import random_rotation
 from trimkit.errors import OptionError, ShapeError
-from trimkit.unmixing import random_rotation
 
 
 def generator(seed: int = 0) -> torch.Generator:

@@ -125,7 +125,7 @@ def test_features_that_depend_on_each_other_leave_components_of_zero():
 def test_an_ica_that_does_not_converge_is_said_so(monkeypatch):
     from functools import partial
 
-    from trimkit.unmixing import fastica
+    from trimkit_ica.unmixing import fastica
 
     monkeypatch.setattr("trimkit_ica.features.fastica", partial(fastica, max_iter=1, tol=1e-12))
     method = Known((3,), latent_dim=2, segments=4)

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from trimkit.errors import DataError, TrimkitWarning
 from trimkit.methods import Delta, LatentSpace, Method, Posterior
-from trimkit.unmixing import canonical, fastica, whiten
 from trimkit_ica.auxiliary import Auxiliary
 from trimkit_ica.networks import at_least_one
+from trimkit_ica.unmixing import canonical, fastica, whiten
 
 ROWS = 4096
 """Samples whose features are computed at once."""
@@ -100,11 +100,11 @@ class FeatureMethod(Method):
             return
         mixing = whitening.backward @ rotation.matrix.T
         order, signs = canonical(mixing, z @ rotation.matrix.T)
-        found = (rotation.matrix @ whitening.forward)[order] * signs[:, None]
-        self.unmixing[: len(found)].copy_(found)
+        unmixing = (rotation.matrix @ whitening.forward)[order] * signs[:, None]
+        self.unmixing[: len(unmixing)].copy_(unmixing)
         self.converged.fill_(bool(rotation.converged))
-        if len(found) < self.latent_dim:
-            self._warn(f"its {self.latent_dim} features have {len(found)} independent directions; the other are 0")
+        if len(unmixing) < self.latent_dim:
+            self._warn(f"its {self.latent_dim} features have {len(unmixing)} independent directions; the other are 0")
         if not rotation.converged:
             self._warn(
                 f"FastICA of its features did not converge in {rotation.iterations} iterations; the components may be "

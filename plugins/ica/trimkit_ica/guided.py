@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import orthogonal
 
 from trimkit.coefficients.groups import Groups
+from trimkit.data.laws import random_rotation
 from trimkit.errors import OptionError, ShapeError, TrainingError
 from trimkit.methods import (
     Batch,
@@ -40,17 +41,10 @@ from trimkit.methods import (
     as_schedule,
     gather,
 )
-from trimkit.unmixing import (
-    GAUSSIAN_LOG_COSH,
-    canonical,
-    fastica,
-    log_cosh,
-    orthogonalised,
-    random_rotation,
-    whiten,
-)
+from trimkit.metrics.independence.log_cosh import GAUSSIAN_LOG_COSH, log_cosh
 from trimkit_ica.linear import Order
 from trimkit_ica.rotations import predicted_gradients
+from trimkit_ica.unmixing import as_stored, canonical, fastica, orthogonalised, whiten
 
 Start = Literal["fastica", "identity", "random"]
 
@@ -133,8 +127,8 @@ class TrimICA(Method):
         weight = as_schedule(self.negentropy_weight)
         _require(callable(weight) or weight >= 0, "negentropy_weight ≥ 0", self.negentropy_weight)
         for name, choice in (("start", Start), ("order", Order)):
-            known, given = get_args(choice), getattr(self, name)
-            _require(given in known, f"{name} to be one of {', '.join(known)}", given)
+            names, given = get_args(choice), getattr(self, name)
+            _require(given in names, f"{name} to be one of {', '.join(names)}", given)
 
     def latent_spaces(self) -> Sequence[LatentSpace]:
         """One space of k components of variance 1; exact where no direction of the data was left out."""
@@ -210,7 +204,7 @@ class TrimICA(Method):
         Raises:
             DataError, ShapeError: data of fewer than k usable directions, or a single sample.
         """
-        whitening = whiten(x.flatten(1), self.k)
+        whitening = whiten(as_stored(x.flatten(1)), self.k)
         self.mean.copy_(whitening.mean)
         self.whitener.copy_(whitening.forward)
         self.unwhitener.copy_(whitening.backward)
@@ -314,7 +308,7 @@ def unbiased_contrast(s: Tensor) -> Tensor:
     Args:
         s: (n, k) components of variance 1 over all data; n ≥ 2.
     Returns:
-        (k,), whose mean over batches is `trimkit.unmixing.contrast` of all data up to 1/N.
+        (k,), whose mean over batches is `trimkit_ica.unmixing.contrast` of all data up to 1/N.
     Raises:
         ShapeError: a single row.
     """

@@ -12,10 +12,10 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from trimkit.unmixing import columns
 from trimkit_ica.moments import moments
 from trimkit_ica.picard import FLATTEST, warmed_up
 from trimkit_ica.quasi_newton import Point, Solution, adapted_signs, minimise
+from trimkit_ica.unmixing import columns
 
 
 class Unconstrained(Point):
@@ -25,7 +25,7 @@ class Unconstrained(Point):
 
     Args:
         matrix: W.
-        pieces: of z, see `trimkit.unmixing.columns`; exactly white, so that E[y yᵀ] = W Wᵀ.
+        pieces: of z, see `trimkit_ica.unmixing.columns`; exactly white, so that E[y yᵀ] = W Wᵀ.
         extended: see above.
 
     Attributes:
@@ -83,5 +83,5 @@ def infomax(
         (k,) `Unconstrained.excess` there.
     """
     pieces = columns(z)
-    found = minimise(Unconstrained(warmed_up(z, start), pieces, extended), tol, max_iter)
-    return found, Unconstrained(found.matrix, pieces, extended).excess
+    solution = minimise(Unconstrained(warmed_up(z, start), pieces, extended), tol, max_iter)
+    return solution, Unconstrained(solution.matrix, pieces, extended).excess

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -30,18 +30,20 @@ from trimkit.methods import (
     as_schedule,
     at_least_float32,
     decompose_kl,
+    linear,
 )
 from trimkit_ica.auxiliary import Auxiliary, FunctionOfAux, spread_uniformly
 from trimkit_ica.networks import after, at_least_one, mlp
 from trimkit_ica.priors import PriorName, make_prior
 
-Preset: TypeAlias = Literal["elbo", "released"]
+Preset: TypeAlias = Literal["elbo", "released", "annealed"]
 
-PRESETS: dict[str, tuple[float, float, float, float]] = {
-    "elbo": (1.0, 1.0, 1.0, 1.0),
-    "released": (100.0, 1.0, 0.0, 10.0),
+PRESETS: dict[str, tuple[tuple[float, float], ...]] = {
+    "elbo": ((1.0, 1.0), (1.0, 1.0), (1.0, 1.0), (1.0, 1.0)),
+    "released": ((100.0, 100.0), (1.0, 1.0), (0.0, 0.0), (10.0, 10.0)),
+    "annealed": ((50.0, 100.0), (15.0, 1.0), (0.0, 1.0), (25.0, 1.0)),
 }
-"""Weights a, b, c, d of reconstruction, mutual information, total correlation and dimension-wise KL."""
+"""First and last weights a, b, c, d of reconstruction, mutual information, total correlation and dimension-wise KL."""
 
 
 class IVAE(Method):
@@ -52,6 +54,9 @@ class IVAE(Method):
     to tell u, much as time-contrastive learning does. Its optimum need not be the sources: an encoder that sees u could
     write u itself into the latents, which ``encoder_aux=False`` rules out; with it, runs that had ended far from the
     sources at as low a loss found them (examples/nonlinear_ica.py).
+
+    "annealed" is a path in the authors' code that is off there: from (50, 15, 0, 25), where u tells latents apart,
+    linearly to (100, 1, 1, 1) after ``anneal_steps``, the ELBO of an observation noise of σ²/100.
 
     Where b = c = d the terms of log q(z) cancel, and one term kl, in closed form, takes the place of the three.
     Otherwise they are estimated from one draw a sample, with q(z) the mean of the batch's posteriors.
@@ -64,7 +69,8 @@ class IVAE(Method):
         latent_dim: number of latents D.
         segments: number of values of u, where u are labels in 0 … segments − 1; the data tell ``trimkit train``.
         aux_dim: number of entries of u, where u are vectors; the data tell ``trimkit train``.
-        preset: "elbo" or "released", the weights that follow where they are not given.
+        preset: "elbo", "released" or "annealed", the weights that follow where they are not given.
+        anneal_steps: steps in which "annealed" reaches its last weights; the authors take the run's steps / 1.6.
         reconstruction: a, weight of −log p(x|z): a number ≥ 0 or a schedule.
         mutual_information: b, weight of log q(z|x, u) − log q(z), whose mean is the index-code mutual information.
         total_correlation: c, weight of log q(z) − Σ_i log q(z_i).
@@ -91,6 +97,7 @@ class IVAE(Method):
         segments: int = 0,
         aux_dim: int = 0,
         preset: Preset = "elbo",
+        anneal_steps: int = 0,
         reconstruction: Weight | None = None,
         mutual_information: Weight | None = None,
         total_correlation: Weight | None = None,
@@ -109,6 +116,7 @@ class IVAE(Method):
         self.latent_dim = latent_dim
         self.segments, self.aux_dim = segments, aux_dim
         self.preset: Preset = preset
+        self.anneal_steps = anneal_steps
         self.reconstruction, self.mutual_information = reconstruction, mutual_information
         self.total_correlation, self.dimension_wise_kl = total_correlation, dimension_wise_kl
         self.prior: PriorName = prior
@@ -118,11 +126,12 @@ class IVAE(Method):
         self.learning_rate, self.rate = learning_rate, rate
         at_least_one(latent_dim=latent_dim, hidden=hidden, layers=layers, prior_layers=prior_layers)
         self.auxiliary = Auxiliary("IVAE", segments, aux_dim)
-        self._weights = chosen_weights(preset, reconstruction, mutual_information, total_correlation, dimension_wise_kl)
+        given = (reconstruction, mutual_information, total_correlation, dimension_wise_kl)
+        self._weights = choose_weights(preset, given, anneal_steps)
         if not (math.isfinite(variance) and variance > 0):
             raise OptionError(f"expected variance > 0, got {variance}")
         size = math.prod(self.shape)
-        widths = {"hidden": hidden, "layers": layers}
+        widths: dict[str, Any] = {"hidden": hidden, "layers": layers}
         self.encoder = Encoder(size, 2 * latent_dim, self.auxiliary if encoder_aux else None, **widths)
         self.decoder = nn.Sequential(mlp(latent_dim, size, **widths), nn.Unflatten(1, self.shape))
         self.conditional = make_prior(
@@ -217,12 +226,12 @@ class IVAE(Method):
             z: (N, D) one draw from each.
             u: of those samples.
         """
-        found = decompose_kl(z, q, estimator="batch")
+        split = decompose_kl(z, q, estimator="batch")
         standard = DiagonalGaussian(torch.zeros_like(z), torch.zeros_like(z)).log_prob(z)  # the prior it measures to
         return {
-            "mi": Term(found.mutual_information),
-            "tc": Term(found.total_correlation),
-            "dwkl": Term(found.dimension_wise_kl + standard - self.conditional.log_prob(z, u)),
+            "mi": Term(split.mutual_information),
+            "tc": Term(split.total_correlation),
+            "dwkl": Term(split.dimension_wise_kl + standard - self.conditional.log_prob(z, u)),
         }
 
 
@@ -251,26 +260,36 @@ class Encoder(nn.Module):
         return self.rest(first if self.shift is None or u is None else first + self.shift(u))
 
 
-def chosen_weights(
-    preset: str, a: Weight | None, b: Weight | None, c: Weight | None, d: Weight | None
-) -> dict[str, Schedule]:
+WEIGHTS = {
+    RECONSTRUCTION: "reconstruction",
+    "mi": "mutual_information",
+    "tc": "total_correlation",
+    "dwkl": "dimension_wise_kl",
+}
+"""Terms, and the options of their weights."""
+
+
+def choose_weights(preset: str, given: Sequence[Weight | None], anneal_steps: int) -> dict[str, Schedule]:
     """The weights of recon, mi, tc and dwkl: those that were given, and the preset's for the rest.
 
+    Args:
+        preset: of `PRESETS`.
+        given: a, b, c, d; None for the preset's.
+        anneal_steps: in which weights that change do so.
     Raises:
-        OptionError: an unknown preset, text that is no weight, or a number below 0.
+        OptionError: an unknown preset, "annealed" without steps, text that is no weight, or a number below 0.
     """
     if preset not in PRESETS:
         raise OptionError(f"there is no preset {preset!r}. {nearest(preset, PRESETS)}")
-    names = {
-        RECONSTRUCTION: "reconstruction",
-        "mi": "mutual_information",
-        "tc": "total_correlation",
-        "dwkl": "dimension_wise_kl",
-    }
-    found: dict[str, Schedule] = {}
-    for (term, option), given, usual in zip(names.items(), (a, b, c, d), PRESETS[preset], strict=True):
-        found[term] = as_schedule(usual if given is None else given)
-        weight = found[term]
+    if preset == "annealed" and anneal_steps < 1:
+        raise OptionError(
+            f"preset 'annealed' expects anneal_steps ≥ 1, got {anneal_steps}: the steps of the run / 1.6, such as "
+            "--method.anneal_steps 3750 with --steps 6000"
+        )
+    chosen: dict[str, Schedule] = {}
+    for (term, option), own, (first, last) in zip(WEIGHTS.items(), given, PRESETS[preset], strict=True):
+        usual = first if first == last else linear(first, last, anneal_steps)
+        weight = chosen[term] = as_schedule(usual if own is None else own)
         if not callable(weight) and not weight >= 0:
-            raise OptionError(f"expected {option} ≥ 0, got {given}")
-    return found
+            raise OptionError(f"expected {option} ≥ 0, got {own}")
+    return chosen

@@ -12,12 +12,14 @@ import torch
 from torch import Tensor
 
 from trimkit.coefficients.groups import Groups
+from trimkit.data.laws import random_rotation
 from trimkit.errors import OptionError, ShapeError, TrainingError, TrimkitWarning
 from trimkit.methods import Delta, LatentSpace, Method, Posterior
-from trimkit.unmixing import canonical, fastica, random_rotation, whiten
 from trimkit_ica.infomax import infomax
+from trimkit_ica.marginals import draw_marginals, marginal_quantiles
 from trimkit_ica.picard import picard
 from trimkit_ica.quasi_newton import Solution
+from trimkit_ica.unmixing import as_stored, canonical, fastica, whiten
 
 Order = Literal["variance", "negentropy"]
 Solver = Literal["auto", "sklearn", "torch"]
@@ -26,18 +28,12 @@ Precision = Literal["32", "64"]
 ENOUGH = 5
 """Samples that each entry of W should have: with fewer than 5 k² fits often do not converge, or to chance."""
 
-LEVELS = 1025
-"""Quantiles of each component that are kept, from the least to the largest value."""
-
-KEPT = 2**14
-"""Samples that they are taken from, at most: every second, every third, … of more."""
-
 
 class LinearICA(Method):
     """Base of linear ICA methods: everything but how the components of white data are found, `solve`.
 
     Components have mean 0 and variance 1 over the training data, an order, and a sign: positive skewness
-    (`trimkit.unmixing.canonical`), so that fits from other starts give the same. Matrices are kept and applied in
+    (`trimkit_ica.unmixing.canonical`), so that fits from other starts give the same. Matrices are kept and applied in
     float64, whatever type the method is cast to.
 
     Args:
@@ -140,13 +136,7 @@ class LinearICA(Method):
         Between the stored quantiles, the distribution function is linear.
         """
         self._require_fit()
-        device = self.mean.device if generator is None else generator.device
-        size = (n, self.mixing.shape[1])
-        place = torch.rand(size, generator=generator, device=device, dtype=torch.float64).to(self.mean.device)
-        place = place * (len(self.quantiles) - 1)
-        low = place.long()
-        below, above = self.quantiles.gather(0, low), self.quantiles.gather(0, low + 1)
-        return torch.lerp(below, above, place - low).float()
+        return draw_marginals(self.quantiles, n, generator).float()
 
     def sample(self, n: int, generator: torch.Generator | None = None, aux: Tensor | None = None) -> Tensor:
         """Data of components drawn independently of each other: (n, *shape) float32."""
@@ -162,10 +152,13 @@ class LinearICA(Method):
         Raises:
             ShapeError, DataError: data that cannot be used, or that have fewer components than asked for.
         Warns:
-            TrimkitWarning: not converged, or fewer than 5 k² samples.
+            TrimkitWarning: not converged, fewer than 5 k² samples, or directions that rounding took away.
         """
         self.check(x)
-        whitening = whiten(x.flatten(1), self.components)
+        stored = as_stored(x.flatten(1))
+        whitening = whiten(stored, self.components)
+        if lost := whitening.describe_lost(stored.dtype):
+            self._warn(lost)
         z = whitening.apply(x.flatten(1).double())
         n, k = z.shape
         if n < ENOUGH * k**2:
@@ -178,14 +171,13 @@ class LinearICA(Method):
         solution = self.solve(z, start)
         if not solution.converged:
             self._warn(f"not converged after {solution.iterations} iterations; {self._way_out}")
-        matrix = solution.matrix / torch.linalg.vector_norm(
-            solution.matrix, dim=1, keepdim=True
-        )  # z is white: variance 1
+        # z is white: of variance 1 are the components of rows of norm 1
+        matrix = solution.matrix / torch.linalg.vector_norm(solution.matrix, dim=1, keepdim=True)
         s, mixing = z @ matrix.T, whitening.backward @ torch.linalg.inv(matrix)
         order, signs = canonical(mixing, s, order=self.order)
         self.mean, self.mixing = whitening.mean, mixing[:, order] * signs
         self.unmixing = (matrix @ whitening.forward)[order] * signs[:, None]
-        self.quantiles = _quantiles(s[:: -(-n // KEPT), order] * signs)
+        self.quantiles = marginal_quantiles(s[:, order] * signs)
         self._outcome = torch.tensor([solution.converged, solution.iterations]).to(self._outcome)
 
     _way_out = "raise max_iter, ask for fewer components, or check for components that are Gaussian"
@@ -356,11 +348,3 @@ def _by_sklearn(z: Tensor, start: Tensor, tol: float, most: int) -> Solution:
         model.fit(z.cpu().numpy())
     failed = any(issubclass(warning.category, ConvergenceWarning) for warning in caught)
     return Solution(torch.from_numpy(model.components_).to(z), not failed, int(model.n_iter_))
-
-
-def _quantiles(s: Tensor) -> Tensor:
-    """(1025, k) at evenly spaced levels, linear between the sorted values (n, k)."""
-    ordered = s.T.contiguous().sort(1).values.T
-    place = torch.linspace(0, len(s) - 1, LEVELS, dtype=torch.float64, device=s.device)
-    low = place.long().clamp_max(len(s) - 2)
-    return torch.lerp(ordered[low], ordered[low + 1], (place - low)[:, None])

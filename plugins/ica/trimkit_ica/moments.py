@@ -30,7 +30,7 @@ def moments(pieces: Sequence[Tensor], matrix: Tensor) -> Moments:
     """Means over white data.
 
     Args:
-        pieces: (k, c) each, one sample a column: `trimkit.unmixing.columns`.
+        pieces: (k, c) each, one sample a column: `trimkit_ica.unmixing.columns`.
         matrix: W (k, k).
     """
     products, log_cosh, squares = torch.zeros_like(matrix), matrix.new_zeros(len(matrix)), matrix.new_zeros(len(matrix))

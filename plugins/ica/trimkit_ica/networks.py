@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
+from functools import partial
+from typing import Literal, TypeAlias
 
 from torch import Tensor, nn
 
@@ -10,6 +13,10 @@ from trimkit.errors import OptionError
 
 SLOPE = 0.1
 """What is added to tanh, so that the activation has an inverse (Khemakhem et al. 2020, released code)."""
+
+
+LEAK = 0.2
+"""Slope of the leaky ReLU below zero (Khemakhem et al. 2020b, released code)."""
 
 
 class LeakyTanh(nn.Module):
@@ -20,20 +27,31 @@ class LeakyTanh(nn.Module):
         return x.tanh() + SLOPE * x
 
 
-def mlp(inputs: int, outputs: int, *, hidden: int = 100, layers: int = 3) -> nn.Sequential:
-    """Linear layers with `LeakyTanh` between them: (N, inputs) → (N, outputs).
+Activation: TypeAlias = Literal["leaky_tanh", "leaky_relu"]
+
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "leaky_tanh": LeakyTanh,
+    "leaky_relu": partial(nn.LeakyReLU, LEAK),
+}
+
+
+def mlp(
+    inputs: int, outputs: int, *, hidden: int = 100, layers: int = 3, activation: Activation = "leaky_tanh"
+) -> nn.Sequential:
+    """Linear layers with an activation between them: (N, inputs) → (N, outputs).
 
     Args:
         inputs: entries of a row.
         outputs: entries of a result.
         hidden: width of the layers between.
         layers: linear layers, at least 1.
+        activation: "leaky_tanh", tanh(x) + .1 x, or "leaky_relu", of slope .2 below zero.
     """
     widths = [inputs, *[hidden] * (layers - 1), outputs]
-    found: list[nn.Module] = []
+    modules: list[nn.Module] = []
     for before, after in itertools.pairwise(widths):
-        found += [nn.Linear(before, after), LeakyTanh()]
-    return nn.Sequential(*found[:-1])
+        modules += [nn.Linear(before, after), ACTIVATIONS[activation]()]
+    return nn.Sequential(*modules[:-1])
 
 
 def after(hidden: int, outputs: int, *, layers: int) -> nn.Sequential:

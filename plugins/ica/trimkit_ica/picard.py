@@ -11,9 +11,9 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from trimkit.unmixing import columns, fastica
 from trimkit_ica.moments import moments
 from trimkit_ica.quasi_newton import Point, Solution, adapted_signs, minimise
+from trimkit_ica.unmixing import columns, fastica
 
 FLATTEST = 1e-2
 """Least curvature that a direction is taken to have: none is known between two Gaussian components."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from trimkit.hooks import MethodSpec, hookimpl
+from trimkit.hooks import CommandSpec, MethodSpec, hookimpl
 
 TRIMKIT_API = 1
 
@@ -15,7 +15,6 @@ _LINEAR = (
         "Linear ICA by fixed-point iteration: the rotation of whitened data that is least Gaussian.",
         "Hyvärinen 1999",
         family="ica",
-        spaces=("components",),
     ),
     MethodSpec(
         "picard",
@@ -23,7 +22,6 @@ _LINEAR = (
         "Linear ICA by preconditioned L-BFGS on rotations: converges where FastICA stalls on real data.",
         "Ablin, Cardoso, Gramfort 2018, arXiv:1711.10873",
         family="ica",
-        spaces=("components",),
     ),
     MethodSpec(
         "infomax",
@@ -31,7 +29,6 @@ _LINEAR = (
         "Linear ICA by maximum likelihood without the constraint of whiteness, extended to sub-Gaussian sources.",
         "Bell, Sejnowski 1995; Lee, Girolami, Sejnowski 1999",
         family="ica",
-        spaces=("components",),
     ),
     MethodSpec(
         "trim-ica",
@@ -39,7 +36,6 @@ _LINEAR = (
         "Linear ICA whose rotation is also asked for what a frozen predictor reads to lie in few components.",
         "Singh et al. 2020, arXiv:2003.01926",
         family="ica",
-        spaces=("components",),
     ),
 )
 
@@ -50,7 +46,6 @@ _NONLINEAR = (
         "Identifiable VAE: a prior that depends on an auxiliary variable tells latents apart.",
         "Khemakhem et al. 2020, arXiv:1907.04809",
         family="ica",
-        spaces=("z",),
     ),
     MethodSpec(
         "tcl",
@@ -58,8 +53,6 @@ _NONLINEAR = (
         "Time-contrastive learning: features that tell segments apart, and linear ICA of them.",
         "Hyvärinen, Morioka 2016, arXiv:1605.06336",
         family="ica",
-        spaces=("h", "components"),
-        can_decode=False,
     ),
     MethodSpec(
         "icebeem",
@@ -67,8 +60,6 @@ _NONLINEAR = (
         "Conditional energy-based model: features of dependent latents, by flow contrast or score matching.",
         "Khemakhem et al. 2020, arXiv:2002.11537",
         family="ica",
-        spaces=("h", "components"),
-        can_decode=False,
     ),
 )
 
@@ -78,3 +69,13 @@ def trimkit_methods() -> Iterator[MethodSpec]:
     """Independent component analysis."""
     yield from _LINEAR
     yield from _NONLINEAR
+
+
+@hookimpl
+def trimkit_commands() -> Iterator[CommandSpec]:
+    """Whether linear ICA may be used at all."""
+    yield CommandSpec(
+        "check-ica",
+        "trimkit_ica.command:run",
+        "Whether data meet the assumptions of linear ICA, and a report.",
+    )

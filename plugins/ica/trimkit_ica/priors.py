@@ -39,10 +39,10 @@ class ConditionalPrior(nn.Module):
 
     def forward(self, u: Tensor) -> tuple[Tensor, Tensor]:
         """Location and log of the scale, (N, D) each."""
-        found = self.function(u)
+        values = self.function(u)
         if not self.location:
-            return torch.zeros_like(found), 0.5 * found
-        location, log_square = found.chunk(2, 1)
+            return torch.zeros_like(values), 0.5 * values
+        location, log_square = values.chunk(2, 1)
         return location, 0.5 * log_square
 
     @abstractmethod

@@ -82,13 +82,13 @@ def minimise(point: Point, tol: float, most: int) -> Solution:
         gradient = point.gradient(point.signs)
         if float(gradient.abs().max()) < tol:
             return Solution(point.matrix, True, iteration)
-        found = None
+        better = None
         if iteration < most:
-            found = _search(point, -memory.times(gradient, point.precondition))
-            found = found or _search(point, -point.precondition(gradient))
-        if found is None:
+            better = _search(point, -memory.times(gradient, point.precondition))
+            better = better or _search(point, -point.precondition(gradient))
+        if better is None:
             return Solution(point.matrix, False, iteration)
-        new, step = found
+        new, step = better
         if bool((new.signs != point.signs).any()):
             memory = Memory()  # the curvature was that of other densities
         else:
@@ -131,10 +131,10 @@ class Memory:
             weight = (step * direction).sum() / (step * change).sum()
             direction = direction - weight * change
             weights.append(weight)
-        found = inverse(direction)
+        product = inverse(direction)
         for (step, change), weight in zip(self._pairs, reversed(weights), strict=True):
-            found = found + (weight - (change * found).sum() / (step * change).sum()) * step
-        return found
+            product = product + (weight - (change * product).sum() / (step * change).sum()) * step
+        return product
 
 
 def adapted_signs(score: Tensor) -> Tensor:

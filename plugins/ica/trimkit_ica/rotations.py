@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from trimkit.errors import OptionError, ShapeError
-from trimkit.unmixing import orthogonalised
+from trimkit_ica.unmixing import orthogonalised
 
 
 def predicted_gradients(predictor: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:

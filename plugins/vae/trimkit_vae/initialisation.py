@@ -22,6 +22,10 @@ def he_uniform(module: AnyModule, slope: float = 0.0) -> AnyModule:
     ten layers little of z is left in what a decoder gives, and training starts on a plateau where the posterior tells
     nothing of x (on sprites for some thousand steps; with a capacity that must be reached, for good).
 
+    `torch.nn.init` counts another fan-in for a transposed convolution, its output channels times the whole kernel. With
+    kernel 4, stride 2 and as many channels on both sides that is four times ours, so weights drawn by it are half as
+    large, and the decoder's signal halves in each such layer.
+
     Args:
         module: whose linear and convolutional layers are drawn, from torch's global generator.
         slope: of the leaky ReLU that follows the layers; 0 for a ReLU.

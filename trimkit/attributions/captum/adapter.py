@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from inspect import Parameter, signature
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from torch import Tensor
 from trimkit.attributions.base import Attribution, Probe
 from trimkit.attributions.captum.forward import Inputs, Rows, isolated, scores_like, to_real
 from trimkit.coefficients import tree
-from trimkit.coefficients.baseline import Baseline
+from trimkit.coefficients.baseline import Baseline, number_of
 from trimkit.coefficients.tree import Tree
 from trimkit.errors import AttributionError, OptionError, ShapeError, TrimkitError, nearest
 from trimkit.predictor.composed import eager, model_of
@@ -57,7 +57,9 @@ class CaptumAttribution(Attribution):
             except TrimkitError:
                 raise
             except (AssertionError, TypeError) as error:
-                raise AttributionError(f"captum:{self.name} refuses this model or input: {error}") from error
+                raise AttributionError(
+                    f"captum:{self.name} refuses this model or input: {error}; use integrated_gradients"
+                ) from error
             except RuntimeError as error:
                 if "doesn't require gradient" not in str(error):
                     raise
@@ -103,6 +105,7 @@ class FromSamples(CaptumAttribution):
     """Compares with a set of reference samples: as given by the baseline, or the batch itself."""
 
     takes_baseline: bool = True
+    from_references: ClassVar[bool] = True
 
     def resolve_baseline(self, baseline: Baseline, s: Tree) -> Tree:
         """References (R, ...), at least two.
@@ -110,20 +113,20 @@ class FromSamples(CaptumAttribution):
         Raises:
             ShapeError: fewer than two.
         """
+        number = number_of(baseline)
         if baseline is None:
-            found: Tree = tree.map_leaves(Tensor.detach, s)
-        elif isinstance(baseline, int | float):
-            found = tree.map_leaves(
-                lambda leaf: torch.full_like(leaf[:1].detach(), baseline).repeat_interleave(2, 0), s
-            )
+            references: Tree = tree.map_leaves(Tensor.detach, s)
+        elif number is not None:
+            one = tree.map_leaves(lambda leaf: torch.full_like(leaf[:1].detach(), number), s)
+            references = tree.concatenate([one, one])
         else:
-            found = tree.map_leaves(lambda leaf, base: base.detach().to(leaf), s, baseline)
-        if tree.batch_size(found) < 2:
+            references = tree.map_leaves(lambda leaf, base: base.detach().to(leaf), s, cast(Tree, baseline))
+        if tree.batch_size(references) < 2:
             raise ShapeError(
                 f"captum:{self.name}: expected at least 2 reference samples, got 1; pass "
                 "baseline=transform(x_reference), or a larger batch"
             )
-        return found
+        return references
 
 
 def parameters(function: Callable[..., Any]) -> set[str]:

@@ -86,6 +86,7 @@ class Rows(nn.Module):
         self.model = model_of(probe.function) if model is None else model
         self.parts: list[Tensor] = []
         self._probe = probe
+        probe.settle_rows(any_order=True)
         self._target = probe.target  # settled now: a word takes a forward, and Captum's hooks would count it
 
     def forward(self, *inputs: Tensor) -> Tensor:

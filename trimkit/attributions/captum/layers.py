@@ -29,6 +29,7 @@ name that it was: the command line reads ``layer=3`` and ``layer=0.3`` so."""
 class Hooked(CaptumAttribution):
     """Works by hooks on the layers of the model, so it needs a module; functional activations stay unseen."""
 
+    needs_module: ClassVar[bool] = True
     affine_inverse: ClassVar[bool] = False
 
     def require(self, probe: Probe, s: Tree) -> None:
@@ -94,6 +95,20 @@ class Rescaled(Hooked):
     takes_baseline: bool = True
 
     explained: ClassVar[str] = "output"
+
+    def require(self, probe: Probe, s: Tree) -> None:
+        """Sample and reference in one call, which the hooks compare.
+
+        Raises:
+            AttributionError: a model that takes one batch at a time.
+        """
+        super().require(probe, s)
+        probe.settle_rows(any_order=True)
+        if isinstance(probe.function, Composed) and probe.function.site.rows == "batch":
+            raise AttributionError(
+                f"captum:{self.name} compares samples with references in one call, and this model takes, or mixes, one "
+                "batch at a time; use integrated_gradients"
+            )
 
     def scores(self, explainer: Any, inputs: Inputs, arguments: dict[str, Any], s: Tree) -> Tree:
         """Captum's scores; warns where they do not sum to what they should."""

@@ -34,6 +34,8 @@ class GuidedGradCam(GuidedBackprop):
         OptionError: the model has no such layer, when it is explained.
     """
 
+    complex_ok: ClassVar[bool] = False
+    tree_ok: ClassVar[bool] = False
     gradient_like: ClassVar[bool] = False
 
     def __init__(self, layer: Layer, **options: Any) -> None:

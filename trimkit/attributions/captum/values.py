@@ -18,6 +18,7 @@ from trimkit.predictor.composed import each_coefficient, fitted_labels, groups_o
 class _Perturbing(CaptumAttribution):
     """Asks for values only."""
 
+    order: ClassVar[Literal["gradient", "perturbation"]] = "perturbation"
     defaults: ClassVar[Mapping[str, Any]] = {"perturbations_per_eval": 8}
     takes_baseline: bool = True
 
@@ -32,6 +33,8 @@ class Occlusion(_Perturbing):
     Options ``sliding_window_shapes`` and ``strides`` are in Captum's form, for (N, ..., 2) where s is complex. By
     default windows of 4 along the last two axes (one for signals), half overlapping, and whole along the others.
     """
+
+    tree_ok: ClassVar[bool] = False
 
     def arguments(self, probe: Probe, s: Tree) -> dict[str, Any]:
         """Default windows for the shape of s."""
@@ -121,7 +124,8 @@ class FeaturePermutation(_Grouped):
         """
         if probe.samples < 2:
             raise AttributionError(
-                "captum:FeaturePermutation exchanges values among samples: expected at least 2, got 1"
+                "captum:FeaturePermutation exchanges values among samples: expected at least 2, got 1; for a sample "
+                "alone, as in an audit, use captum:FeatureAblation"
             )
 
 

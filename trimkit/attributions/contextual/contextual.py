@@ -7,7 +7,7 @@ network whose operations have a rule in `trimkit.attributions.contextual.rules`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import torch
 from torch import Tensor
@@ -82,6 +82,8 @@ class ContextualDecomposition(Attribution):
             f under both.
     """
 
+    order: ClassVar[Literal["gradient", "perturbation"]] = "perturbation"
+
     def __init__(
         self,
         groups: Groups | Literal["transform", "coefficients"] = "transform",
@@ -114,7 +116,8 @@ class ContextualDecomposition(Attribution):
     def _relevant(self, probe: Probe, s: Tree, baseline: Tree, labels: Tree, part: Tensor, expected: Tensor) -> Tensor:
         """The relevant parts of the explained number for some groups, (G, N)."""
         relevant = _contributions(probe.function, s, baseline, labels, part)
-        output = decompose(model_of(probe.function), _data(probe.function, s), relevant, self.rule)
+        with eager(model_of(probe.function)):
+            output = decompose(_rest(probe.function), _data(probe.function, s), relevant, self.rule)
         explained = select(output, probe.target)
         if not isinstance(explained, Pair):
             raise AttributionError(
@@ -125,13 +128,15 @@ class ContextualDecomposition(Attribution):
         return explained.relevant
 
 
+def _rest(function: Any) -> Callable[[Any], Any]:
+    """The model from the explained input or layer on."""
+    if not isinstance(function, Composed):
+        return function
+    return lambda x: function.site.run(function.model, x)
+
+
 def _data(function: Any, s: Tree) -> Tree:
-    """What the model sees."""
-    if isinstance(function, Composed) and not function.site.plain:
-        raise AttributionError(
-            "contextual decomposition explains the only input of a model, no layer and none of several inputs; use "
-            "integrated_gradients"
-        )
+    """What the model sees, or what its layer gives."""
     return function.data(s) if isinstance(function, Composed) else s
 
 

@@ -78,7 +78,7 @@ class Pair(Tensor):
             return rule(Call(func, name, args, kwargs))
         if not isinstance(args[0], Pair):
             refuse(name, "it writes into a tensor that does not depend on the input")
-        result = rule(Call(_out_of_place(func, name), name.removesuffix("_"), args, kwargs))
+        result = rule(Call(out_of_place(func, name), name.removesuffix("_"), args, kwargs))
         args[0].total, args[0].relevant = result.total, result.relevant
         return args[0]
 
@@ -139,18 +139,18 @@ def operation(func: Callable[..., Any]) -> str:
     return f".{func.__self__.__name__}" if name == "__get__" else name  # type: ignore[attr-defined]
 
 
-def refuse(name: str, reason: str = "there is no rule for it") -> NoReturn:
+def refuse(name: str, reason: str = "there is no rule for it", method: str = "contextual decomposition") -> NoReturn:
     """Stop at an operation that cannot be decomposed.
 
     Args:
         name: of the operation.
         reason: why not.
+        method: that cannot.
     Raises:
         AttributionError: always; names the operation, and the layer where a module calls it.
     """
     raise AttributionError(
-        f"contextual decomposition cannot go through {name!r}{_layer()}: {reason}. Replace the operation, or use "
-        "integrated_gradients"
+        f"{method} cannot go through {name!r}{_layer()}: {reason}. Replace the operation, or use integrated_gradients"
     )
 
 
@@ -173,7 +173,7 @@ def _calling_modules() -> Iterator[nn.Module]:
         frame = frame.f_back
 
 
-def _out_of_place(func: Callable[..., Any], name: str) -> Callable[..., Any]:
+def out_of_place(func: Callable[..., Any], name: str) -> Callable[..., Any]:
     """``relu_`` → ``relu``, from the tensor's methods or the functional module; F.relu(inplace=True) is F.relu."""
     if not name.endswith("_"):
         return func

@@ -9,7 +9,10 @@ the irrelevant part, β + γ the plain result:
   nothing is nobody's, hence irrelevant;
 - max pooling takes both from where the sum has its maximum;
 - layer and group norm centre both, and divide both by the deviation of the sum;
-- dropout is the identity in eval mode; a product of two pairs (attention, gates) and softmax are refused.
+- a product of two gives β' = ½ [β_a (β_b + γ_b) + (β_a + γ_a) β_b]: what both parts make together is shared equally;
+- softmax is an activation of a whole row, where −∞ (a mask) stays;
+- attention is written out into these; 1/√ of a norm's mean square is a constant, as the deviation of layer norm is;
+- dropout is the identity in eval mode.
 
 "Nothing relevant" stays nothing under each of them.
 """
@@ -23,6 +26,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from trimkit.attributions import attention
 from trimkit.attributions.contextual.pair import RULES, SHAPLEY, Call, Pair, Rule, on_groups, refuse
 
 
@@ -37,10 +41,51 @@ def linear(call: Call) -> Any:
 
 
 def multilinear(call: Call) -> Any:
-    """Linear in each factor; only one of them may depend on the input."""
-    if len(call.pairs) != 1:
-        refuse(call.name, "a product of two tensors that both depend on the input (attention, gates) has no exact rule")
-    return linear(call)
+    """Linear in each factor; of two that depend on the input (attention, gates), each gets half of what both make."""
+    if len(call.pairs) == 1:
+        return linear(call)
+    if len(call.pairs) != 2:
+        refuse(call.name, "a product of more than two tensors that depend on the input has no rule")
+    first, second = call.pairs
+    left = on_groups(lambda part: call.on([part, second.total]), first.relevant)
+    right = on_groups(lambda part: call.on([first.total, part]), second.relevant)
+    return Pair(call.totals(), (left + right) / 2)
+
+
+def softmax(call: Call) -> Pair:
+    """Shares of a row, an activation of all its entries together; entries that a mask has set to −∞ stay there."""
+    (pair,) = call.pairs
+    hidden = torch.isneginf(pair.total)
+
+    def shares(values: Tensor) -> Tensor:
+        return call.on([values.masked_fill(hidden, -torch.inf)])
+
+    total, nothing = call.totals(), shares(torch.zeros_like(pair.total))
+    alone = on_groups(lambda part: shares(part) - nothing, pair.relevant)
+    if SHAPLEY.get():
+        last = on_groups(lambda part: total - shares(pair.total.masked_fill(hidden, 0) - part), pair.relevant)
+        alone = (alone + last) / 2
+    return Pair(total, alone)
+
+
+def rms_norm(call: Call) -> Pair:
+    """Divide both parts by the root mean square of the sum."""
+    pair, shape = call.args[0], tuple(call.argument(1, "normalized_shape"))
+    eps = call.argument(3, "eps")
+    eps = torch.finfo(pair.total.dtype).eps if eps is None else eps
+    scale = (pair.total.square().mean(tuple(range(-len(shape), 0)), keepdim=True) + eps).rsqrt()
+    scaled = Pair(pair.total * scale, on_groups(lambda part: part * scale, pair.relevant))
+    return _scaled(scaled, call.argument(2, "weight"), None)
+
+
+def unshared(call: Call) -> Tensor:
+    """What divides a norm belongs to nobody."""
+    return call.totals()
+
+
+def composite(call: Call) -> Any:
+    """Attention, written out."""
+    return getattr(attention, call.name)(*call.args, **call.kwargs)
 
 
 def quotient(call: Call) -> Any:
@@ -67,6 +112,8 @@ def affine(call: Call) -> Pair:
     """A linear map and a constant, which is what the map makes of zeros."""
     (pair,) = call.pairs
     constant = call.on([torch.zeros_like(pair.total)])
+    if bool(torch.isneginf(constant).any()):  # a mask before softmax
+        return Pair(call.totals(), on_groups(lambda part: part.masked_fill(torch.isneginf(constant), 0), pair.relevant))
     moved = on_groups(lambda part: call.on([part]) - constant, pair.relevant)
     return add_constant(Pair(call.totals() - constant, moved), constant)
 
@@ -190,12 +237,16 @@ def maximum(call: Call) -> Any:
 
 
 def add_constant(pair: Pair, constant: Any) -> Pair:
-    """Add a constant, shared in proportion to the magnitudes of the two parts: |β| / (|β| + |γ|) of it is relevant."""
+    """Add a constant, shared in proportion to the magnitudes of the two parts: |β| / (|β| + |γ|) of it is relevant.
+
+    Of −∞, a mask before softmax, nothing is.
+    """
+    shared = constant.masked_fill(torch.isneginf(constant), 0) if isinstance(constant, Tensor) else constant
 
     def part(relevant: Tensor) -> Tensor:
         own = relevant.abs()
         whole = own + (pair.total - relevant).abs()
-        return relevant + own / whole.clamp_min(torch.finfo(whole.dtype).tiny) * constant  # of nothing, nothing
+        return relevant + own / whole.clamp_min(torch.finfo(whole.dtype).tiny) * shared  # of nothing, nothing
 
     return Pair(pair.total + constant, on_groups(part, pair.relevant))
 
@@ -268,6 +319,10 @@ _NAMES: dict[Rule, str] = {
     batch_norm: "batch_norm",
     layer_norm: "layer_norm",
     group_norm: "group_norm",
+    softmax: "softmax",
+    rms_norm: "rms_norm",
+    unshared: "rsqrt std",
+    composite: "scaled_dot_product_attention multi_head_attention_forward",
     add: "add",
     subtract: "sub subtract",
     subtract_from: "rsub __rsub__",

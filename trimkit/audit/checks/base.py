@@ -50,6 +50,7 @@ class Check(ABC):
         question: in plain words.
         of_transform: one verdict an audit, about the transform, instead of one for each attribution.
         unit: of the estimate, see `trimkit.audit.verdict.Verdict`.
+        about: whether the verdict judges the explanation or the model itself.
         mandatory: counts in the overall verdict; the runner sets it from the check's spec.
         samples: use at most so many of the audited samples; None for all.
     """
@@ -58,6 +59,7 @@ class Check(ABC):
     question: ClassVar[str]
     of_transform: ClassVar[bool] = False
     unit: ClassVar[Literal["", "%"]] = ""
+    about: ClassVar[Literal["explanation", "model"]] = "explanation"
     mandatory: bool = True
     samples: int | None = None
 
@@ -136,6 +138,7 @@ class Check(ABC):
             forwards=findings.forwards,
             samples_needed=(missing(n) or samples_needed(estimate, threshold, n)) if open_ else None,
             unit=self.unit,
+            about=self.about,
         )
 
     def not_applicable(self, subject: Subject, label: str, reason: str) -> Verdict:
@@ -150,6 +153,7 @@ class Check(ABC):
             mandatory=self.mandatory,
             settings={"transform": describe(subject.transform), **self.options},
             unit=self.unit,
+            about=self.about,
         )
 
 

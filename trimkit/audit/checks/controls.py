@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 
 from trimkit.audit.checks.base import Array, Check, Findings, missing, undecided
+from trimkit.audit.headroom import best_areas
 from trimkit.audit.removal import OPERATORS, curves, cuts, order_by, random_order, replacements
+from trimkit.audit.statistics import in_key_order
 from trimkit.audit.subject import Batch, Subject
 from trimkit.coefficients import tree
 from trimkit.coefficients.tree import Tree
@@ -36,12 +38,15 @@ class Comparison:
         control: "random" or "input-only".
         difference: area under the control's deletion curve minus that of the scores; above zero, the scores are better.
         p: one-sided, by paired bootstrap over samples, Holm-adjusted over all comparisons of the verdict.
+        headroom: how far the best order that was found beats the control, as a share of the curve's fall; None where
+            it was not measured.
     """
 
     operator: str
     control: str
     difference: Estimate
     p: float
+    headroom: float | None = None
 
 
 class Controls(Check):
@@ -52,19 +57,30 @@ class Controls(Check):
     the mean over the curve's inner points. What a removed coefficient becomes decides the ranking of methods, so the
     claim must survive three removal operators: all → PASS, some → WARN, none → FAIL.
 
+    A comparison that is lost counts only where it could have been won: the best order that is found for each of a few
+    samples (all orders of up to 8 groups, else greedily) must beat the control by `headroom` of the curve's fall. Where
+    no lost comparison has that, no scores could do better: INCONCLUSIVE.
+
     Args:
         alpha: level of the tests, Holm-adjusted over operators and controls.
         orders: random orders a sample, averaged, at least 1.
+        headroom: share of the curve's fall by which the best order must beat a control, in [0, 1).
+        searched: samples whose best order is looked for.
     """
 
     name = "controls"
     question = "Do the scores find what the model uses better than random and input-only controls do?"
 
-    def __init__(self, alpha: float = 0.05, orders: int = 2) -> None:
-        if not 0 < alpha < 1 or orders < 1:
-            raise OptionError(f"controls: expected 0 < alpha < 1 and orders ≥ 1, got {alpha} and {orders}")
+    def __init__(self, alpha: float = 0.05, orders: int = 2, headroom: float = 0.1, searched: int = 16) -> None:
+        if not 0 < alpha < 1 or orders < 1 or not 0 <= headroom < 1 or searched < 0:
+            raise OptionError(
+                "controls: expected 0 < alpha < 1, orders ≥ 1, headroom in [0, 1) and searched ≥ 0, got "
+                f"{alpha}, {orders}, {headroom} and {searched}"
+            )
         self.alpha = alpha
         self.orders = orders
+        self.headroom = headroom
+        self.searched = searched
 
     def inapplicable(self, subject: Subject, label: str) -> str:
         """Transforms whose coefficients form one group."""
@@ -78,7 +94,9 @@ class Controls(Check):
         for operator, replacement in replacements(subject, batch).items():
             table = curves(subject, batch, orders, replacement)
             random = torch.stack([table[f"random {i}"] for i in range(self.orders)]).mean(0)
+            best = self._best(subject, batch, replacement)
             for label in labels:
+                found[label][f"{operator}/best"] = best
                 found[label][f"{operator}/scores"] = table[f"scores {label}"]
                 found[label][f"{operator}/random"] = random
                 found[label][f"{operator}/input-only"] = table["input-only"]
@@ -93,6 +111,9 @@ class Controls(Check):
         if missing(len(findings.ids)):
             return self._too_few(findings, min(compared, key=lambda c: c.difference.value))
         won = [o for o in OPERATORS if all(c.p < self.alpha for c in compared if c.operator == o)]
+        lost = [c for c in compared if c.p >= self.alpha]
+        if lost and all(c.headroom is not None and c.headroom < self.headroom for c in lost):
+            return self._no_headroom(findings, lost)
         status = Status.PASS if len(won) == len(OPERATORS) else Status.WARN if won else Status.FAIL
         worst = min(compared, key=lambda c: c.difference.value)
         sentence = self._sentence(compared, won, worst)
@@ -112,7 +133,7 @@ class Controls(Check):
         differences = [self._difference(findings, *k) for k in keys]
         adjusted = holm([findings.bootstrap.p_value(d) for d in differences])
         return [
-            Comparison(*k, findings.bootstrap.estimate(d), p)
+            Comparison(*k, findings.bootstrap.estimate(d), p, _headroom(findings, *k))
             for k, d, p in zip(keys, differences, adjusted, strict=True)
         ]
 
@@ -126,7 +147,7 @@ class Controls(Check):
             for operator in OPERATORS
         }
         compared = [
-            {"operator": c.operator, "control": c.control, **vars(c.difference), "p": c.p}
+            {"operator": c.operator, "control": c.control, **vars(c.difference), "p": c.p, "headroom": c.headroom}
             for c in self.compare(findings)
         ]
         return {"removed": [k / groups for k in cuts(groups)], "operators": operators, "comparisons": compared}
@@ -167,6 +188,16 @@ class Controls(Check):
             orders[f"random {i}"] = random_order(subject, batch, len(groups.names), f"random order {i}")
         return orders
 
+    def _best(self, subject: Subject, batch: Batch, replacement: Tree) -> Tensor:
+        """Area of the best order for the first samples in key order, NaN for the others: (N,)."""
+        some = set(in_key_order(subject.ids, subject.seed)[: self.searched])
+        rows = [row for row, i in enumerate(batch.ids) if i in some]
+        areas = torch.full((len(batch),), torch.nan, dtype=torch.float64)
+        if rows:
+            at = torch.tensor(rows, device=batch.x.device)
+            areas[rows] = best_areas(subject, batch.rows(rows), tree.map_leaves(lambda v: v[at], replacement))
+        return areas
+
     @staticmethod
     def _difference(findings: Findings, operator: str, control: str) -> Array:
         scores, other = (findings.values[f"{operator}/{order}"][:, 1:-1].mean(1) for order in ("scores", control))
@@ -176,6 +207,16 @@ class Controls(Check):
         sentence = undecided(self, worst.difference, 0.0, len(findings.ids))
         verdict = self.verdict(findings, Status.INCONCLUSIVE, sentence, worst.difference, ("≥", 0.0))
         return replace(verdict, settings={**verdict.settings, "removal": OPERATORS, "controls": list(CONTROLS)})
+
+    def _no_headroom(self, findings: Findings, lost: list[Comparison]) -> Verdict:
+        most = max(lost, key=lambda c: c.headroom or 0.0)
+        sentence = (
+            f"No order of these {len(findings.subject.groups.names)} groups can tell: where the scores do not win, the "
+            f"best order found beats the {most.control} control by {number(most.headroom or 0.0, '%')} % of the "
+            "curve's fall at most. Take a space with more or finer groups."
+        )
+        verdict = self.verdict(findings, Status.INCONCLUSIVE, sentence, most.difference, ("≥", 0.0))
+        return replace(verdict, samples_needed=None)
 
     def _sentence(self, compared: list[Comparison], won: list[str], worst: Comparison) -> str:
         if len(won) == len(OPERATORS):
@@ -187,7 +228,10 @@ class Controls(Check):
         gap = f"{number(d.value)} [{number(d.low)}, {number(d.high)}]"
         lost = f"not shown against the {worst.control} control with coefficients {OPERATORS[worst.operator]}: {gap}"
         if won:
-            return f"Better than both controls under {_and(won)} only; {lost}."
+            return (
+                f"Better than both controls under {_and(won)} only; {lost}. The ranking holds for that removal; "
+                "look at the curves before relying on it elsewhere, or audit another attribution."
+            )
         return f"Under no removal operator better than both controls; {lost}."
 
 
@@ -209,8 +253,19 @@ def magnitude(s: Tree) -> Tree:
 
 def _flat(findings: Findings) -> bool:
     """Whether removing coefficients changes no output, up to rounding: a model that is dead on these samples."""
-    values = np.concatenate(list(findings.values.values()), axis=1)
+    values = np.concatenate([v for name, v in findings.values.items() if not name.endswith("/best")], axis=1)
     return bool((np.ptp(values, axis=1) <= 1e-7 * np.abs(values).max(axis=1)).all())
+
+
+def _headroom(findings: Findings, operator: str, control: str) -> float | None:
+    """How far the best order beats a control, over the curve's mean fall, where it was looked for."""
+    best = findings.values.get(f"{operator}/best")
+    if best is None or np.isnan(best).all():
+        return None
+    some = ~np.isnan(best)
+    curve = findings.values[f"{operator}/{control}"][some]
+    fall = np.abs(curve[:, 0] - curve[:, -1]).mean()
+    return float((curve[:, 1:-1].mean(1) - best[some]).mean() / fall) if fall > 0 else 0.0
 
 
 def _band(findings: Findings, curve: Array) -> dict[str, list[float]]:

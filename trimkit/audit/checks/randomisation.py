@@ -116,6 +116,9 @@ class Randomisation(Check):
                 f"The scores resemble those of untrained models {_by(excess)} more than untrained models do each other."
             )
             return self.verdict(findings, Status.FAIL, sentence, excess, ("≤", self.margin))
+        if findings.subject.performance.at_chance:
+            sentence = "The model is at chance, so it has learned nothing that the scores could depend on."
+            return replace(self._open(findings, sentence, excess), samples_needed=None)
         if level.value > self.saturated:
             sentence = (
                 f"Saturated: maps of untrained models correlate by {_two(level.value)} among themselves, so likeness "

@@ -70,7 +70,10 @@ class Reconstruction(Check):
         if status is Status.INCONCLUSIVE:
             sentence = f"A lossy transform: {said}. {undecided(self, share, self.share, len(findings.ids))}"
             return self.verdict(findings, status, sentence, share, ("≤", self.share))
-        sentence = f"Much is not in these coefficients: {said}. Claims about them are claims about the rest only."
+        sentence = (
+            f"Much is not in these coefficients: {said}. Claims about them are claims about the rest only; "
+            "use a space that loses less, such as more components or an exact transform."
+        )
         return self.verdict(findings, Status.WARN, sentence, share, ("≤", self.share))
 
 

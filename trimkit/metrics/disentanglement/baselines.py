@@ -37,17 +37,17 @@ def linear_baselines(x: Any, components: int, *, seed: int = 0) -> dict[str, Pro
         raise OptionError(f"components: expected at least 1, got {components}")
     rows = as_codes(x, "x").astype(np.float32)
     components = min(components, *rows.shape)
-    of = generator(seed, "linear_baselines")
-    random = of.standard_normal((rows.shape[1], components), dtype=np.float32) / math.sqrt(rows.shape[1])
+    rng = generator(seed, "linear_baselines")
+    random = rng.standard_normal((rows.shape[1], components), dtype=np.float32) / math.sqrt(rows.shape[1])
     mean = rows.mean(0)
-    basis = randomized_svd(rows - mean, components, random_state=seed_of(of))[2].T
+    basis = randomized_svd(rows - mean, components, random_state=seed_of(rng))[2].T
     ica = np.eye(components, dtype=np.float32)
     scores = (rows - mean) @ basis
     spread = scores.std(0)
     live = spread > 1e-6 * spread.max(initial=0)  # components beyond the rank of the data cannot be whitened
     if live.any():
         with quiet():
-            unmixed = FastICA(whiten="unit-variance", random_state=seed_of(of)).fit(scores[:, live])
+            unmixed = FastICA(whiten="unit-variance", random_state=seed_of(rng)).fit(scores[:, live])
         ica = np.zeros((components, int(live.sum())), dtype=np.float32)
         ica[live] = unmixed.components_.T
     return {"random": _projection(mean, random), "pca": _projection(mean, basis), "ica": _projection(mean, basis @ ica)}

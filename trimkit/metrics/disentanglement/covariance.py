@@ -23,8 +23,8 @@ def covariances(codes: Floats, weights: NDArray[np.uint8]) -> Floats:
         rows = centred[start : start + step]
         products = (rows[:, :, None] * rows[:, None, :]).reshape(len(rows), -1)
         moments += weights[:, start : start + step].astype(np.float64) @ products
-    found = moments.reshape(-1, d, d) / n - means[:, :, None] * means[:, None, :]
-    return found * n / (n - 1)
+    second_moments = moments.reshape(-1, d, d) / n - means[:, :, None] * means[:, None, :]
+    return second_moments * n / (n - 1)
 
 
 def correlation(covariance: Floats) -> Floats:

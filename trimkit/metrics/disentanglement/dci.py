@@ -65,10 +65,10 @@ def dci(
         raise UnknownNameError(f"There is no predictor {predictor!r}. {nearest(predictor, PREDICTORS)}")
     z = as_codes(codes)
     v = as_factors(factors, len(z), names)
-    of = generator(seed, "dci")
-    parts = halves(len(z), test_share, of)
-    importances, right = fitted(z, v.values, parts, predictor, of)
-    others = [fitted(z, v.values, _resampled(parts, of), predictor, of)[0] for _ in range(refits)]
+    rng = generator(seed, "dci")
+    parts = halves(len(z), test_share, rng)
+    importances, right = fitted(z, v.values, parts, predictor, rng)
+    others = [fitted(z, v.values, _resampled(parts, rng), predictor, rng)[0] for _ in range(refits)]
     protocol = v.protocol() | {"predictor": predictor, "train": len(parts.train), "test": len(parts.test), "seed": seed}
     refitted = protocol | {"refits": refits}
     per_code = {"per_code": plain(disentangled(importances)[0])}
@@ -76,18 +76,18 @@ def dci(
     return DCI(
         _scored("disentanglement", importances, others, refitted, per_code),
         _scored("completeness", importances, others, refitted, per_factor),
-        _informative(right[parts.train], right[parts.test], v.names, protocol | {"draws": draws}, of),
+        _informative(right[parts.train], right[parts.test], v.names, protocol | {"draws": draws}, rng),
     )
 
 
 def fitted(
-    z: Floats, values: Integers, parts: Halves, predictor: str, of: np.random.Generator
+    z: Floats, values: Integers, parts: Halves, predictor: str, rng: np.random.Generator
 ) -> tuple[Floats, Floats]:
     """Importances of codes for each factor (D, K), and whether each row is predicted right (N, K), 0 or 1."""
     importances = np.zeros((z.shape[1], values.shape[1]))
     right = np.empty(values.shape)
     for k, value in enumerate(values.T):
-        seed = seed_of(of)
+        seed = seed_of(rng)
         if (value[parts.train] == value[parts.train[0]]).all():  # nothing to learn: no code matters
             right[:, k] = value == value[parts.train[0]]
             continue
@@ -118,18 +118,18 @@ def _concentrated(rows: Floats) -> tuple[Floats, float]:
 
 
 def _informative(
-    train: Floats, test: Floats, names: tuple[str, ...], protocol: dict[str, Any], of: np.random.Generator
+    train: Floats, test: Floats, names: tuple[str, ...], protocol: dict[str, Any], rng: np.random.Generator
 ) -> MetricResult:
     """The mean test accuracy, from whether each row to learn from and to test on is predicted right, 0 or 1."""
     value = float(test.mean(0).mean())
-    by_draw = weighted_means(test, row_weights(len(test), protocol["draws"], of)).mean(1)
+    by_draw = weighted_means(test, row_weights(len(test), protocol["draws"], rng)).mean(1)
     parts = {"per_factor": by_name(names, test.mean(0)), "error": 1 - value, "train": float(train.mean(0).mean())}
-    told = protocol | {"interval": "test rows resampled", "measure": "accuracy"}
-    return MetricResult("dci_informativeness", value, interval(value, by_draw, 0, 1), told, parts)
+    protocol = protocol | {"interval": "test rows resampled", "measure": "accuracy"}
+    return MetricResult("dci_informativeness", value, interval(value, by_draw, 0, 1), protocol, parts)
 
 
-def _resampled(parts: Halves, of: np.random.Generator) -> Halves:
-    return Halves(of.choice(parts.train, len(parts.train)), parts.test)
+def _resampled(parts: Halves, rng: np.random.Generator) -> Halves:
+    return Halves(rng.choice(parts.train, len(parts.train)), parts.test)
 
 
 def _scored(

@@ -10,7 +10,7 @@ import numpy as np
 from trimkit.errors import OptionError
 from trimkit.metrics.arrays import Floats, Integers, as_codes, as_factors
 from trimkit.metrics.bootstrap import generator, interval
-from trimkit.metrics.disentanglement.mutual_information import BINS, equal_width_bins
+from trimkit.metrics.disentanglement.histograms import BINS, equal_width_bins
 from trimkit.metrics.results import MetricResult, plain
 
 
@@ -57,8 +57,8 @@ def irs(
     z = z[:, active]
     matrix, deviation = robustness(z, values, q)
     value = _average(matrix, deviation)
-    of = generator(seed, "irs")
-    drawn = (of.integers(len(z), size=len(z)) for _ in range(draws))
+    rng = generator(seed, "irs")
+    drawn = (rng.integers(len(z), size=len(z)) for _ in range(draws))
     resampled = np.array([_average(*robustness(z[rows], values[rows], q)) for rows in drawn])
     parts = {
         "per_code": plain(matrix.max(1)),

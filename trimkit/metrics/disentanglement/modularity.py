@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 
 from trimkit.metrics.arrays import Factors, Floats, Halves, as_codes, as_factors, halves
 from trimkit.metrics.bootstrap import DRAWS, generator, interval, row_weights
-from trimkit.metrics.disentanglement.mutual_information import (
+from trimkit.metrics.disentanglement.histograms import (
     BINS,
     equal_width_bins,
     information_and_entropy,
@@ -72,8 +72,8 @@ def modularity_of_codes(information: Floats) -> Floats:
     """1 − Σ_{k≠k*} I² / ((K − 1) I*²) of each code: (..., D, K) → (..., D); 0 without information."""
     squared = information**2
     most, others = squared.max(-1), max(information.shape[-1] - 1, 1)
-    known = most > 0
-    return np.where(known, 1 - (squared.sum(-1) - most) / np.where(known, others * most, 1), 0.0)
+    defined = most > 0
+    return np.where(defined, 1 - (squared.sum(-1) - most) / np.where(defined, others * most, 1), 0.0)
 
 
 def explicitness(
@@ -105,9 +105,9 @@ def explicitness(
     """
     z = as_codes(codes)
     v = as_factors(factors, len(z), names)
-    of = generator(seed, "explicitness")
-    parts = halves(len(z), test_share, of)
-    weights = np.vstack([np.ones((1, len(parts.test)), np.uint8), row_weights(len(parts.test), draws, of)])
+    rng = generator(seed, "explicitness")
+    parts = halves(len(z), test_share, rng)
+    weights = np.vstack([np.ones((1, len(parts.test)), np.uint8), row_weights(len(parts.test), draws, rng)])
     areas = np.stack([_areas(z, v, k, parts, weights) for k in range(len(v.sizes))], axis=1)  # (1 + draws, K)
     value = float(areas[0].mean())
     return MetricResult(
@@ -131,9 +131,9 @@ def _areas(z: Floats, v: Factors, k: int, parts: Halves, weights: NDArray[np.uin
         model = LogisticRegression().fit(standard[parts.train], learnt)
     scores = model.predict_proba(standard[parts.test])
     each = np.stack([areas_under_roc(s, asked == c, weights) for s, c in zip(scores.T, model.classes_, strict=True)])
-    known = ~np.isnan(each)
-    found = known.sum(0)
-    return np.where(found > 0, np.where(known, each, 0).sum(0) / np.maximum(found, 1), 0.5)
+    defined = ~np.isnan(each)
+    count = defined.sum(0)
+    return np.where(count > 0, np.where(defined, each, 0).sum(0) / np.maximum(count, 1), 0.5)
 
 
 def areas_under_roc(scores: Floats, positive: NDArray[np.bool_], weights: NDArray[np.uint8]) -> Floats:

@@ -45,16 +45,16 @@ def beta_vae_score(
         ShapeError, DataError, OptionError, UnknownNameError: arrays or options that do not fit.
     """
     groups, factors = groups_of(protocol), varying(sampler, names)
-    of = generator(seed, "beta_vae_score")
-    shared = of.integers(len(factors), size=groups.train + groups.test)
-    features = _features(encode, sampler, groups.size, np.array([*factors])[shared], torch_generator(of))
+    rng = generator(seed, "beta_vae_score")
+    shared = rng.integers(len(factors), size=groups.train + groups.test)
+    features = _features(encode, sampler, groups.size, np.array([*factors])[shared], torch_generator(rng))
     right = _predicted(features, shared, groups.train) == shared
     test = right[groups.train :]
     described: dict[str, Any] = {"predictor": "logistic regression", "seed": seed, "draws": draws}
     return MetricResult(
         "beta_vae_score",
         float(test.mean()),
-        share_interval(test, draws, of),
+        share_interval(test, draws, rng),
         {"train": groups.train, "test": groups.test, "size": groups.size, "interval": "test groups resampled"}
         | described,
         {

@@ -95,10 +95,10 @@ def varying(sampler: Sampler, names: Sequence[str] = ()) -> dict[int, str]:
     names = tuple(names) or tuple(map(str, range(table.shape[1])))
     if len(names) != table.shape[1]:
         raise OptionError(f"names: expected one for each of {table.shape[1]} factors, got {len(names)}")
-    found = {k: name for k, name in enumerate(names) if table[:, k].min() < table[:, k].max()}
-    if not found:
+    varying = {k: name for k, name in enumerate(names) if table[:, k].min() < table[:, k].max()}
+    if not varying:
         raise DataError(f"factors: each of {table.shape[1]} has one value in all samples, so codes cannot tell any")
-    return found
+    return varying
 
 
 def codes_of(encode: Encoder, numbers: Integers) -> Floats:
@@ -112,10 +112,12 @@ def codes_of(encode: Encoder, numbers: Integers) -> Floats:
         parts = [_encoded(encode, unique[start : start + BATCH]) for start in range(0, len(unique), BATCH)]
         codes = np.concatenate(parts)
     else:
-        known = as_array(encode)
-        if len(known) <= unique[-1]:
-            raise ShapeError(f"codes: expected one for each sample of the sampler, got {len(known)}; give them all")
-        codes = as_codes(known[unique], fewest=1)
+        table_of_codes = as_array(encode)
+        if len(table_of_codes) <= unique[-1]:
+            raise ShapeError(
+                f"codes: expected one for each sample of the sampler, got {len(table_of_codes)}; give them all"
+            )
+        codes = as_codes(table_of_codes[unique], fewest=1)
     return codes[inverse].reshape(*numbers.shape, codes.shape[1])
 
 
@@ -126,6 +128,6 @@ def _encoded(encode: Callable[[Tensor], Any], numbers: Integers) -> Floats:
     return codes
 
 
-def shares(right: NDArray[np.bool_], of: Integers, kinds: int) -> Floats:
-    """Share of right answers (n,) of each of the kinds ``of`` (n,) that they are of: (kinds,); 0 for none."""
-    return np.bincount(of, right, kinds) / np.maximum(np.bincount(of, minlength=kinds), 1)
+def shares(right: NDArray[np.bool_], group: Integers, kinds: int) -> Floats:
+    """Share of right answers (n,) in each group (n,) of the kinds 0, 1, …: (kinds,); 0 for none."""
+    return np.bincount(group, right, kinds) / np.maximum(np.bincount(group, minlength=kinds), 1)

@@ -58,15 +58,15 @@ def sap(
     """
     z = with_second_code(as_codes(codes))
     v = as_factors(factors, len(z), names)
-    of = generator(seed, "sap")
+    rng = generator(seed, "sap")
     protocol = v.protocol() | {"seed": seed, "draws": draws}
     if continuous:
-        weights = np.vstack([np.ones((1, len(z)), dtype=np.uint8), row_weights(len(z), draws, of)])
+        weights = np.vstack([np.ones((1, len(z)), dtype=np.uint8), row_weights(len(z), draws, rng)])
         scores = np.stack([squared_correlation(z, _numbers(factors, v), w) for w in weights])
         return _result(scores, v, protocol | {"predictor": "squared correlation", "interval": "rows resampled"})
-    parts = halves(len(z), test_share, of)
+    parts = halves(len(z), test_share, rng)
     right = single_code_hits(z, v, parts)
-    resampled = weighted_means(right, row_weights(len(parts.test), draws, of))
+    resampled = weighted_means(right, row_weights(len(parts.test), draws, rng))
     protocol |= {"predictor": "linear SVM, C 0.01"} | parts.protocol()
     return _result(np.concatenate([right.mean(0)[None], resampled]), v, protocol)
 
@@ -93,8 +93,8 @@ def squared_correlation(z: Floats, values: Floats, weights: Any) -> Floats:
     covariance = (z * w[:, None]).T @ values
     spread, other = w @ z**2, w @ values**2
     scale = np.outer(spread, other)
-    known = (spread[:, None] > CONSTANT) & (other > 0)
-    return np.where(known, covariance**2 / np.where(known, scale, 1), 0.0)
+    defined = (spread[:, None] > CONSTANT) & (other > 0)
+    return np.where(defined, covariance**2 / np.where(defined, scale, 1), 0.0)
 
 
 def _numbers(factors: Any, v: Factors) -> Floats:

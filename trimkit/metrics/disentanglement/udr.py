@@ -63,8 +63,8 @@ def udr(
     joined = np.hstack(codes)
     if relation == "spearman":
         joined = rankdata(joined, axis=0)
-    of = generator(seed, "udr")
-    weights = np.vstack([np.ones((1, len(joined)), np.uint8), row_weights(len(joined), draws, of)])
+    rng = generator(seed, "udr")
+    weights = np.vstack([np.ones((1, len(joined)), np.uint8), row_weights(len(joined), draws, rng)])
     related = correlation(covariances(joined, weights))
     ends = np.cumsum([0, *(c.shape[1] for c in codes)])
     spans = [slice(a, b) for a, b in pairwise(ends.tolist())]
@@ -121,8 +121,8 @@ def _pairs(related: Floats, spans: list[slice], relation: str) -> Floats:
         for j, b in enumerate(spans):
             if i != j:
                 across = related[:, a, b]
-                found = lasso(related[:, a, a], across) if relation == "lasso" else across
-                scores[:, i, j] = relative_strength(np.abs(found))
+                strength = lasso(related[:, a, a], across) if relation == "lasso" else across
+                scores[:, i, j] = relative_strength(np.abs(strength))
     return scores
 
 
@@ -131,12 +131,14 @@ def _informative_codes(codes_of_models: Sequence[Any], kl_of_models: Sequence[An
         raise OptionError(
             f"expected codes and KL of at least two models, got {len(codes_of_models)} and {len(kl_of_models)}"
         )
-    found = []
+    kept_codes = []
     for m, (codes, kl) in enumerate(zip(codes_of_models, kl_of_models, strict=True)):
-        z, kept = as_codes(codes, f"codes of model {m}"), as_array(kl)
-        if kept.shape != z.shape[1:]:
-            raise ShapeError(f"KL of model {m}: expected one number for each of {z.shape[1]} codes, got {kept.shape}")
+        z, kl_per_code = as_codes(codes, f"codes of model {m}"), as_array(kl)
+        if kl_per_code.shape != z.shape[1:]:
+            raise ShapeError(
+                f"KL of model {m}: expected one number for each of {z.shape[1]} codes, got {kl_per_code.shape}"
+            )
         if len(z) != len(as_array(codes_of_models[0])):
             raise ShapeError(f"codes of model {m}: expected those of the same samples as model 0's, got {len(z)} rows")
-        found.append(z[:, kept > threshold])
-    return found
+        kept_codes.append(z[:, kl_per_code > threshold])
+    return kept_codes

@@ -9,7 +9,7 @@ import numpy as np
 from trimkit.metrics.arrays import Floats, as_codes
 from trimkit.metrics.bootstrap import DRAWS, generator, interval, row_weights
 from trimkit.metrics.disentanglement.covariance import correlation, covariances
-from trimkit.metrics.disentanglement.mutual_information import (
+from trimkit.metrics.disentanglement.histograms import (
     BINS,
     equal_width_bins,
     information_and_entropy,

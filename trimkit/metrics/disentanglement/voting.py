@@ -50,9 +50,9 @@ def factor_vae_score(
     if dead < 0:
         raise OptionError(f"dead: expected a standard deviation ≥ 0, got {dead}")
     groups, factors = groups_of(protocol), varying(sampler, names)
-    of = generator(seed, "factor_vae_score")
-    fixed = of.integers(len(factors), size=groups.train + groups.test)
-    within, variances = _codes(encode, sampler, groups, np.array([*factors])[fixed], torch_generator(of))
+    rng = generator(seed, "factor_vae_score")
+    fixed = rng.integers(len(factors), size=groups.train + groups.test)
+    within, variances = _codes(encode, sampler, groups, np.array([*factors])[fixed], torch_generator(rng))
     active = np.flatnonzero((np.sqrt(variances) >= dead) & (variances > 0))
     winners = _winners(within, variances, active)
     votes = np.zeros((len(variances), len(factors)), dtype=np.int64)
@@ -63,7 +63,7 @@ def factor_vae_score(
     return MetricResult(
         "factor_vae_score",
         float(test.mean()),
-        share_interval(test, draws, of),
+        share_interval(test, draws, rng),
         groups.protocol() | {"dead": dead, "seed": seed, "draws": draws, "interval": "test votes resampled"},
         {"per_factor": per_factor, "train": float(train.mean()), "votes": plain(votes), "active": active.tolist()},
     )

@@ -46,8 +46,8 @@ def frechet_distance(real: Any, made: Any, *, seed: int = 0, draws: int = DRAWS)
     if x.shape[1] > USUAL_FEATURES:
         draws = int(draws * (USUAL_FEATURES / x.shape[1]) ** 3)
     value, mean = _frechet(_moments(x), _moments(y))
-    of = generator(seed, "frechet_distance")
-    weights = [row_weights(len(rows), draws, of) for rows in (x, y)]
+    rng = generator(seed, "frechet_distance")
+    weights = [row_weights(len(rows), draws, rng) for rows in (x, y)]
     resampled = np.array(
         [_frechet(_moments(x, first), _moments(y, second))[0] for first, second in zip(*weights, strict=True)]
     )
@@ -76,8 +76,8 @@ def kernel_distance(real: Any, made: Any, *, degree: int = 3, seed: int = 0, dra
     if degree < 1:
         raise OptionError(f"degree: expected at least 1, got {degree}")
     x, y = feature_pair(real, made)
-    of = generator(seed, "kernel_distance")
-    first, second = (with_all_rows(row_weights(len(rows), draws, of)) for rows in (x, y))
+    rng = generator(seed, "kernel_distance")
+    first, second = (with_all_rows(row_weights(len(rows), draws, rng)) for rows in (x, y))
     within = sum(_mean_kernel(rows, rows, w, w, degree, others=True) for rows, w in ((x, first), (y, second)))
     values = within - 2 * _mean_kernel(x, y, first, second, degree)
     protocol = _protocol(x, y, seed, draws) | {"kernel": f"(x·y / {x.shape[1]} + 1)^{degree}", "estimator": "unbiased"}
@@ -112,8 +112,8 @@ def feature_pair(real: Any, made: Any) -> tuple[Floats, Floats]:
 
 
 def _protocol(x: Floats, y: Floats, seed: int, draws: int) -> dict[str, Any]:
-    found = {"real": len(x), "made": len(y), "features": x.shape[1], "seed": seed, "draws": draws}
-    return found | {"interval": "rows of both sets resampled"}
+    sizes = {"real": len(x), "made": len(y), "features": x.shape[1], "seed": seed, "draws": draws}
+    return sizes | {"interval": "rows of both sets resampled"}
 
 
 def _moments(rows: Floats, weights: Any = None) -> tuple[Floats, Floats]:

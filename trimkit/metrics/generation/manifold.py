@@ -50,12 +50,12 @@ def precision_recall(
     if not 1 <= neighbours < min(len(x), len(y)):
         raise OptionError(f"neighbours: expected 1 to {min(len(x), len(y)) - 1}, got {neighbours}")
     protocol = {"real": len(x), "made": len(y), "features": x.shape[1], "neighbours": neighbours, "seed": seed}
-    found = []
+    results = []
     for name, judged, manifold in (("precision", y, x), ("recall", x, y)):
         inside = _inside(judged, manifold, _radii(manifold, neighbours))
         spread = share_interval(inside, draws, generator(seed, name))
-        found.append(MetricResult(name, float(inside.mean()), spread, protocol))
-    return PrecisionRecall(*found)
+        results.append(MetricResult(name, float(inside.mean()), spread, protocol))
+    return PrecisionRecall(*results)
 
 
 def _radii(rows: Floats, neighbours: int) -> Floats:

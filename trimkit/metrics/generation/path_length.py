@@ -64,8 +64,8 @@ def perceptual_path_length(
     _check(start, end, path, where, epsilon, trim)
     if batch_size < 1:
         raise OptionError(f"batch_size: expected at least 1, got {batch_size}")
-    of = generator(seed, "perceptual_path_length")
-    t = torch.rand(len(start), generator=torch_generator(of), dtype=torch.float64).to(start) * (where == "full")
+    rng = generator(seed, "perceptual_path_length")
+    t = torch.rand(len(start), generator=torch_generator(rng), dtype=torch.float64).to(start) * (where == "full")
     between = spherical if path == "spherical" else linear_path
     squared = []
     for rows in torch.arange(len(start), device=start.device).split(batch_size):
@@ -78,7 +78,7 @@ def perceptual_path_length(
     low, high = np.quantile(distances, [trim, 1 - trim])
     kept = distances[(distances >= low) & (distances <= high)]
     value = float(kept.mean())
-    resampled = row_weights(len(kept), draws, of).astype(np.float64) @ kept / len(kept)
+    resampled = row_weights(len(kept), draws, rng).astype(np.float64) @ kept / len(kept)
     protocol = {"pairs": len(start), "path": path, "where": where, "epsilon": epsilon, "trim": trim, "seed": seed}
     parts = {"untrimmed": float(distances.mean()), "median": float(np.median(distances))}
     spread = interval(value, resampled, 0)
@@ -116,9 +116,9 @@ def _check(start: Any, end: Any, path: str, where: str, epsilon: float, trim: fl
         raise ShapeError(f"expected codes of float32 or float64, in which a step of ε is seen, got {start.dtype}")
     if len(start) < FEWEST:
         raise DataError(f"expected at least {FEWEST} pairs of codes, got {len(start)}; draw more")
-    for name, value, known in (("path", path, ("linear", "spherical")), ("where", where, ("full", "end"))):
-        if value not in known:
-            raise OptionError(f"{name}: expected one of {known}, got {value!r}")
+    for name, value, choices in (("path", path, ("linear", "spherical")), ("where", where, ("full", "end"))):
+        if value not in choices:
+            raise OptionError(f"{name}: expected one of {choices}, got {value!r}")
     if not epsilon > 0:
         raise OptionError(f"epsilon: expected a step > 0, got {epsilon}")
     if not 0 <= trim < 0.5:

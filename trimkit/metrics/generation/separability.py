@@ -46,15 +46,15 @@ def linear_separability(
     z = as_codes(codes)
     y = as_factors(attributes, len(z), names)
     kept = _kept(confidence, len(z), as_array(attributes))
-    of = generator(seed, "linear_separability")
-    found = []
+    rng = generator(seed, "linear_separability")
+    entropies_by_draw = []
     for k, column in enumerate(y.columns):
         rows = kept[:, column]
-        side, label = _sides(z[rows], y.values[rows, k], seed_of(of)), y.values[rows, k]
-        weights = with_all_rows(row_weights(len(label), draws, of))
-        found.append(_conditional_entropy(label, side, weights))
-    values = np.exp(np.sum(found, axis=0))
-    entropies = np.array([each[0] for each in found])
+        side, label = _sides(z[rows], y.values[rows, k], seed_of(rng)), y.values[rows, k]
+        weights = with_all_rows(row_weights(len(label), draws, rng))
+        entropies_by_draw.append(_conditional_entropy(label, side, weights))
+    values = np.exp(np.sum(entropies_by_draw, axis=0))
+    entropies = np.array([each[0] for each in entropies_by_draw])
     protocol = y.protocol() | {"seed": seed, "draws": draws, "confident_half": confidence is not None}
     parts = {"per_attribute": by_name(y.names, entropies)}
     value = float(values[0])

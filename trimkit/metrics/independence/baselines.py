@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import statistics
+import warnings
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
+from sklearn.decomposition import PCA, FastICA
+from sklearn.exceptions import ConvergenceWarning
 
 from trimkit.errors import OptionError
 from trimkit.metrics.arrays import Floats, as_codes
-from trimkit.metrics.bootstrap import DRAWS, generator, torch_generator
+from trimkit.metrics.bootstrap import DRAWS, generator
 from trimkit.metrics.independence.correlation import Kind, mean_correlation
+from trimkit.metrics.independence.log_cosh import contrast
+from trimkit.metrics.predictors import seed_of
 from trimkit.metrics.results import MetricResult
-from trimkit.unmixing import Rotation, Whitening, contrast, fastica, random_rotation, whiten
 
 ROTATIONS = 10
 """Random rotations of the true sources."""
@@ -61,54 +65,59 @@ def mcc_baselines(
     shape = np.abs if magnitudes else np.asarray
     target = shape(s)
     named = {"kind": kind, "seed": seed}
-    linear, told = _linear_codes(rows, fit, s.shape[1], seed)
-    found = {
+    linear, protocol = _linear_codes(rows, fit, s.shape[1], seed)
+    results = {
         name: mean_correlation(shape(codes), target, draws=draws, **named)
         for name, codes in {"x": rows, **linear}.items()
     }
-    if told:
-        found["fastica"] = replace(found["fastica"], protocol={**found["fastica"].protocol, **told})
+    if protocol:
+        results["fastica"] = replace(results["fastica"], protocol={**results["fastica"].protocol, **protocol})
     rotated = [mean_correlation(shape(codes), target, draws=0, **named).value for codes in _rotations(s, seed)]
-    return {**found, "rotation": _band(rotated, len(s), named)}
+    return {**results, "rotation": _band(rotated, len(s), named)}
 
 
 def _linear_codes(rows: Floats, fit: Floats, components: int, seed: int) -> tuple[dict[str, Floats], dict[str, Any]]:
     """Codes by PCA and by FastICA after it, and what is to be told of the latter; none where the data do not vary."""
     if not np.ptp(fit, axis=0).any():
         return {}, {}
-    whitening = _whitening(torch.from_numpy(fit), components)
-    rotation = _best_rotation(whitening.apply(torch.from_numpy(fit)), seed)
-    z = whitening.apply(torch.from_numpy(rows))
-    codes = {"pca": z.numpy(), "fastica": (z @ rotation.matrix.T).numpy()}
-    return codes, {"starts": STARTS, "converged": bool(rotation.converged)}
+    centre = fit.mean(0)
+    pca = PCA(svd_solver="full").fit(fit - centre)
+    kept = max(1, min(components, int((pca.explained_variance_ > _rounding(fit)).sum())))
+    scales = np.sqrt(pca.explained_variance_[:kept] * (1 - 1 / len(fit)))  # so that the variance is 1 with ddof 0
+    white, codes = (pca.transform(x - centre)[:, :kept] / scales for x in (fit, rows))
+    best = max(_fits(white, seed), key=lambda ica: float(contrast(torch.from_numpy(ica.transform(white))).sum()))
+    protocol = {"starts": STARTS, "converged": best.n_iter_ < best.max_iter}
+    return {"pca": codes, "fastica": best.transform(codes)}, protocol
 
 
-def _best_rotation(z: torch.Tensor, seed: int) -> Rotation:
-    """Of several starts the fit that is least Gaussian, which needs no truth."""
-    of = torch_generator(generator(seed, "mcc_baselines"))
-    fits = [fastica(z, generator=of) for _ in range(STARTS)]
-    return max(fits, key=lambda fit: float(contrast(z @ fit.matrix.T).sum()))
+def _rounding(fit: Floats) -> float:
+    """Variance that the rounding of the data gives a direction: of single precision, where that holds them exactly."""
+    narrow = fit.astype(np.float32)
+    dtype = np.float32 if np.array_equal(narrow, fit) else np.float64
+    return float(np.finfo(dtype).eps ** 2 * np.square(fit).mean(0).max())
 
 
-def _whitening(x: torch.Tensor, components: int) -> Whitening:
-    """As many components as are asked for, or as there are.
-
-    Numbers that single precision holds exactly were rounded to it, which hides dependence of the entries.
-    """
-    narrow = x.float()
-    known = narrow if torch.equal(narrow.to(x), x) else x
-    every = whiten(known)
-    return every if every.rank <= components else whiten(known, components)
+def _fits(white: Floats, seed: int) -> list[FastICA]:
+    """FastICA from several random starts. Which one is least Gaussian needs no truth."""
+    draws = generator(seed, "mcc_baselines")
+    fits = [
+        FastICA(whiten=False, tol=1e-6, max_iter=500, random_state=seed_of(draws))  # type: ignore[arg-type]
+        for _ in range(STARTS)
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # told as "converged"
+        return [ica.fit(white) for ica in fits]
 
 
 def _rotations(sources: Floats, seed: int) -> list[Floats]:
-    """Random rotations of the sources at variance 1; a constant source stays 0."""
-    of = torch_generator(generator(seed, "rotations of the sources"))
+    """Uniformly random rotations of the sources at variance 1; a constant source stays 0."""
     centred = sources - sources[0]
     centred -= centred.mean(0)
     spread = centred.std(0)
     standard = np.divide(centred, spread, out=np.zeros_like(centred), where=spread > 0)
-    return [standard @ random_rotation(sources.shape[1], of).numpy() for _ in range(ROTATIONS)]
+    shape = (ROTATIONS, len(spread), len(spread))
+    left, _, right = np.linalg.svd(generator(seed, "rotations of the sources").normal(size=shape))
+    return list(standard @ left @ right)
 
 
 def _band(values: list[float], samples: int, named: dict[str, Any]) -> MetricResult:

@@ -6,15 +6,16 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from sklearn.feature_selection import mutual_info_regression
 
 from trimkit.errors import OptionError
 from trimkit.metrics.arrays import Floats, as_codes
 from trimkit.metrics.bootstrap import DRAWS, generator, interval, row_weights
+from trimkit.metrics.independence.log_cosh import GAUSSIAN_LOG_COSH, log_cosh
 from trimkit.metrics.predictors import seed_of
 from trimkit.metrics.results import MetricResult, plain
-from trimkit.unmixing import GAUSSIAN_LOG_COSH
 
 NEIGHBOURS, SAMPLES = 3, 1000
 """Of the estimate of mutual information: neighbours of each sample, and samples, at some milliseconds a pair."""
@@ -87,19 +88,19 @@ def mutual_information_matrix(s: Any, *, neighbours: int = NEIGHBOURS, samples: 
     Raises:
         ShapeError, DataError, OptionError: components or options that do not fit.
     """
-    codes, of = as_codes(s, "components"), generator(seed, "mutual_information_matrix")
+    codes, draws = as_codes(s, "components"), generator(seed, "mutual_information_matrix")
     if samples < 2:
         raise OptionError(f"samples: expected at least 2 for mutual information, got {samples}")
-    rows = of.permutation(len(codes))[:samples]
+    rows = draws.permutation(len(codes))[:samples]
     if not 1 <= neighbours < len(rows):
         raise OptionError(f"neighbours: expected from 1 to {len(rows) - 1} of {len(rows)} samples, got {neighbours}")
     few, k = codes[rows], codes.shape[1]
-    found = np.zeros((k, k))
+    matrix = np.zeros((k, k))
     for i in range(k - 1):
-        found[i, i + 1 :] = mutual_info_regression(
-            few[:, i + 1 :], few[:, i], n_neighbors=neighbours, random_state=seed_of(of)
+        matrix[i, i + 1 :] = mutual_info_regression(
+            few[:, i + 1 :], few[:, i], n_neighbors=neighbours, random_state=seed_of(draws)
         )
-    return found + found.T
+    return matrix + matrix.T
 
 
 def report(s: Any, *, samples: int = SAMPLES, seed: int = 0, draws: int = DRAWS) -> dict[str, MetricResult]:
@@ -139,12 +140,12 @@ def _summary(
     codes: Floats,
     named: dict[str, Any],
 ) -> MetricResult:
-    found = statistic(codes, None)
-    value = float(summed(found))
+    values = statistic(codes, None)
+    value = float(summed(values))
     weights = row_weights(len(codes), named["draws"], generator(named["seed"], "independence"))
     resampled = np.array([float(summed(statistic(codes, w))) for w in weights])
-    part = "per_component" if found.ndim == 1 else "matrix"
-    return MetricResult(name, value, interval(value, resampled, 0), named, {part: plain(found)})
+    part = "per_component" if values.ndim == 1 else "matrix"
+    return MetricResult(name, value, interval(value, resampled, 0), named, {part: plain(values)})
 
 
 def _information(codes: Floats, samples: int, seed: int) -> MetricResult:
@@ -168,9 +169,8 @@ def _standardised(codes: Floats, weights: NDArray[Any] | None) -> tuple[Floats, 
 
 def _negentropy(codes: Floats, weights: NDArray[Any] | None) -> Floats:
     z, w = _standardised(codes, weights)
-    magnitude = np.abs(z)
-    log_cosh = magnitude + np.log1p(np.exp(-2 * magnitude)) - np.log(2)
-    return np.where(z.any(0), (w @ log_cosh - GAUSSIAN_LOG_COSH) ** 2, 0)
+    values = log_cosh(torch.from_numpy(z)).numpy()
+    return np.where(z.any(0), (w @ values - GAUSSIAN_LOG_COSH) ** 2, 0)
 
 
 def _kurtosis(codes: Floats, weights: NDArray[Any] | None) -> Floats:
@@ -180,9 +180,9 @@ def _kurtosis(codes: Floats, weights: NDArray[Any] | None) -> Floats:
 
 def _squared_correlations(codes: Floats, weights: NDArray[Any] | None) -> Floats:
     squares, w = _standardised(_standardised(codes, weights)[0] ** 2, weights)
-    found = (squares * w[:, None]).T @ squares
-    np.fill_diagonal(found, 1)
-    return np.clip(found, -1, 1)
+    correlations = (squares * w[:, None]).T @ squares
+    np.fill_diagonal(correlations, 1)
+    return np.clip(correlations, -1, 1)
 
 
 def _mean_magnitude(values: Floats) -> Any:

@@ -47,10 +47,10 @@ def mean_correlation(
     if len(c) != len(s):
         raise ShapeError(f"expected codes and sources of the same samples, got {len(c)} and {len(s)}")
     correlate = _Correlation(c, s) if kind == "pearson" else _RankCorrelation(c, s)
-    found = correlate(np.ones(len(c)))
-    code, source = _matching(found)
+    table = correlate(np.ones(len(c)))
+    code, source = _matching(table)
     per_source, partners = np.zeros(s.shape[1]), np.full(s.shape[1], -1)
-    per_source[source], partners[source] = np.abs(found[code, source]), code
+    per_source[source], partners[source] = np.abs(table[code, source]), code
     weights = row_weights(len(c), draws, generator(seed, "mean_correlation"))
     resampled = np.array([_matched_mean(correlate(w)) for w in weights])
     value = float(per_source.mean())
@@ -59,7 +59,7 @@ def mean_correlation(
         value,
         interval(value, resampled, 0, 1),
         {"samples": len(c), "kind": kind, "seed": seed, "draws": draws},
-        {"per_source": plain(per_source), "matching": plain(partners), "correlations": plain(found)},
+        {"per_source": plain(per_source), "matching": plain(partners), "correlations": plain(table)},
     )
 
 

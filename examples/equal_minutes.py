@@ -1,0 +1,125 @@
+"""What do generators draw after the same minutes of one core? StyleGAN2 and StyleGAN beside a plain DCGAN.
+
+    stylegan2         the options that images of 32 pixels have by default
+    stylegan2 narrow  and channel_base 512: 16 channels at 32 pixels, 32 below
+    stylegan          the options by default, grown from 8 pixels in a tenth of the steps each
+    dcgan             the game of `infogan` without its codes, network "conv"; Adam as published there, the same running
+                      average
+
+All train on coloured sprites of 32 pixels, in batches of 16. A few steps are timed first, on a copy: the number of
+steps is what fits into the minutes, and the minutes that it took are printed. The numbers are those of
+`stylegan_sprites`: in the features of its frozen CNN ("sprite CNN", no FID), 2,048 new pictures against as many test
+sprites.
+
+    python examples/equal_minutes.py --minutes 10 --log rows.jsonl --out peers
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from _seeds import Row, Task, rows_of, spread
+from _sprite_reader import CHUNK, likeness, reader, sprites, train_reader
+
+import trimkit
+from trimkit.errors import TrimkitWarning
+from trimkit.methods import Method
+from trimkit.training.pictures import sample_grid
+
+PEERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "stylegan2": ("stylegan2", {}),
+    "stylegan2 narrow": ("stylegan2", {"channel_base": 512}),
+    "stylegan": ("stylegan", {}),
+    "dcgan": ("infogan", {"noise_dim": 64, "recogniser": "head", "category_weight": 0.0, "continuous": 0}),
+}
+BATCH, EMA, TIMED, READER_STEPS = 16, 0.995, 40, 1500
+COLUMNS = ("fd", "precision", "recall", "minutes", "images")
+
+
+def make(name: str, shape: Sequence[int], seed: int, steps: int) -> Method:
+    """A peer with weights of a seed, for so many steps."""
+    method, options = PEERS[name]
+    grown = {"grow_steps": max(1, steps // 10)} if name == "stylegan" else {}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return trimkit.create("method", method, shape=tuple(shape), **options, **grown)
+
+
+def train(method: Method, data: Any, steps: int, seed: int) -> float:
+    """Train for so many steps; seconds of the processor that it took."""
+    settings: dict[str, Any] = {"steps": steps, "batch_size": BATCH, "seed": seed, "log_every": steps}
+    averaged: dict[str, Any] = {} if hasattr(method, "ema_decay") else {"ema": EMA}
+    start = time.process_time()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TrimkitWarning)  # the timed steps end before the networks have grown
+        trimkit.train(method, data, evaluated=BATCH, **settings, **averaged)
+    return time.process_time() - start
+
+
+def steps_in(name: str, data: Any, minutes: float, steps: int) -> int:
+    """How many steps of a peer fit into the minutes, by the time that some steps take beyond the first few."""
+    first, more = (train(make(name, data.shape, 0, n), data, n, 0) for n in (steps // 4, steps))
+    return max(1, round(60 * minutes * (steps - steps // 4) / max(more - first, 1e-3)))
+
+
+@torch.no_grad()
+def draw(method: Method, n: int, seed: int) -> torch.Tensor:
+    """New pictures: (n, 3, 32, 32) in [0, 1]."""
+    rng = torch.Generator().manual_seed(seed)
+    return torch.cat([method.sample(min(CHUNK, n - start), rng).clamp(0, 1) for start in range(0, n, CHUNK)])
+
+
+def run(task: Task) -> dict[str, Any]:
+    """A peer, a seed, minutes, samples, sprites to train on, and the folder → the row."""
+    name, seed, minutes, samples, size, out = task
+    data = sprites("train", size)
+    steps = steps_in(name, data, minutes, TIMED) if minutes else 2
+    method = make(name, data.shape, seed, steps)
+    taken = train(method, data, steps, seed)
+    pictures = draw(method.eval(), samples, seed)
+    sample_grid(sprites("test", 10).x[:], pictures[:60]).save(Path(out) / f"{name.replace(' ', '-')}-{seed}.png")
+    measured = likeness(reader(Path(out) / "reader.pt"), pictures)
+    return {"name": name, "seed": seed, **measured, "minutes": taken / 60, "images": steps * BATCH}
+
+
+def main() -> None:
+    """Train the CNN and the peers; print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--peers", nargs="+", choices=list(PEERS), default=list(PEERS))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--minutes", type=float, default=10.0, help="of one core, for each")
+    parser.add_argument("--jobs", type=int, default=1, help="processes of one thread each")
+    parser.add_argument("--log", type=Path, help="rows as JSON lines; an interrupted call goes on from them")
+    parser.add_argument("--out", type=Path, help="folder for the CNN and pictures; by default none are kept")
+    parser.add_argument("--small", action="store_true", help="two peers for two steps, to see that it runs")
+    chosen = parser.parse_args()
+    samples, size, reader_steps = 2048, 500_000, READER_STEPS
+    if chosen.small:
+        chosen.peers, chosen.minutes, samples, size, reader_steps = ["stylegan2", "dcgan"], 0.0, 32, 64, 3
+    torch.set_num_threads(1)
+    with TemporaryDirectory() as scratch:
+        out = chosen.out or Path(scratch)
+        out.mkdir(parents=True, exist_ok=True)
+        train_reader(out / "reader.pt", reader_steps)
+        rest = (chosen.minutes, samples, size, str(out))
+        tasks = [(name, seed, *rest) for seed in chosen.seeds for name in chosen.peers]
+        report(rows_of(run, tasks, chosen.jobs, chosen.log))
+
+
+def report(rows: Sequence[Row]) -> None:
+    """A line a peer: each column's median [smallest, largest]."""
+    print(f"{'':18}" + "".join(f"{column:>26}" for column in COLUMNS))
+    for name in dict.fromkeys(row["name"] for row in rows):
+        own = [row for row in rows if row["name"] == name]
+        print(f"{name:18}" + "".join(f"{spread(row[column] for row in own):>26}" for column in COLUMNS))
+
+
+if __name__ == "__main__":
+    main()

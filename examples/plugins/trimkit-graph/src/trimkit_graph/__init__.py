@@ -1,0 +1,1 @@
+"""Models of signals on graphs, explained in graph frequencies: a plugin for trimkit."""

@@ -1,0 +1,1 @@
+"""VQ-VAE, a plugin for trimkit."""

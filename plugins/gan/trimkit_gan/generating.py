@@ -1,0 +1,170 @@
+"""What a style-based generator does once it is trained: its spaces, the images of codes, new samples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from trimkit.errors import DataError, ShapeError, TrainingError
+from trimkit.methods import LatentSpace, Method, Posterior, standard_normal
+from trimkit_gan.growing import enlarge
+from trimkit_gan.layers import pixel_norm
+from trimkit_gan.mapping import Mapping, truncate
+from trimkit_gan.spaces import join, split, style_spaces
+from trimkit_gan.synthesis import NoiseMode, Stage, Synthesis
+
+
+class StyleSpaces(Method):
+    """A method that is mapping and synthesis, without an encoder: z → w → w+ → s → image.
+
+    Attributes:
+        mapping: z → w.
+        synthesis: styles → image.
+        low: data value that the networks see as −1.
+        high: data value that the networks see as 1.
+    """
+
+    mapping: Mapping
+    synthesis: Synthesis
+    low: float
+    high: float
+
+    @property
+    def stage(self) -> Stage:
+        """How far the networks have grown."""
+        return self.synthesis.top
+
+    def latent_spaces(self) -> Sequence[LatentSpace]:
+        """w, z, w+ and s, see `trimkit_gan.spaces`."""
+        reason = (
+            f"{type(self).__name__} has no encoder: find codes by projection, method.project(x, space), or explain in "
+            "the transform trimkit_gan.projection.Projection(method, space)"
+        )
+        return style_spaces(self.synthesis, self.mapping.z_dim, self.mapping.w_dim, reason)
+
+    def encode(self, x: Tensor, aux: Tensor | None = None, space: str | None = None) -> Posterior:
+        """Refused: no network does this.
+
+        Raises:
+            TrainingError: always, with the way out.
+        """
+        raise TrainingError(self.space(space).reason)
+
+    def codes(self, code: Tensor, space: str = "z") -> dict[str, Tensor]:
+        """A code in its own space and in all spaces that it determines.
+
+        Those of z and of s are the ones that stand for all codes of the same image: z at root mean square 1, and so
+        each layer's style where the layer takes the scale out. A generator whose styles are larger has the same codes.
+
+        Args:
+            code: (N, *shape of the space).
+            space: "z", "w", "w+" or "s".
+        Returns:
+            Name → code, with graph.
+        Raises:
+            ShapeError: a code of another shape.
+        """
+        expected = self.space(space).shape
+        if tuple(code.shape[1:]) != expected:
+            raise ShapeError(
+                f"expected codes of {space}, (N, {', '.join(map(str, expected))}), got {tuple(code.shape)}"
+            )
+        onward = {"z": ("w", self.mapping), "w": ("w+", self.synthesis.spread), "w+": ("s", self._s_of)}
+        codes = {space: self._canonical(code, space)}
+        while space in onward:
+            following, step = onward[space]
+            codes[following] = step(codes[space])
+            space = following
+        return codes
+
+    def _s_of(self, ws: Tensor) -> Tensor:
+        return join(self.synthesis.canonical(self.synthesis.styles(ws)))
+
+    def _canonical(self, code: Tensor, space: str) -> Tensor:
+        if space == "z":
+            return pixel_norm(code)
+        return join(self.synthesis.canonical(split(code, self.synthesis))) if space == "s" else code
+
+    @torch.no_grad()
+    def baseline(self, space: str | None = None) -> Tensor | None:
+        """The code of w̄, the running mean of w, whose image is that of ψ = 0.
+
+        Args:
+            space: "w" by default.
+        Returns:
+            (1, *shape of the space); None for z, since w̄ belongs to no z.
+        """
+        name = self.space(space).name
+        return None if name == "z" else self.codes(self.mapping.w_mean[None], "w")[name]
+
+    def decode(
+        self,
+        z: Tensor,
+        space: str | None = None,
+        *,
+        noise: NoiseMode = "constant",
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """The image of codes, with neither mixing nor truncation.
+
+        Args:
+            z: (N, *shape of the space).
+            space: "w" by default, "z", "w+" or "s".
+            noise: of each pixel: "constant", "none", or "random" from the generator.
+            generator: source of randomness.
+        Returns:
+            (N, *shape) in data units, not clamped.
+        """
+        s = self.codes(z, self.space(space).name)["s"]
+        image = self.synthesis(split(s, self.synthesis), noise, generator, self.stage)
+        return enlarge((image + 1) * ((self.high - self.low) / 2) + self.low, self.shape[-1])
+
+    def sample(
+        self,
+        n: int,
+        generator: torch.Generator | None = None,
+        aux: Tensor | None = None,
+        *,
+        truncation_psi: float = 1.0,
+        truncation_cutoff: int | None = None,
+        noise: NoiseMode = "random",
+    ) -> Tensor:
+        """New images.
+
+        Args:
+            n: how many.
+            generator: source of randomness.
+            aux: not used.
+            truncation_psi: ψ, see `trimkit_gan.mapping.truncate`.
+            truncation_cutoff: layers that are truncated, from the coarsest; None for all.
+            noise: of each pixel.
+        Returns:
+            (n, *shape) in data units.
+        """
+        ws = self.synthesis.spread(self.mapping(self.draw_z(n, generator)))
+        ws = truncate(ws, self.mapping.w_mean, truncation_psi, truncation_cutoff)
+        return self.decode(ws, "w+", noise=noise, generator=generator)
+
+    def sample_codes(self, n: int, generator: torch.Generator | None = None, space: str | None = None) -> Tensor:
+        """Codes of z ~ N(0, I), neither mixed nor truncated: (n, *shape of the space)."""
+        return self.codes(self.draw_z(n, generator), "z")[self.space(space).name]
+
+    def check(self, x: Tensor) -> None:
+        """As every method, and data between low and high.
+
+        Raises:
+            DataError: a value outside.
+        """
+        super().check(x)
+        least, most = float(x.min()), float(x.max())
+        slack = 1e-3 * (self.high - self.low)
+        if least < self.low - slack or most > self.high + slack:
+            raise DataError(
+                f"expected data in [{self.low:g}, {self.high:g}], got {least:.3g} … {most:.3g}; give low and high"
+            )
+
+    def draw_z(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """Codes of the prior N(0, I): (n, z_dim)."""
+        return standard_normal(self.mapping.w_mean.new_empty(n, self.mapping.z_dim), generator)

@@ -1,0 +1,65 @@
+"""Refusals of options out of range, by their names: what the methods of this package check alike."""
+
+from __future__ import annotations
+
+from trimkit.errors import OptionError
+from trimkit.methods import as_schedule
+
+
+def require_counts(options: object, *names: str) -> None:
+    """Refuse options that are no whole numbers of at least 1.
+
+    Args:
+        options: whose attributes they are.
+        names: of the attributes.
+    Raises:
+        OptionError: the first that is none.
+    """
+    for name in names:
+        value = getattr(options, name)
+        if not isinstance(value, int) or value < 1:
+            whole = "" if isinstance(value, int) else ", a whole number"
+            raise OptionError(f"expected {name} ≥ 1{whole}, got {value!r}")
+
+
+def require_positive(options: object, *names: str) -> None:
+    """Refuse options that are not above 0.
+
+    Args:
+        options: whose attributes they are.
+        names: of the attributes.
+    Raises:
+        OptionError: the first that is none.
+    """
+    for name in names:
+        if not getattr(options, name) > 0:
+            raise OptionError(f"expected {name} > 0, got {getattr(options, name)}")
+
+
+def require_weights(options: object, *names: str) -> None:
+    """Refuse numbers below 0 and text that is no schedule; a schedule is taken as it is.
+
+    Args:
+        options: whose attributes they are.
+        names: of the attributes.
+    Raises:
+        OptionError: the first that is none.
+    """
+    for name in names:
+        weight = as_schedule(getattr(options, name))
+        if not callable(weight) and not weight >= 0:
+            raise OptionError(f"expected {name} ≥ 0, got {weight}")
+
+
+def require_shares(options: object, *names: str) -> None:
+    """Refuse options outside [0, 1].
+
+    Args:
+        options: whose attributes they are.
+        names: of the attributes.
+    Raises:
+        OptionError: the first that is none.
+    """
+    for name in names:
+        if not 0 <= getattr(options, name) <= 1:
+            raise OptionError(f"expected {name} in [0, 1], got {getattr(options, name)}")

@@ -1,0 +1,51 @@
+"""Hashes of a folder's files: every change is found, and so is a change of the hashes."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from trimkit.storage import MANIFEST, find_damage, write_manifest
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "a.txt").write_text("alpha")
+    (tmp_path / "inner" / "b.bin").write_bytes(bytes(range(100)))
+    write_manifest(tmp_path, later={"DONE": b"3\n"}, leave_out=["gone"])
+    (tmp_path / "DONE").write_bytes(b"3\n")
+    return tmp_path
+
+
+def test_a_folder_as_it_was_written(folder):
+    assert find_damage(folder) is None
+    assert sorted(json.loads((folder / MANIFEST).read_text())["files"]) == ["DONE", "a.txt", "inner/b.bin"]
+
+
+@pytest.mark.parametrize("name", ["a.txt", "inner/b.bin", "DONE", MANIFEST])
+def test_every_flipped_byte_is_found(folder, name):
+    whole = (folder / name).read_bytes()
+    for position in range(len(whole)):
+        (folder / name).write_bytes(whole[:position] + bytes([whole[position] ^ 4]) + whole[position + 1 :])
+        assert "is damaged" in str(find_damage(folder))
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"[]", b'{"files": 3, "manifest_sha256": "x"}'])
+def test_a_manifest_of_another_form_is_found(folder, content):
+    (folder / MANIFEST).write_bytes(content)
+    assert str(find_damage(folder)).startswith(f"{folder / MANIFEST} is damaged")
+
+
+def test_what_is_missing_longer_or_new_is_named(folder):
+    (folder / "a.txt").write_text("alphabet")
+    assert find_damage(folder, ["a.txt"]) == f"{folder / 'a.txt'} is damaged: expected 5 bytes, got 8"
+    (folder / "a.txt").unlink()
+    assert find_damage(folder, ["a.txt"]) == f"{folder / 'a.txt'} cannot be read: No such file or directory"
+    assert find_damage(folder, ["new"]) == f"{folder / 'new'} is not among the files that were written"
+    assert find_damage(folder, ["DONE"]) is None
+
+
+def test_a_folder_without_manifest_is_not_judged(tmp_path):
+    assert find_damage(tmp_path, ["a"]) is None

@@ -1,0 +1,99 @@
+"""Arrays in files, by their suffix: .npz, .npy, .csv, .safetensors, .pt. None of them can run code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trimkit.data.dsprites import CLASSES, IMAGES
+from trimkit.errors import DataError, TrimkitError
+
+SUFFIXES = (".npz", ".npy", ".csv", ".safetensors", ".pt", ".pth")
+
+KEYS = ("x", "y", "u", "aux", "factors", "factor_names", "sources")
+_TEXTS = {f"factor_names{end}" for end in ("", "_train", "_test")}
+_ARRAYS = {f"{key}{end}" for key in KEYS for end in ("", "_train", "_test")} | {IMAGES, CLASSES}
+
+
+def read_arrays(path: Path) -> Mapping[str, Any]:
+    """Name of each array → tensor, or text for names of factors.
+
+    Raises:
+        DataError: no such file, or one that cannot be read.
+    """
+    if not path.is_file():
+        raise DataError(f"data file {path} does not exist")
+    try:
+        arrays = _READERS[path.suffix](path)
+        return {name: value if name in _TEXTS else _tensor(path, name, value) for name, value in arrays.items()}
+    except TrimkitError:
+        raise
+    except Exception as error:
+        raise DataError(
+            f"cannot read arrays from {path}: expected a {path.suffix} file of plain arrays x and y, without pickled "
+            "objects (they can run code and are never loaded), got another format or a damaged file; write it anew"
+        ) from error
+
+
+def _tensor(path: Path, name: str, value: Any) -> Tensor:
+    """An array as a tensor, in this machine's byte order.
+
+    Raises:
+        DataError: it holds text.
+    """
+    if not isinstance(value, np.ndarray):
+        return torch.as_tensor(value)
+    if value.dtype.kind in "US":
+        raise DataError(f"data file {path}: {name!r} holds text, expected numbers; number classes 0, 1, … instead")
+    return torch.as_tensor(value.astype(value.dtype.newbyteorder("="), copy=False))
+
+
+def _read_npy(path: Path) -> Mapping[str, Any]:
+    return {"x": np.load(path, allow_pickle=False)}
+
+
+def _read_csv(path: Path) -> Mapping[str, Any]:
+    return {"x": np.loadtxt(path, delimiter=",", ndmin=2)}
+
+
+def _read_npz(path: Path) -> Mapping[str, Any]:
+    """The arrays that are known by name; others, such as dSprites' pickled metadata, are not touched."""
+    with np.load(path, allow_pickle=False) as archive:
+        wanted = [name for name in archive.files if name in _ARRAYS] or archive.files
+        found = {name: archive[name] for name in wanted if name != IMAGES}
+    state = path.stat()
+    return found | ({IMAGES: _images(path.resolve(), state.st_mtime_ns, state.st_size)} if IMAGES in wanted else {})
+
+
+@lru_cache(maxsize=1)
+def _images(path: Path, *_state: int) -> Any:
+    """The images of a file of dSprites: kept, so that its splits share the 3 GB. `Bytes` never changes them."""
+    with np.load(path, allow_pickle=False) as archive:
+        return archive[IMAGES]
+
+
+def _read_safetensors(path: Path) -> Mapping[str, Tensor]:
+    from safetensors.torch import load_file
+
+    return load_file(path)
+
+
+def _read_torch(path: Path) -> Mapping[str, Tensor]:
+    found = torch.load(path, map_location="cpu", weights_only=True)
+    return found if isinstance(found, Mapping) else {"x": found}
+
+
+_READERS: dict[str, Callable[[Path], Mapping[str, Any]]] = {
+    ".npz": _read_npz,
+    ".npy": _read_npy,
+    ".csv": _read_csv,
+    ".safetensors": _read_safetensors,
+    ".pt": _read_torch,
+    ".pth": _read_torch,
+}

@@ -1,1 +1,0 @@
-"""The assumptions of linear ICA, one module each, for `trimkit.metrics.independence.check_ica`."""

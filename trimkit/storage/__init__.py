@@ -1,0 +1,18 @@
+"""What is written to disk: whole or not at all, known by its hash, and by one process at a time. Needs no torch."""
+
+from trimkit.storage.files import hash_file, sync_folder, write_atomically
+from trimkit.storage.lock import BusyError, locked
+from trimkit.storage.manifest import MANIFEST, find_damage, write_manifest
+from trimkit.storage.versions import installed_version
+
+__all__ = [
+    "MANIFEST",
+    "BusyError",
+    "find_damage",
+    "hash_file",
+    "installed_version",
+    "locked",
+    "sync_folder",
+    "write_atomically",
+    "write_manifest",
+]
