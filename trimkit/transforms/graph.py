@@ -71,18 +71,23 @@ class GraphFourier(Along):
 
     def groups(self, size: Size) -> Groups:
         """``dc``, the patterns that are constant on each part, and bands of eigenvalues, smooth to rough."""
-        (place,) = self.places(size)
+        place = self._node_axis(size)
         values = self.eigenvalues.double().cpu()
         groups = group_by_bands(values, self._bands, "graph frequency (eigenvalue)")
         shape = [-1 if i == place else 1 for i in range(len(size))]
         return dataclasses.replace(groups, labels=groups.labels.reshape(shape).expand(*size))  # type: ignore[union-attr]
 
+    def _node_axis(self, size: Size) -> int:
+        places = self.places(size)
+        if len(places) != 1 or size[places[0]] != len(self.basis):
+            raise ShapeError(
+                f"graph_fourier: expected {len(self.basis)} nodes along one axis of a sample, got size {tuple(size)}"
+            )
+        return places[0]
+
     def _times(self, x: Tensor, matrix: Tensor) -> Tensor:
         require_real(self._name, x)
-        size = tuple(x.shape[1:])
-        places = self.places(size)
-        if len(places) != 1 or size[places[0]] != len(matrix):
-            raise ShapeError(f"graph_fourier: expected {len(matrix)} nodes along one axis of a sample, got size {size}")
+        self._node_axis(x.shape[1:])
         return single_leaf(self._forth(x, lambda y, _: y @ matrix.to(x)), self._name)
 
 
