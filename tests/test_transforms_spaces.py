@@ -286,6 +286,8 @@ class TestGraphFourier:
             GraphFourier(torch.triu(torch.ones(3, 3)))
         with pytest.raises(ShapeError, match="expected 3 nodes along one axis"):
             GraphFourier(torch.ones(3, 3))(double(2, 4))
+        with pytest.raises(ShapeError, match="expected 3 nodes along one axis"):
+            GraphFourier(torch.ones(3, 3)).groups((4,))
 
 
 class TestEach:

@@ -59,7 +59,7 @@ EXAMPLES = {
     ],
     "channels_x_bands": Example(sizes=[(2, 6), (1, 5)]),
     "cqt": [Example(), Example({"bins": 1})],
-    "each": [Example({"of": "dct"}), Example({"of": ("pca", {"components": 2}), "axes": 1}, sizes=PICTURES)],
+    "each": [Example({"of": "dct"}), Example({"of": "dct", "axes": 1}, sizes=[(4, 3), (5,)])],
     "graph_fourier": Example({"adjacency": RING + RING.T}, sizes=[(8,), (2, 8)]),
     "mel": Example({"mels": 3, "n_fft": 16}, SIGNALS),
     "superpixels": Example(sizes=[(1, 4, 4), (3, 5, 4)]),
