@@ -85,7 +85,8 @@ def planted(seeds: int) -> None:
             accuracies = sorted(accuracy(model, test) for model in models)
             low, middle, high = accuracies[0], accuracies[len(accuracies) // 2], accuracies[-1]
             verdicts = counted(str(report.model) for report in named)
-            answer = f"right group first {sum(firsts)}/{seeds}; {counted(str(report.model) for report in searched)}"
+            answer = counted(str(report.model) for report in searched)
+            answer += f"; right group first {sum(firsts)}/{seeds}" if kind == "poisoned" else ""
             print(
                 f"{shortcut.name:<14}{kind:<10}{f'{middle:.3f} ({low:.3f}–{high:.3f})':<24}{verdicts:<34}{answer}",
                 flush=True,

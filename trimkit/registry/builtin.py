@@ -405,7 +405,8 @@ COMMANDS: tuple[CommandSpec, ...] = (
         "trimkit.cli.evaluate:run",
         "How disentangled a trained run's codes are, beside trivial codes.",
     ),
-    CommandSpec("audit", "trimkit.cli.audit:run", "Verdicts on a model's explanations in a space, and a report."),
+    CommandSpec("audit", "trimkit.cli.audit:run", "Verdicts on a model and its explanations in a space, and a report."),
+    CommandSpec("compare", "trimkit.cli.compare:run", "Two audits of the same samples: what became worse."),
 )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from trimkit.audit.reliance_sections import forbidden_sections, search_sections
 from trimkit.audit.removal import measured_value, without
 from trimkit.audit.search import FEWEST_GROUPS, GroupStanding, standings
 from trimkit.audit.selection import Forbidden
+from trimkit.audit.statistics import Array
 from trimkit.audit.subject import Batch, Subject
 from trimkit.coefficients import tree
 from trimkit.errors import OptionError
@@ -143,6 +144,15 @@ class Reliance(Check):
             }
         rows = self._standings(findings)
         return {"searched": [{**asdict(row), "forbid": self._to_forbid(findings, row)} for row in rows]}
+
+    def paired(self, findings: Findings) -> dict[str, tuple[Array, Literal["higher", "lower"]]]:
+        """Shares and effects of every forbidden set."""
+        names = {"share": "share", "removed": "removed/effect", "replaced": "replaced/effect"}
+        return {
+            f"{name} of {one.name}": (findings.values[f"{k}/{key}"], "lower")
+            for k, one in enumerate(findings.subject.forbidden)
+            for name, key in names.items()
+        }
 
     def sections(self, findings: Findings) -> Sequence[Section]:
         """A table of the measurements and where the sets lie; or the groups, and those that stand out."""
