@@ -152,6 +152,7 @@ def checkerboard(split: str, pattern: str, amplitude: float = 0.08) -> Dataset:
 
 def latent_shortcut(size: float = 0.5) -> Shortcut:
     """One latent of a small VAE of digits, overwritten by the label; the data are what its decoder then draws."""
+    torch.manual_seed(0)
     method = trimkit.create("method", "vae", shape=(1, 16, 16), latent_dim=LATENTS, network="mlp")
     trimkit.train(method, digits("train"), steps=3000, seed=0, log_every=3000, fast=True)
     space = method.eval().requires_grad_(False).as_transform("z")
