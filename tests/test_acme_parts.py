@@ -43,6 +43,7 @@ def test_it_is_loaded_without_its_parts(acme):
         "attribution:acme_squared_gradient",
         "penalty:acme_l2",
         "method:acme-pca",
+        "check:acme_concentration",
     )
 
 

@@ -34,6 +34,7 @@ class Report:
         sections: label → check's name → the check's own parts of the page.
         notes: what looked suspicious in model or data.
         performance: how good the model is on the audited samples.
+        paired: measure → "ids", "values" and the "better" side, for `trimkit.audit.compare`.
     """
 
     verdicts: tuple[Verdict, ...]
@@ -44,6 +45,7 @@ class Report:
     notes: tuple[str, ...] = field(default=())
     sections: Mapping[str, Mapping[str, Sequence[Section]]] = field(default_factory=dict)
     performance: Performance | None = None
+    paired: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def overall(self) -> Status:
@@ -92,6 +94,7 @@ class Report:
             "verdicts": [v.as_json() for v in self.verdicts],
             "evidence": self.evidence,
             "notes": list(self.notes),
+            "paired": self.paired,
             "provenance": self.provenance,
         }
         return json.dumps(finite(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"

@@ -17,6 +17,7 @@ from trimkit.audit.checks.controls import magnitude
 from trimkit.audit.evidence import Example, choose_examples, conclude_bands, examples, measure_bands
 from trimkit.audit.examine import Data, Wanted, as_dataset, examine
 from trimkit.audit.layer import at_layer
+from trimkit.audit.performance import right
 from trimkit.audit.provenance import provenance
 from trimkit.audit.result import Report
 from trimkit.audit.selection import Forbid
@@ -225,6 +226,7 @@ class _Run:
         verdicts: list[Verdict] = []
         evidence: dict[str, dict[str, Any]] = defaultdict(dict)
         sections: dict[str, dict[str, Sequence[Section]]] = defaultdict(dict)
+        paired = self._paired_accuracy()
         for check in self.checks:
             for label in self._labels(check):
                 if reason := self.reasons.get((check.name, label), ""):
@@ -234,6 +236,7 @@ class _Run:
                 verdicts.append(check.conclude(findings))
                 evidence[label][check.name] = findings.evidence = check.evidence(findings)
                 sections[label][check.name] = check.sections(findings)
+                paired |= _paired(check, findings)
         for label in self.subject.attributions:
             evidence[label][_BANDS] = conclude_bands(self._findings(_BANDS, label))
         shown = {label: tuple(found) for label, found in self.examples.items()}
@@ -247,7 +250,16 @@ class _Run:
             notes,
             dict(sections),
             self.subject.performance,
+            paired,
         )
+
+    def _paired_accuracy(self) -> dict[str, dict[str, Any]]:
+        subject = self.subject
+        if subject.performance.accuracy is None:
+            return {}
+        hits = right(subject.outputs, subject.labels(subject.ids))
+        assert hits is not None
+        return {"accuracy": {"ids": subject.ids, "values": hits.tolist(), "better": "higher"}}
 
     def _prepare(self) -> None:
         for check in self.checks:
@@ -294,6 +306,15 @@ class _Run:
             self.bootstraps[tuple(ids)] = Bootstrap(ids, self.subject.seed)
         draws = self.bootstraps[tuple(ids)]
         return Findings(label, ids, values, self.subject, self.forwards[name], draws)
+
+
+def _paired(check: Check, findings: Findings) -> dict[str, dict[str, Any]]:
+    """A check's values of single samples, named by check, measure and attribution."""
+    about = f" [{findings.label}]" if findings.label else ""
+    return {
+        f"{check.name}: {name}{about}": {"ids": findings.ids, "values": values.tolist(), "better": better}
+        for name, (values, better) in check.paired(findings).items()
+    }
 
 
 def _make_check(wanted: str | tuple[str, dict[str, Any]] | Check, options: Mapping[str, dict[str, Any]]) -> Check:

@@ -45,8 +45,19 @@ def run(argv: list[str]) -> int:
         report = _audit(arguments, options, folder)
         _write_verdicts(report)
         path = save(report, folder, replace=arguments.force)
+    _exchange(report, arguments)
     sys.stdout.write(f"{path}\n")
     return _exit_code(report, arguments.fail_on)
+
+
+def _exchange(report: Report, arguments: argparse.Namespace) -> None:
+    from trimkit.audit.exchange import junit, summary
+    from trimkit.report import write_text
+
+    if arguments.junit:
+        write_text(Path(arguments.junit), junit(report, arguments.fail_on))
+    if arguments.summary:
+        write_text(Path(arguments.summary), summary(report))
 
 
 def save(report: Report, folder: Path, *, replace: bool = False) -> Path:
@@ -114,6 +125,8 @@ def _parser() -> argparse.ArgumentParser:
         default="fail",
         help="warn: a warning also exits with 1; not-judged: also a model without a verdict with 3",
     )
+    p.add_argument("--junit", metavar="FILE", help="also write the verdicts as JUnit XML, for CI servers")
+    p.add_argument("--summary", metavar="FILE", help="also write both answers and a table as Markdown")
     p.add_argument("--out", metavar="DIR", help=f"folder of the report ({DEFAULT_FOLDER}, numbered where it exists)")
     p.add_argument("--force", action="store_true", help="replace the report in an existing --out folder")
     return p

@@ -290,8 +290,9 @@ COMMANDS: tuple[CommandSpec, ...] = (
     ),
     CommandSpec("sample", "trimkit.cli.sample:run", "New data from a trained run, as arrays and as a picture."),
     CommandSpec("encode", "trimkit.cli.encode:run", "The codes of data in a trained run's space, as data."),
-    CommandSpec("audit", "trimkit.cli.audit:run", "Verdicts on a model's explanations in a space, and a report."),
     CommandSpec("revise", "trimkit.cli.revise:run", "Find what a model must not rely on, correct it, audit it again."),
+    CommandSpec("audit", "trimkit.cli.audit:run", "Verdicts on a model and its explanations in a space, and a report."),
+    CommandSpec("compare", "trimkit.cli.compare:run", "Two audits of the same samples: what became worse."),
 )
 
 

@@ -98,6 +98,10 @@ class Check(ABC):
         """The check's own pictures on the page, drawn from `findings.evidence`. None here."""
         return ()
 
+    def paired(self, findings: Findings) -> Mapping[str, tuple[Array, Literal["higher", "lower"]]]:
+        """Values of single samples, (n,), by which two audits are compared, with the better side. None here."""
+        return {}
+
     def chosen(self, subject: Subject) -> set[int]:
         """The ids that this check uses: all audited ones, or the first `samples` in key order."""
         return set(in_key_order(subject.ids, subject.seed)[: self.samples])

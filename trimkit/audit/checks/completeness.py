@@ -6,13 +6,13 @@ import copy
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from trimkit.audit.checks.base import Check, Findings, too_few, undecided
-from trimkit.audit.statistics import fewest_samples, quantile_estimate
+from trimkit.audit.statistics import Array, fewest_samples, quantile_estimate
 from trimkit.audit.subject import Batch, Explained, Subject
 from trimkit.coefficients import tree
 from trimkit.errors import OptionError
@@ -98,6 +98,10 @@ class Completeness(Check):
             "gap": dict(zip(("median", "95 %", "largest"), quantiles, strict=True)),
             "steps": {str(int(step)): int(count) for step, count in zip(*steps, strict=True)},
         }
+
+    def paired(self, findings: Findings) -> dict[str, tuple[Array, Literal["higher", "lower"]]]:
+        """The relative gap."""
+        return {"gap": (findings.values["gap"], "lower")}
 
     def _too_few(self, findings: Findings, estimate: Estimate, more: int) -> Verdict:
         sentence = too_few(len(findings.ids), "to bound a 95th percentile", more)

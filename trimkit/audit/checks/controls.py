@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -151,6 +151,13 @@ class Controls(Check):
             for c in self.compare(findings)
         ]
         return {"removed": [k / groups for k in cuts(groups)], "operators": operators, "comparisons": compared}
+
+    def paired(self, findings: Findings) -> dict[str, tuple[Array, Literal["higher", "lower"]]]:
+        """How much the area under the curve lies below each control's, averaged over the operators."""
+        return {
+            f"lead over {control}": (np.mean([self._difference(findings, o, control) for o in OPERATORS], 0), "higher")
+            for control in CONTROLS
+        }
 
     def sections(self, findings: Findings) -> list[Section]:
         """What the model still says while groups are removed, one chart for each removal operator."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import combinations
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -139,6 +139,10 @@ class Randomisation(Check):
             "histograms": {name: np.histogram(values[name], EDGES)[0].tolist() for name in ("trained", "null")},
             "excess": vars(_draws(findings).excess(values["trained"], values["null"]).estimate),
         }
+
+    def paired(self, findings: Findings) -> dict[str, tuple[Array, Literal["higher", "lower"]]]:
+        """Likeness to random models beyond that of random models to each other."""
+        return {"excess": (findings.values["trained"].mean(1) - findings.values["null"].mean(1), "lower")}
 
     def sections(self, findings: Findings) -> list[Section]:
         """Likeness to untrained models beside the likeness of untrained models to each other."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
 from trimkit.audit.checks.base import Check, Findings, undecided
 from trimkit.audit.examine import explained_values
 from trimkit.audit.layer import own_only
+from trimkit.audit.statistics import Array
 from trimkit.audit.subject import Batch, Subject
 from trimkit.report.verdicts import Estimate, Status, Verdict, judge, number
 
@@ -51,6 +54,10 @@ class Reconstruction(Check):
         if findings.subject.transform.exact:
             return self._exact(findings, error)
         return self._lossy(findings, error, findings.bootstrap.estimate(findings.values["residual"]))
+
+    def paired(self, findings: Findings) -> dict[str, tuple[Array, Literal["higher", "lower"]]]:
+        """The relative error, and the share of the output's change that the residual carries."""
+        return {name: (findings.values[name], "lower") for name in ("error", "residual")}
 
     def _exact(self, findings: Findings, error: Estimate) -> Verdict:
         status = judge(error, self.tolerance, "≤")

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from trimkit.audit.changed import ChangedInputs
 from trimkit.audit.checks.base import Check, Findings, missing, too_few
 from trimkit.audit.checks.controls import magnitude
-from trimkit.audit.energy import Rows, as_tree, change_energies, energy_ratio, label_row, matched_sets
-from trimkit.audit.performance import predictions, right
+from trimkit.audit.energy import Rows, change_energies, energy_ratio, label_row, matched_sets
 from trimkit.audit.probes import probe_accuracies
 from trimkit.audit.reliance_sections import forbidden_sections, search_sections
-from trimkit.audit.removal import measured_value, without
 from trimkit.audit.search import FEWEST_GROUPS, GroupStanding, standings
 from trimkit.audit.selection import Forbidden
+from trimkit.audit.statistics import Array
 from trimkit.audit.subject import Batch, Subject
 from trimkit.coefficients import tree
 from trimkit.errors import OptionError
@@ -144,6 +144,15 @@ class Reliance(Check):
         rows = self._standings(findings)
         return {"searched": [{**asdict(row), "forbid": self._to_forbid(findings, row)} for row in rows]}
 
+    def paired(self, findings: Findings) -> dict[str, tuple[Array, Literal["higher", "lower"]]]:
+        """Shares and effects of every forbidden set."""
+        names = {"share": "share", "removed": "removed/effect", "replaced": "replaced/effect"}
+        return {
+            f"{name} of {one.name}": (findings.values[f"{k}/{key}"], "lower")
+            for k, one in enumerate(findings.subject.forbidden)
+            for name, key in names.items()
+        }
+
     def sections(self, findings: Findings) -> Sequence[Section]:
         """A table of the measurements and where the sets lie; or the groups, and those that stand out."""
         if findings.subject.forbidden:
@@ -162,7 +171,7 @@ class Reliance(Check):
         return sorted(share.topk(self.most_groups).indices.tolist())
 
     def _measure_forbidden(self, subject: Subject, batch: Batch) -> tuple[dict[str, Tensor], list[Rows]]:
-        probe = _Probe(subject, batch)
+        probe = ChangedInputs(subject, batch)
         values: dict[str, Tensor] = dict(probe.start)
         sets = [one.rows(batch.ids) for one in subject.forbidden]
         for k, gone in enumerate(sets):
@@ -183,7 +192,7 @@ class Reliance(Check):
         return {f"{k}/share": (sizes * gone).sum(1) / whole for k, gone in enumerate(sets)}
 
     def _measure_groups(self, subject: Subject, batch: Batch) -> dict[str, Tensor]:
-        probe = _Probe(subject, batch)
+        probe = ChangedInputs(subject, batch)
         amplitude = subject.groups.sums(magnitude(batch.s))
         columns: dict[str, list[Tensor]] = {"removed": [], "replaced": [], "flips": [], "loss": []}
         for group in self._searched:
@@ -299,37 +308,6 @@ class Reliance(Check):
     @staticmethod
     def _as_json(m: Measurement) -> dict[str, Any]:
         return {**asdict(m), "status": str(m.status)}
-
-
-class _Probe:
-    """The model on one batch, with some coefficients changed."""
-
-    def __init__(self, subject: Subject, batch: Batch) -> None:
-        self.subject = subject
-        self.batch = batch
-        self.values = {"removed": subject.expanded_baseline(batch), "replaced": subject.donors(batch.ids)}
-        output = subject.evaluate(batch.x)
-        self.unit = 1.0 if isinstance(batch.target, Tensor) else subject.scale
-        self.value = measured_value(output, batch.target)
-        self.labels = None if subject.performance.accuracy is None else subject.labels(batch.ids)
-        self.classes = None if callable(batch.target) else predictions(output)
-        hits = None if callable(batch.target) else right(output, self.labels)
-        self.start = {} if hits is None else {"right": hits}
-
-    @torch.no_grad()
-    def without(self, gone: Rows, operation: str) -> dict[str, Tensor]:
-        """``effect`` on the explained output, (N,); with labels ``flip`` of the class and ``right``."""
-        keep = as_tree(self.batch.s, ~gone.to(self.batch.x.device))
-        s = without(self.batch, keep, self.values[operation])
-        x = self.subject.transform.inverse(s, self.batch.x.shape[1:]) + self.batch.residual
-        output = self.subject.evaluate(x)
-        found = {"effect": (measured_value(output, self.batch.target) - self.value).abs() / self.unit}
-        if self.start:
-            hits = right(output, self.labels)
-            assert hits is not None
-            assert self.classes is not None
-            found |= {"flip": (predictions(output) != self.classes).double(), "right": hits}
-        return found
 
 
 def _normalised(sizes: Tensor) -> Tensor:
