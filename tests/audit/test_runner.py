@@ -78,7 +78,7 @@ def test_shards_that_are_merged_give_the_same_bits(subject_of, conv, count):
         ids, values = store.finalise()
         found = merged.finalise(expected=ids)[1]
         assert found.keys() == values.keys()
-        assert all(np.array_equal(found[key], values[key]) for key in values), name
+        assert all(np.array_equal(found[key], values[key], equal_nan=True) for key in values), name
 
 
 def test_audits_repeat_bit_for_bit(model, data):
