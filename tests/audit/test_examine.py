@@ -136,7 +136,8 @@ def test_targets_are_resolved_from_the_audited_model():
     labels = torch.tensor([1, 1])
     assert resolve_target("predicted", output, labels).tolist() == [1, 0]
     assert resolve_target("label", output, labels).tolist() == [1, 1]
-    assert resolve_target(0, output, None).tolist() == [0, 0]
+    assert resolve_target(0, output, labels).tolist() == [0, 0]
+    assert resolve_target(0, output, None) == 0  # no labels: the output may be no logit, and is measured itself
     assert resolve_target("predicted", output[:, :1], None) is None
     assert resolve_target(len, output, None) is len
 
