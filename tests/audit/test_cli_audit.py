@@ -161,7 +161,7 @@ def test_nothing_is_left_behind_when_writing_fails(folder, monkeypatch):
     def fail(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr("trimkit.audit.result.Report.to_html", fail)
+    monkeypatch.setattr("trimkit.audit.report.Report.to_html", fail)
     assert cli.main([*GOOD, "--samples", "20", "--checks", "reconstruction", "--out", "o"]) == 2
     assert not [p for p in folder.iterdir() if p.name in ("o",) or p.name.startswith(".")]
 

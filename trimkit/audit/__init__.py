@@ -8,7 +8,7 @@ from trimkit.registry.lazy import lazy_names, make_callable
 
 if TYPE_CHECKING:
     from trimkit.audit.checks.base import Check, Findings
-    from trimkit.audit.result import Report
+    from trimkit.audit.report import Report
     from trimkit.audit.runner import audit
     from trimkit.audit.subject import Batch, Subject
     from trimkit.report.verdicts import Estimate, Status, Verdict
@@ -20,7 +20,7 @@ _NAMES = {
     "Check": "trimkit.audit.checks.base:Check",
     "Estimate": "trimkit.report.verdicts:Estimate",
     "Findings": "trimkit.audit.checks.base:Findings",
-    "Report": "trimkit.audit.result:Report",
+    "Report": "trimkit.audit.report:Report",
     "Status": "trimkit.report.verdicts:Status",
     "Subject": "trimkit.audit.subject:Subject",
     "Verdict": "trimkit.report.verdicts:Verdict",

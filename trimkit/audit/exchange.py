@@ -6,7 +6,7 @@ import re
 from xml.etree import ElementTree as Xml
 
 from trimkit.audit.headlines import explanation_sentence, model_sentence
-from trimkit.audit.result import Report
+from trimkit.audit.report import Report
 from trimkit.report.verdicts import Status, Verdict
 
 _ELEMENTS = {Status.FAIL: "failure", Status.INCONCLUSIVE: "error", Status.WARN: "system-out"}

@@ -11,7 +11,7 @@ from trimkit.audit.checks.controls import series_of
 from trimkit.audit.evidence import KEPT, Example
 from trimkit.audit.headlines import explanation_sentence, model_sentence
 from trimkit.audit.pictures import coefficient_figure, pixel_figure
-from trimkit.audit.result import Report
+from trimkit.audit.result import Result
 from trimkit.report.charts import Chart, Series, Style
 from trimkit.report.pictures import Figure, input_figure
 from trimkit.report.sections import (
@@ -43,7 +43,7 @@ _SPACES = {"FFT": "frequency", "DCT": "cosine", "Identity": "pixel", "FrequencyB
 _STYLES: tuple[Style, ...] = ("one", "two", "three")
 
 
-def sections_of(report: Report) -> tuple[str, str, list[Section]]:
+def sections_of(report: Result) -> tuple[str, str, list[Section]]:
     """The page of one audit: title, lead and sections, for `trimkit.report.render`."""
     about = report.provenance
     title = f"What {about['model']['class']} looks at in {about['data']['name']}"
@@ -64,7 +64,7 @@ def sections_of(report: Report) -> tuple[str, str, list[Section]]:
     return title, lead, [*parts, limitations(report), provenance(report), Signature("Signed by")]
 
 
-def headlines(report: Report) -> list[Headline]:
+def headlines(report: Result) -> list[Headline]:
     """The two answers, on the model and on the explanation, with the facts of the audit."""
     about = report.provenance
     facts = (
@@ -89,14 +89,14 @@ def space_name(transform: Transform) -> str:
     return _SPACES.get(type(transform).__name__, type(transform).__name__)
 
 
-def sample_rows(report: Report, label: str, title: str = "Samples", lead: str = "") -> SampleRows:
+def sample_rows(report: Result, label: str, title: str = "Samples", lead: str = "") -> SampleRows:
     """Input, pixel map, coefficient map (in another space than pixels) and reconstruction of a few samples."""
     rows = tuple(_row(report, example) for example in report.examples[label])
     maps = ("Pixel map",) if _in_pixels(report) else ("Pixel map", "Coefficient map")
     return SampleRows(title, lead, ("Input", *maps, f"Top {KEPT:.0%}"), rows)
 
 
-def band_chart(reports: Mapping[str, Report], label: str, title: str = "") -> Chart:
+def band_chart(reports: Mapping[str, Result], label: str, title: str = "") -> Chart:
     """Shares of |score| by group, one line a report, with the input's own amplitude as control.
 
     Args:
@@ -120,12 +120,12 @@ def band_chart(reports: Mapping[str, Report], label: str, title: str = "") -> Ch
     )
 
 
-def compare_bands(title: str, lead: str, reports: Mapping[str, Report], label: str) -> Curve:
+def compare_bands(title: str, lead: str, reports: Mapping[str, Result], label: str) -> Curve:
     """Where several models look, in one chart: before and after training, say."""
     return Curve(title, lead, band_chart(reports, label))
 
 
-def compare_samples(title: str, lead: str, reports: Mapping[str, Report], label: str) -> SampleRows:
+def compare_samples(title: str, lead: str, reports: Mapping[str, Result], label: str) -> SampleRows:
     """The same samples explained for several models: input, then pixel and coefficient map of each.
 
     Samples are matched by their ids; those that not every report shows are left out.
@@ -138,13 +138,13 @@ def compare_samples(title: str, lead: str, reports: Mapping[str, Report], label:
     return SampleRows(title, lead, columns, tuple(rows))
 
 
-def limitations(report: Report) -> Text:
+def limitations(report: Result) -> Text:
     """What the result does not say, and what looked suspicious."""
     notes = tuple(f"Noted: {note}" for note in report.notes)
     return Text("Limitations", points=(*notes, *_LIMITATIONS))
 
 
-def provenance(report: Report) -> Provenance:
+def provenance(report: Result) -> Provenance:
     """Versions, plugins, hashes, seeds, machine and command line."""
     about = report.provenance
     model, data, hardware = about["model"], about["data"], about["hardware"]
@@ -163,7 +163,7 @@ def provenance(report: Report) -> Provenance:
     return Provenance("Provenance", "Everything that is needed to repeat this result, or to doubt it.", facts, about)
 
 
-def _of_attribution(report: Report, label: str) -> list[Section]:
+def _of_attribution(report: Result, label: str) -> list[Section]:
     suffix = f" · {label}" if len(report.labels) > 1 else ""
     space = space_name(report.transform)
     parts: list[Section] = [
@@ -191,7 +191,7 @@ def _of_attribution(report: Report, label: str) -> list[Section]:
     return parts
 
 
-def _row(report: Report, example: Example) -> SampleRow:
+def _row(report: Result, example: Example) -> SampleRow:
     figures = (
         _input(example),
         *_maps(report, example),
@@ -200,18 +200,18 @@ def _row(report: Report, example: Example) -> SampleRow:
     return SampleRow(_caption(example), figures)
 
 
-def _in_pixels(report: Report) -> bool:
+def _in_pixels(report: Result) -> bool:
     return isinstance(report.transform, Identity)
 
 
-def _maps(report: Report, example: Example) -> tuple[Figure, ...]:
+def _maps(report: Result, example: Example) -> tuple[Figure, ...]:
     pixels = pixel_figure(example.pixels, f"Scores of sample {example.id} in the data's own space.")
     if _in_pixels(report):
         return (pixels,)
     return pixels, coefficient_figure(report.transform, example.scores, example.x.shape)
 
 
-def _compared(shown: Sequence[tuple[Report, Example]]) -> tuple[Figure, ...]:
+def _compared(shown: Sequence[tuple[Result, Example]]) -> tuple[Figure, ...]:
     return (_input(shown[0][1]), *(figure for report, example in shown for figure in _maps(report, example)))
 
 

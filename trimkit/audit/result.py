@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from trimkit.audit import headlines
 from trimkit.audit.evidence import Example
 from trimkit.audit.performance import Performance
 from trimkit.methods.stored import finite
-from trimkit.report.page import write_text
 from trimkit.report.sections import Section
 from trimkit.report.verdicts import Status, Verdict
 from trimkit.transforms.base import Transform
@@ -22,8 +20,8 @@ FORMAT = 1
 
 
 @dataclass(frozen=True)
-class Report:
-    """The result of `trimkit.audit`.
+class Result:
+    """What an audit found.
 
     Attributes:
         verdicts: of every check, for every attribution.
@@ -98,26 +96,3 @@ class Report:
             "provenance": self.provenance,
         }
         return json.dumps(finite(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-
-    def to_html(self) -> str:
-        """The report as one self-contained page."""
-        from trimkit.audit.page import sections_of
-        from trimkit.report import render
-
-        return render(*sections_of(self))
-
-    def save(self, path: str | Path, *, results: bool = True) -> Path:
-        """Write the page, and results.json beside it. Each file is written aside and renamed.
-
-        Args:
-            path: of the page, such as "report.html".
-            results: also write results.json into the same folder.
-        Returns:
-            The page's path.
-        """
-        target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if results:
-            write_text(target.parent / "results.json", self.to_json())
-        write_text(target, self.to_html())
-        return target

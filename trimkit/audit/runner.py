@@ -19,7 +19,7 @@ from trimkit.audit.examine import Data, Wanted, as_dataset, examine
 from trimkit.audit.layer import at_layer
 from trimkit.audit.performance import right
 from trimkit.audit.provenance import provenance
-from trimkit.audit.result import Report
+from trimkit.audit.report import Report
 from trimkit.audit.selection import Forbid
 from trimkit.audit.statistics import Bootstrap
 from trimkit.audit.subject import Batch, Counted, Subject

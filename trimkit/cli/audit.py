@@ -18,7 +18,7 @@ from trimkit.errors import OptionError
 from trimkit.registry.spelling import parse_spec, parse_values
 
 if TYPE_CHECKING:
-    from trimkit.audit.result import Report
+    from trimkit.audit.report import Report
     from trimkit.audit.runner import Progress
 
 DEFAULT_FOLDER = "trimkit-audit"

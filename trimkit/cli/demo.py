@@ -69,9 +69,9 @@ def _save(story: Story, folder: Path) -> Path:
     """Write weights, numbers and page aside, then put the folder in its place."""
     from safetensors.torch import save_file
 
-    from trimkit.audit.result import write_text
     from trimkit.demo.page import page
     from trimkit.demo.story import summary
+    from trimkit.report import write_text
 
     with written_aside(folder, replace=True) as aside:
         for name, model in story.models.items():

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from trimkit.audit.result import Report
+from trimkit.audit.report import Report
 from trimkit.audit.runner import audit
 from trimkit.audit.statistics import Bootstrap
 from trimkit.coefficients import tree

@@ -13,7 +13,7 @@ from torch import nn
 
 from trimkit.audit import headlines, page
 from trimkit.audit.performance import Performance
-from trimkit.audit.result import Report
+from trimkit.audit.report import Report
 from trimkit.methods.stored import finite
 from trimkit.report.page import render, write_text
 from trimkit.report.sections import Headline, Section, Table

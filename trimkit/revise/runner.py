@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from trimkit.attributions.base import Attribution
 from trimkit.audit.examine import Data, as_dataset, logits
 from trimkit.audit.performance import performance, right
-from trimkit.audit.result import Report
+from trimkit.audit.report import Report
 from trimkit.audit.runner import MOST_FITTED, audit
 from trimkit.audit.selection import Forbid, Forbidden, forbidden
 from trimkit.audit.subject import filled

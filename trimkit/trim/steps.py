@@ -6,7 +6,7 @@ import copy
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,11 +15,9 @@ from trimkit.attributions.gradient import IntegratedGradients
 from trimkit.coefficients import tree
 from trimkit.errors import ShapeError, TrimkitWarning
 from trimkit.predictor.inputs import take_rows
+from trimkit.trim.result import TrimResult
 
-if TYPE_CHECKING:
-    from trimkit.trim.trim import TrimResult
-
-Again = Callable[[IntegratedGradients, Tensor | None], "TrimResult"]
+Again = Callable[[IntegratedGradients, Tensor | None], TrimResult]
 """(attribution, numbers of some samples, or None for all) → their result."""
 
 

@@ -7,9 +7,8 @@ predictor's output, f'(T(x)) = f(x) exactly, and any attribution of f' at s = T(
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from functools import cached_property, partial
+from collections.abc import Mapping
+from functools import partial
 from typing import Any, TypeAlias
 
 import torch
@@ -19,9 +18,7 @@ from trimkit.attributions.base import Attribution
 from trimkit.attributions.gradient import IntegratedGradients
 from trimkit.coefficients import tree
 from trimkit.coefficients.baseline import Baseline
-from trimkit.coefficients.groups import Groups
-from trimkit.coefficients.tree import Tree
-from trimkit.errors import DataError, ModelError, TransformError
+from trimkit.errors import DataError, ModelError
 from trimkit.predictor.composed import Composed, Model, Reference
 from trimkit.predictor.guards import changes_in_training, is_finite, unchanged, warn_of_train_mode
 from trimkit.predictor.inputs import At, Inputs, Site, take_rows
@@ -30,43 +27,11 @@ from trimkit.predictor.several import space_of
 from trimkit.registry import resolve
 from trimkit.targets import Target
 from trimkit.transforms.base import Identity, Transform
+from trimkit.trim.result import TrimResult
 from trimkit.trim.steps import refined, rows_of
 
 Choice: TypeAlias = str | tuple[str, dict[str, Any]]
 """A part by its name, or by its name and options."""
-
-
-@dataclass(frozen=True)
-class TrimResult:
-    """What `Trim` found.
-
-    Attributes:
-        output: what the model returned for x, (N, ...).
-        coefficients: s = T(x).
-        scores: real leaves like s; those of tokens that the attention mask calls padding are 0.
-        residual: r = x − T⁻¹(s), like x, of several inputs by name; zero up to rounding for exact transforms.
-        gap: (N,) Σ scores − (f(x) − f(T⁻¹(s₀) + r)) for attributions that claim completeness, else None. Where the
-            model joins rows, the mean over the batch, in every entry.
-        change: (N,) f(x) − f(T⁻¹(s₀) + r), against which the gap is judged; None where gap is.
-        steps: (N,) quadrature steps of integrated gradients; None for others and with a graph.
-        groups: the named groups of the coefficients, with the axis they lie on: ``result.groups.sums(result.scores)``.
-    """
-
-    output: Any
-    coefficients: Tree
-    scores: Tree
-    residual: Tensor | dict[Any, Tensor]
-    gap: Tensor | None = None
-    change: Tensor | None = None
-    steps: Tensor | None = None
-    _name_groups: Callable[[], Groups] | None = field(default=None, repr=False, compare=False)
-
-    @cached_property
-    def groups(self) -> Groups:
-        """The named groups of the coefficients, see `trimkit.coefficients.groups.Groups`."""
-        if self._name_groups is None:
-            raise TransformError("this result knows no groups; take those of the transform, transform.groups(size)")
-        return self._name_groups()
 
 
 class Trim:

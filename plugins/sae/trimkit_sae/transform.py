@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from torch import Tensor
 
@@ -15,10 +15,29 @@ from trimkit.transforms.base import Size, Transform, single_leaf
 
 if TYPE_CHECKING:
     from trimkit.methods import LatentSpace
-    from trimkit_sae.base import SparseAutoencoder
 
 FEATURES, ERROR = "features", "features+error"
 """Names of the spaces."""
+
+
+class Features(Protocol):
+    """What the space needs of an autoencoder: vectors ⇄ codes, and where vectors lie in a layer's output."""
+
+    shape: tuple[int, ...]
+    axis: int | None
+    width: int
+
+    def read(self, x: Tensor, space: str) -> Tensor:
+        """(N, ..., d) vectors → (N, ..., M) codes."""
+        ...
+
+    def write(self, s: Tensor, space: str) -> Tensor:
+        """(N, ..., M) codes → (N, ..., d) vectors."""
+        ...
+
+    def layout(self, name: str, places: Sequence[int]) -> Groups:
+        """One group a feature, for all positions."""
+        ...
 
 
 class FeatureTransform(Transform):
@@ -37,7 +56,7 @@ class FeatureTransform(Transform):
 
     norm_constrained = True
 
-    def __init__(self, method: SparseAutoencoder, space: LatentSpace, axis: int | None = None) -> None:
+    def __init__(self, method: Features, space: LatentSpace, axis: int | None = None) -> None:
         super().__init__()
         self.method = method
         self.space = space
