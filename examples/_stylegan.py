@@ -125,7 +125,7 @@ def channels_for(share: Tensor, level: float = 0.9) -> float:
 
 def focus(method: StyleBased, reading: Reader, sizes: Sizes) -> dict[str, float]:
     """How many style channels carry the shape, by two attributions, and whether the shapes are still all there."""
-    f, gradients = reading.shape, ("integrated_gradients", {"n_steps": 16})
+    f, gradients = reading.shape, ("integrated_gradients", {"n_steps": 16, "tolerance": None})
     share = explained(method, f, sizes)
     shapes = reading.read(draw(method, sizes.codes, 2))[0][:, list(FACTORS).index("shape")]
     shares = torch.bincount(shapes, minlength=3).double() / len(shapes)

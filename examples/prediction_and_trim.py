@@ -33,12 +33,13 @@ A reading that is unaffected has 1, and one that is left to chance .33 (.35 with
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
+from _interventions import CHUNK, in_chunks, interventions, latents_for
 from _seeds import Row, Task, rows_of, spread
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -47,12 +48,9 @@ import trimkit
 from trimkit.data import load
 from trimkit.methods import Method
 
-LATENTS, CAPACITY, PREDICTION, HELD_OUT, TOP = 10, 16.0, 20.0, 1024, 3
+LATENTS, CAPACITY, PREDICTION, HELD_OUT = 10, 16.0, 20.0, 1024
 WEIGHTS = (30.0, 100.0)
 PREDICTOR_STEPS = 400
-CHUNK = 64
-"""Pictures at once: larger activations go back to the system after each layer, and cost several times the time."""
-
 FAMILIES = ("beta-vae-b", "beta-tcvae")
 
 
@@ -135,46 +133,6 @@ def measure(method: Method, f: nn.Module) -> dict[str, float]:
         "kl": float(torch.cat([posterior.kl().sum(1) for posterior in posteriors]).mean()),  # type: ignore[attr-defined]
         "squared_error": float((rebuilt - x).square().mean()),
     }
-
-
-@torch.no_grad()
-def in_chunks(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """A function of each sample, of a few samples at a time: (N, ...) → (N, ...)."""
-    return torch.cat([function(part) for part in x.split(CHUNK)])
-
-
-@torch.no_grad()
-def interventions(codes: Tensor, read: Callable[[Tensor], Tensor]) -> dict[str, float]:
-    """How many latents a reading rests on, by exchanging latents between pictures.
-
-    Args:
-        codes: (N, D), N even; the first half ranks the latents, the second one is scored.
-        read: codes (N, D) → classes (N,).
-    Returns:
-        "kept_3", "swapped_3" and "enough_90", see the head of this file.
-    """
-    first, second = codes.chunk(2)
-    exchanged = [float((_exchange(first, [d], read)).float().mean()) for d in range(codes.shape[1])]
-    order = torch.tensor(exchanged).argsort(stable=True).tolist()  # the smallest agreement is the strongest latent
-    kept = [float(_exchange(second, order[k:], read).float().mean()) for k in range(len(order) + 1)]
-    return {
-        "kept_3": kept[TOP],
-        "swapped_3": float(_exchange(second, order[:TOP], read).float().mean()),
-        "enough_90": float(next(k for k, share in enumerate(kept) if share >= 0.9)),
-    }
-
-
-def _exchange(codes: Tensor, latents: list[int], read: Callable[[Tensor], Tensor]) -> Tensor:
-    """Whether the reading stays when these latents come from the next picture: (N,) of bool."""
-    mixed = codes.clone()
-    mixed[:, latents] = codes.roll(1, 0)[:, latents]
-    return read(mixed) == read(codes)
-
-
-def latents_for(share: Tensor, level: float) -> float:
-    """How many latents, the largest first, carry ``level`` of the attribution: mean over samples of (N, D) shares."""
-    carried = share.sort(1, descending=True).values.cumsum(1)
-    return float((carried < level).sum(1).add(1).double().mean())
 
 
 COLUMNS = ("misread", "latents_90", "kept_3", "swapped_3", "enough_90", "kl", "squared_error")

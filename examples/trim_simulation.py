@@ -136,7 +136,7 @@ def explainers(network: nn.Module) -> dict[str, Callable[[Tensor], Tensor]]:
         f"{CD}, class 1": ours(CD, network, 1),
         "saliency": ours(("saliency", {"absolute": False})),
         "input_x_gradient": ours("input_x_gradient"),
-        "integrated_gradients": ours("integrated_gradients"),
+        "integrated_gradients": ours(("integrated_gradients", {"tolerance": None})),
         "DeepLift (captum)": partial(deep_lift, Composed(space, odds)),
     }
 

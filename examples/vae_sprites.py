@@ -22,14 +22,13 @@ are one picture (as in dSprites).
 from __future__ import annotations
 
 import argparse
-import statistics
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from _seeds import Row, Task, rows_of, spread
+from _seeds import Task, rows_of
+from _vae_tables import SCORES, line, per_factor, print_agreement
 
 import trimkit
 from trimkit.data import Dataset, FactorSampler, load
@@ -41,7 +40,6 @@ from trimkit.metrics.disentanglement import (
     factor_vae_score,
     gaussian_total_correlation,
     mutual_information_gap,
-    udr,
 )
 
 LATENTS, SAMPLES, ENCODED = 10, 10_000, 4_096
@@ -53,7 +51,6 @@ CHUNK = 128
 """Pictures encoded at once: larger activations go back to the system after each layer and cost twice the time."""
 METHODS = ("vae", "beta-vae", "beta-vae-b", "factor-vae", "beta-tcvae")
 BASELINES = ("random encoder", "pca", "fastica")
-SCORES = ("mig", "factor_vae_score", "dci", "gaussian_tc", "kl", "mi", "tc", "dwkl", "recon")
 
 
 def options(name: str, steps: int, size: int) -> dict[str, Any]:
@@ -154,28 +151,6 @@ def terms(method: Method, data: Dataset, seed: int) -> dict[str, Any]:
         **{name: parts[name] for name in ("mi", "tc", "dwkl")},
         "estimator": f"{parts['estimator']}, B {parts['posteriors']}, N {parts['dataset_size']}",
     }
-
-
-def line(rows: Sequence[Row], name: str) -> str:
-    """A line of the table: each score's median [smallest, largest]."""
-    own = [row for row in rows if row["name"] == name]
-    return f"{name:16}" + "".join(f"{spread(row[score] for row in own if score in row):>24}" for score in SCORES)
-
-
-def per_factor(rows: Sequence[Row], name: str) -> str:
-    """A line of medians of the MIG of each factor."""
-    gaps = [row["mig_per_factor"] for row in rows if row["name"] == name]
-    return f"{name:16}" + "".join(f"{statistics.median(gap[f] for gap in gaps):>13.3f}" for f in gaps[0])
-
-
-def print_agreement(rows: Sequence[Row], name: str) -> None:
-    """UDR of each seed of a method, beside its MIG."""
-    own = [row for row in rows if row["name"] == name and "codes" in row]
-    if len(own) < 2:
-        return
-    agreement = udr([row["codes"] for row in own], [row["kl_of_codes"] for row in own], draws=0)
-    pairs = zip(agreement.parts["per_model"], (row["mig"] for row in own), strict=True)
-    print(f"{name:16}" + "".join(f"{f'{value:.3f} / {gap:.3f}':>16}" for value, gap in pairs))
 
 
 def main() -> None:

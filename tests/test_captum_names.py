@@ -73,7 +73,8 @@ def test_the_way_out_of_neuron_attributions_gives_their_numbers(unit):
         nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(48, 6), nn.Tanh(), nn.Linear(6, 3)
     ).double()
     x = torch.randn(4, 1, 6, 6, dtype=torch.float64)
-    found = eval(example, {"head": model[:4], "x": x, "unit": unit, "Trim": Trim})
+    fixed = example.replace("'integrated_gradients'", "('integrated_gradients', {'n_steps': 32, 'tolerance': None})")
+    found = eval(fixed, {"head": model[:4], "x": x, "unit": unit, "Trim": Trim})
     layer = captum.attr.NeuronIntegratedGradients(model, model[3])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # Captum's remark on functions of a layer

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-EXAMPLES = sorted(p for p in (Path(__file__).parents[1] / "examples").glob("*.py") if "--small" in p.read_text())
+EXAMPLES = sorted(p for p in (Path(__file__).parents[1] / "examples").glob("[!_]*.py") if "--small" in p.read_text())
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)

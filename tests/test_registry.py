@@ -132,7 +132,7 @@ def test_an_object_is_not_a_name(acme):
 
 
 def test_nearest_names_for_a_mistyped_one(acme):
-    with pytest.raises(UnknownNameError, match=r"There is no transform 'har'\. Did you mean 'haar'\?$"):
+    with pytest.raises(UnknownNameError, match=r"There is no transform 'har'\. Did you mean 'haar' or 'polar'\?$"):
         acme.create("transform", "har")
     with pytest.raises(UnknownNameError, match="Did you mean 'haar'"):
         acme.create("transform", "HAAR")

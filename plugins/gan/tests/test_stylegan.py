@@ -324,7 +324,7 @@ def test_by_name_with_its_specification(name):
     method = trimkit.create("method", name, shape=(1, 8, 8), **SMALL)
     assert type(method) is METHODS[name][0]
     spec = specification("method", name)
-    assert tuple(space.name for space in method.latent_spaces()) == spec.spaces
-    assert all(space.can_encode is spec.can_encode for space in method.latent_spaces())
-    assert all(space.can_decode is spec.can_decode for space in method.latent_spaces())
+    assert spec.family == "gan"
+    assert not any(space.can_encode for space in method.latent_spaces())
+    assert all(space.can_decode for space in method.latent_spaces())
     assert method.options["channel_max"] == 6

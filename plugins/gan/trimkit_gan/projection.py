@@ -174,6 +174,7 @@ class Projection(Transform):
     """
 
     exact: ClassVar[bool] = False  # type: ignore[misc]
+    learnable: ClassVar[bool] = True  # type: ignore[misc]
 
     def __init__(
         self,
