@@ -435,5 +435,5 @@ def test_the_specification_says_what_the_method_is():
     spec = specification("method", "infogan")
     assert spec.family == "gan"
     assert spec.reference
-    space = make().space()
-    assert (space.can_encode, space.can_decode) == (True, True)
+    c, z = make().latent_spaces()
+    assert (c.can_encode, z.can_decode) == (True, True)
