@@ -10,12 +10,13 @@ STAMP_ALL := $(VENV)/.made-with-extras
 STAMP_DOCS := $(VENV)/.made-with-docs
 PYPROJECTS := pyproject.toml constraints.txt $(PLUGINS:%=%/pyproject.toml)
 
-.PHONY: help demo test test-all lint docs rooms bench clean
+.PHONY: help demo test test-all fuzz lint docs rooms bench clean
 
 help:
 	@echo "make demo      the planted-shortcut story on real digits, ends in a report"
 	@echo "make test      the test suite"
 	@echo "make test-all  the suite with its slow tests, and those of Lightning and Hugging Face"
+	@echo "make fuzz      20,000 command lines that nobody should type"
 	@echo "make lint      format, lint, types, import contracts"
 	@echo "make docs      the documentation's site; a warning is an error"
 	@echo "make rooms     the picture in docs/rooms.md, from the imports"
@@ -42,6 +43,9 @@ test: $(STAMP)
 
 test-all: $(STAMP_ALL)
 	$(BIN)/python -m pytest
+
+fuzz: $(STAMP)
+	$(BIN)/python -m pytest tests/test_fuzz.py -m slow
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .
@@ -72,6 +76,8 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/ica.py
 	$(BIN)/python benchmarks/sae_step.py
 	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/reliance.py
+	$(BIN)/python benchmarks/revise.py
 
 clean:
 	rm -rf $(VENV)
