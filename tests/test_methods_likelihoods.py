@@ -8,7 +8,7 @@ from torch import distributions, nn
 
 from trimkit.errors import DataError, OptionError, ShapeError
 from trimkit.methods import MSSSIM, Bernoulli, Gaussian, Laplace, Logistic, Perceptual, make_likelihood
-from trimkit.methods.likelihoods import fitting_sigmas
+from trimkit.methods.energies import fitting_sigmas
 
 
 @pytest.fixture

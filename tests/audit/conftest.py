@@ -10,9 +10,10 @@ from torch import nn
 
 import trimkit
 from trimkit.audit.checks.base import Findings
+from trimkit.audit.counted import Counted
 from trimkit.audit.examine import as_dataset
 from trimkit.audit.statistics import Bootstrap
-from trimkit.audit.subject import Counted, Subject
+from trimkit.audit.subject import Subject
 from trimkit.data import Dataset
 from trimkit.registry import resolve
 

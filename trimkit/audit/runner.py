@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from trimkit.attributions.base import Attribution
 from trimkit.audit.checks.base import Check, Findings
 from trimkit.audit.checks.controls import magnitude
+from trimkit.audit.counted import Counted
 from trimkit.audit.evidence import Example, choose_examples, conclude_bands, examples, measure_bands
 from trimkit.audit.examine import Data, Wanted, as_dataset, examine
 from trimkit.audit.layer import at_layer
@@ -22,7 +23,7 @@ from trimkit.audit.provenance import provenance
 from trimkit.audit.report import Report
 from trimkit.audit.selection import Forbid
 from trimkit.audit.statistics import Bootstrap
-from trimkit.audit.subject import Batch, Counted, Subject
+from trimkit.audit.subject import Batch, Subject
 from trimkit.audit.values import SampleValues
 from trimkit.coefficients import tree
 from trimkit.coefficients.baseline import Baseline

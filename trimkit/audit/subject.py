@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, cast
@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from trimkit.attributions.base import Attribution
 from trimkit.attributions.gradient import IntegratedGradients
-from trimkit.audit.examine import Wanted, explained_values, logits, place, resolve_target
+from trimkit.audit.counted import Counted
+from trimkit.audit.examine import Wanted, explained_values, place, resolve_target
 from trimkit.audit.performance import Performance, performance
 from trimkit.audit.selection import Forbid, Forbidden, forbidden
 from trimkit.audit.statistics import choose, generator
@@ -34,40 +35,6 @@ MOST_REFERENCE = 1024
 
 MOST_COMPARED = 64
 """Reference samples that attributions compare each sample with."""
-
-
-@dataclass
-class Counter:
-    """A number that several wrappers count up together."""
-
-    value: int = 0
-
-
-class Counted(nn.Module):
-    """A model that counts the samples it is sent, and gives logits (N, K) whatever it wraps them in.
-
-    Args:
-        model: any callable; a module is called as it is, its mode untouched.
-        raw: give its outputs unchanged, for targets that are callables.
-        counter: shared with other models of the same audit.
-    """
-
-    def __init__(self, model: Callable[[Tensor], Any], raw: bool = False, counter: Counter | None = None) -> None:
-        super().__init__()
-        self.training = False  # this wrapper alone: .eval() would walk into the caller's model
-        self.model = model
-        self.raw = raw
-        self.counter = counter or Counter()
-
-    def forward(self, x: Tensor) -> Any:
-        """(M, *size) → the model's logits (M, K), or its raw output."""
-        self.counter.value += len(x)
-        output = self.model(x)
-        return output if self.raw else logits(output)
-
-    def beside(self, model: nn.Module) -> Counted:
-        """Another model, wrapped alike, that counts into the same counter."""
-        return Counted(model, self.raw, self.counter)
 
 
 @dataclass(frozen=True)

@@ -12,18 +12,16 @@ from trimkit.methods.decomposition import (
     summarise_kl,
 )
 from trimkit.methods.divergences import KernelName, check_kernel, maximum_mean_discrepancy
+from trimkit.methods.energies import MSSSIM, Perceptual
 from trimkit.methods.latent import GeneratedTransform, LatentTransform
+from trimkit.methods.likelihood import Likelihood, Scale
 from trimkit.methods.likelihoods import (
-    MSSSIM,
     Bernoulli,
     Gaussian,
     Laplace,
-    Likelihood,
     LikelihoodChoice,
     LikelihoodName,
     Logistic,
-    Perceptual,
-    Scale,
     make_likelihood,
 )
 from trimkit.methods.phases import RECONSTRUCTION, Batch, Phase, Reconstruct, StepResult, adam

@@ -13,9 +13,10 @@ from torch import Tensor
 from trimkit.audit.checks.base import Check, Findings, missing, more_samples, too_few
 from trimkit.audit.checks.controls import magnitude
 from trimkit.audit.copies import CopyBootstrap, Likeness
+from trimkit.audit.counted import Counted
 from trimkit.audit.randomise import randomised_copies
 from trimkit.audit.statistics import Array, centred_ranks, rank_correlation
-from trimkit.audit.subject import Batch, Counted, Subject
+from trimkit.audit.subject import Batch, Subject
 from trimkit.coefficients import tree
 from trimkit.errors import ModelError, OptionError
 from trimkit.report.sections import RandomisationPanel, Section

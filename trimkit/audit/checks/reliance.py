@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any, Literal
 
 import torch
@@ -15,6 +15,7 @@ from trimkit.audit.checks.controls import magnitude
 from trimkit.audit.energy import Rows, change_energies, energy_ratio, label_row, matched_sets
 from trimkit.audit.probes import probe_accuracies
 from trimkit.audit.reliance_sections import forbidden_sections, search_sections
+from trimkit.audit.reliance_words import Measurement, accuracy_sentence, forbidden_sentence, warning_sentence
 from trimkit.audit.search import FEWEST_GROUPS, GroupStanding, standings
 from trimkit.audit.selection import Forbidden
 from trimkit.audit.statistics import Array
@@ -22,39 +23,13 @@ from trimkit.audit.subject import Batch, Subject
 from trimkit.coefficients import tree
 from trimkit.errors import OptionError
 from trimkit.report.sections import Section
-from trimkit.report.verdicts import Estimate, Status, Verdict, judge, number, samples_needed
+from trimkit.report.verdicts import Estimate, Status, Verdict, samples_needed
 
 OPERATIONS = {"removed": "set to the attribution's baseline", "replaced": "taken from a random other sample"}
 """What becomes of the coefficients in question."""
 
 CLOSE = 0.5
 """Random sets with less than this share of the energy are no match: the comparison is left out."""
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """One number about a forbidden set, held against its limit.
-
-    Attributes:
-        name: "share", "removed" or "replaced".
-        estimate: share of the explanation, or effect on the output.
-        limit: what is allowed.
-        control: for effects, that of random sets of equal energy; None where the rest holds too little.
-        excess: the effect less that of random sets.
-    """
-
-    name: str
-    estimate: Estimate
-    limit: float
-    control: Estimate | None = None
-    excess: Estimate | None = None
-
-    @property
-    def status(self) -> Status:
-        """FAIL beyond the limit and, for effects, beyond what random removals do; PASS below it."""
-        found = judge(self.estimate, self.limit, "≤")
-        as_any = found is Status.FAIL and self.excess is not None and not self.excess.low > 0
-        return Status.INCONCLUSIVE if as_any else found
 
 
 class Reliance(Check):
@@ -236,8 +211,8 @@ class Reliance(Check):
             key=lambda pair: pair[1].estimate.value / (pair[1].limit or 1),
         )
         k = findings.subject.forbidden.index(worst)
-        sentence = _sentence(status, worst, decisive, self._measurements(findings, k, worst))
-        sentence += _accuracy_sentence(self._accuracies(findings, k))
+        sentence = forbidden_sentence(status, worst, decisive, self._measurements(findings, k, worst))
+        sentence += accuracy_sentence(self._accuracies(findings, k))
         verdict = self.verdict(findings, status, sentence, decisive.estimate, ("≤", decisive.limit))
         return self._with_settings(findings, verdict)
 
@@ -246,7 +221,7 @@ class Reliance(Check):
         flagged = [row for row in rows if row.stands_out]
         top = rows[0]
         if flagged:
-            sentence = _warning(flagged, self._to_forbid(findings, top))
+            sentence = warning_sentence(flagged, self._to_forbid(findings, top))
         else:
             sentence = (
                 f"Nothing is forbidden, and searching {len(rows)} groups showed none that stands out. That is no "
@@ -313,63 +288,3 @@ class Reliance(Check):
 def _normalised(sizes: Tensor) -> Tensor:
     whole = sizes.sum(1, keepdim=True)
     return sizes / torch.where(whole == 0, torch.ones_like(whole), whole)
-
-
-_DOES = {
-    "share": "{value} of the explanation lies there",
-    "removed": "removing it changes the output by {value}",
-    "replaced": "other samples' values there change the output by {value}",
-}
-
-
-def _told(m: Measurement) -> str:
-    """A measurement in words, with its interval."""
-    low, high = (f"{100 * end:.1f}" for end in (m.estimate.low, m.estimate.high))
-    return _DOES[m.name].format(value=f"{_percent(m.estimate.value)} [{low}, {high}]")
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %".replace("-", "−")
-
-
-def _sentence(status: Status, one: Forbidden, decisive: Measurement, every: list[Measurement]) -> str:
-    limit = f"allowed: {number(decisive.limit, '%')} %"
-    random = ""
-    if decisive.control is not None:
-        random = f"; random sets of equal energy do {_percent(decisive.control.value)}"
-    if status is Status.PASS:
-        return f"Does not rely on '{one.name}': {'; '.join(map(_told, every))}."
-    if status is Status.FAIL:
-        return f"Relies on '{one.name}': {_told(decisive)} ({limit}{random})."
-    if judge(decisive.estimate, decisive.limit, "≤") is Status.FAIL:
-        return (
-            f"Open for '{one.name}': {_told(decisive)}, but no more than random sets of equal energy ({limit}{random})."
-        )
-    return f"Open for '{one.name}': {_told(decisive)}, and that interval holds the limit ({limit})."
-
-
-def _accuracy_sentence(accuracies: dict[str, Any]) -> str:
-    if not accuracies:
-        return ""
-    before = accuracies["before"]
-    after = before + accuracies["changes"]["removed"]["value"]
-    return f" Accuracy is {before:.3f} with it and {after:.3f} without."
-
-
-def _warning(flagged: list[GroupStanding], forbid: str) -> str:
-    top = flagged[0]
-    if top.useless:
-        assert top.flips is not None
-        assert top.loss is not None
-        why = (
-            f"other samples' values there change {_percent(top.flips.value)} of the predictions but cost "
-            f"{_percent(top.loss.value)} their right answer, where other groups would cost "
-            f"{_percent(top.expected_loss)}"
-        )
-    else:
-        why = (
-            f"other samples' values there change the output by {_percent(top.effect.value)}, far more than the "
-            "energy there and the other groups let expect"
-        )
-    others = f" So do {', '.join(repr(row.name) for row in flagged[1:])}." if len(flagged) > 1 else ""
-    return f"Leans on '{top.name}': {why}.{others} If that must not matter, judge it with --forbid \"{forbid}\"."

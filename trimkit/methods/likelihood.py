@@ -1,0 +1,70 @@
+"""What a likelihood is: −log p(x|r) of each image, summed over pixels, in nats."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Literal, TypeAlias
+
+from torch import Tensor, nn
+
+from trimkit.errors import DataError
+from trimkit.methods.precision import at_least_float32
+
+Scale: TypeAlias = float | Literal["learned"]
+"""σ, b or s in data units; "learned" makes it a parameter, one for all values of all images."""
+
+INITIAL_SCALE = 0.1
+"""Where a learned scale starts."""
+
+
+class Likelihood(nn.Module, ABC):
+    """p(x|r): ``likelihood(r, x)`` gives −log p of each image, ``likelihood.mean(r)`` the image itself.
+
+    Computed in float32 or better, also where the decoder ran in bfloat16.
+    """
+
+    def forward(self, r: Tensor, x: Tensor) -> Tensor:
+        """−log p(x|r), summed over all but the batch.
+
+        Args:
+            r: (N, ...) decoder output.
+            x: (N, ...) data of the same shape.
+        Returns:
+            (N,) nats.
+        """
+        return self.negative_log(at_least_float32(r), at_least_float32(x))
+
+    @abstractmethod
+    def negative_log(self, r: Tensor, x: Tensor) -> Tensor:
+        """As `forward`, of tensors in float32 or better."""
+
+    @abstractmethod
+    def mean(self, r: Tensor) -> Tensor:
+        """E[x|r] in data units, like r."""
+
+    def check(self, x: Tensor) -> None:
+        """Refuse data outside the support; by default everything is inside.
+
+        Raises:
+            DataError: values outside.
+        """
+        return
+
+
+def summed(values: Tensor) -> Tensor:
+    """Over all but the batch: (N, ...) → (N,)."""
+    return values.flatten(1).sum(1)
+
+
+def require_unit_range(x: Tensor, who: str) -> None:
+    """Refuse data outside [0, 1].
+
+    Raises:
+        DataError: the range that was found, and what takes it.
+    """
+    low, high = float(x.min()), float(x.max())
+    if low < 0 or high > 1:
+        raise DataError(
+            f"{who} needs data in [0, 1], got {low:.4g} … {high:.4g}; rescale the data, or use likelihood gaussian or "
+            "laplace"
+        )
