@@ -10,7 +10,7 @@ STAMP_ALL := $(VENV)/.made-with-extras
 STAMP_DOCS := $(VENV)/.made-with-docs
 PYPROJECTS := pyproject.toml constraints.txt $(PLUGINS:%=%/pyproject.toml)
 
-.PHONY: help demo test test-all fuzz lint docs rooms bench clean
+.PHONY: help demo test test-all fuzz lint docs dist rooms bench clean
 
 help:
 	@echo "make demo      the planted-shortcut story on real digits, ends in a report"
@@ -19,6 +19,7 @@ help:
 	@echo "make fuzz      20,000 command lines that nobody should type"
 	@echo "make lint      format, lint, types, import contracts"
 	@echo "make docs      the documentation's site; a warning is an error"
+	@echo "make dist      wheels of trimkit and its plugins, in dist/"
 	@echo "make rooms     the picture in docs/rooms.md, from the imports"
 	@echo "make bench     every performance claim, as ratios"
 
@@ -56,6 +57,10 @@ lint: $(STAMP)
 docs: $(STAMP_DOCS)
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going -q -b html docs docs/_build/html
 	@echo "open docs/_build/html/index.html"
+
+dist: $(STAMP)
+	rm -rf dist
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist . $(PLUGINS:%=./%)
 
 rooms: $(STAMP)
 	$(BIN)/python docs/draw_rooms.py
