@@ -310,3 +310,24 @@ class TestTrimPenalty:
         assert value.dtype == torch.float32
         value.backward()
         assert torch.isfinite(model[0].weight.grad).all()
+
+
+class Positions(nn.Module):
+    """Adds the embedding of positions, whose numbers are a buffer, as transformers have it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("numbers", torch.arange(6))
+        self.embedding, self.head = nn.Embedding(6, 4), nn.Linear(24, 3)
+
+    def forward(self, x):
+        return self.head((x.unflatten(1, (6, 4)) * self.embedding(self.numbers)).tanh().flatten(1))
+
+
+def test_buffers_that_stay_as_they_are_are_not_written_to():
+    torch.manual_seed(0)
+    model = Positions().train()
+    penalty = trimkit.TrimPenalty("l1", attribution=("integrated_gradients", {"n_steps": 3, "memory": "graph"}))
+    logits, value = penalty(model, torch.randn(5, 24), target=torch.tensor([0, 1, 2, 0, 1]))
+    (logits.square().mean() + value).backward()
+    assert all(p.grad.abs().sum() > 0 for p in model.parameters())

@@ -61,7 +61,8 @@ def unchanged(model: Any) -> Iterator[None]:
             with torch.no_grad():
                 for module, name, buffer, saved in buffers:
                     module._buffers[name] = buffer  # a model may replace one instead of writing to it
-                    buffer.copy_(saved)
+                    if not torch.equal(buffer, saved):  # a write, even of the same values, would spoil saved graphs
+                        buffer.copy_(saved)
 
 
 def refuse_wrappers(model: Any) -> None:
