@@ -94,3 +94,13 @@ def test_an_output_of_a_model_without_labels_is_measured_as_it_is():
     verdicts = [trimkit.audit(Price().eval(), x, target=t).verdict("controls") for t in (0, lambda out: out[:, 0])]
     assert str(verdicts[0].status) == str(verdicts[1].status) == "PASS"
     assert verdicts[0].estimate.value == pytest.approx(verdicts[1].estimate.value, rel=1e-4)
+
+
+def test_a_space_that_learns_from_data_is_fitted_to_the_layer():
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(12, 8), torch.nn.Tanh(), torch.nn.Linear(8, 3)).eval()
+    pca = ("pca", {"components": 4})
+    report = trimkit.audit(model, torch.randn(60, 12), at="1", transform=pca, samples=40, checks=["reconstruction"])
+    assert (
+        report.verdict("reconstruction").estimate.value < 1
+    )  # most of the layer's spread is in four of eight components

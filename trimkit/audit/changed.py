@@ -41,10 +41,10 @@ class ChangedInputs:
         s = without(self.batch, keep, self.values[operation])
         x = self.subject.transform.inverse(s, self.batch.x.shape[1:]) + self.batch.residual
         output = self.subject.evaluate(x)
-        found = {"effect": (measured_value(output, self.batch.target) - self.value).abs() / self.unit}
+        values = {"effect": (measured_value(output, self.batch.target) - self.value).abs() / self.unit}
         if self.start:
             hits = right(output, self.labels)
             assert hits is not None
             assert self.classes is not None
-            found |= {"flip": (predictions(output) != self.classes).double(), "right": hits}
-        return found
+            values |= {"flip": (predictions(output) != self.classes).double(), "right": hits}
+        return values

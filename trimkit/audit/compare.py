@@ -58,15 +58,15 @@ def compare(before: str | Path, after: str | Path, margin: float = 0.01) -> list
     if not margin >= 0:
         raise OptionError(f"expected margin ≥ 0, got {margin}")
     first, second = (_read(Path(path)) for path in (before, after))
-    hashes = [found["provenance"]["data"]["sha256"] for found in (first, second)]
+    hashes = [results["provenance"]["data"]["sha256"] for results in (first, second)]
     if hashes[0] != hashes[1]:
         raise DataError("the two reports are of different data, so their samples cannot be paired")
     shared = [name for name in first["paired"] if name in second["paired"]]
     pairs = [(name, _common(first["paired"][name], second["paired"][name])) for name in shared]
-    found = [_difference(name, *columns, margin) for name, columns in pairs if len(columns[0])]
-    if not found:
+    results = [_difference(name, *columns, margin) for name, columns in pairs if len(columns[0])]
+    if not results:
         raise DataError("the two reports have no measure of one sample in common; audit both with the same options")
-    return found
+    return results
 
 
 def exit_code(differences: list[Difference]) -> int:
@@ -78,12 +78,12 @@ def exit_code(differences: list[Difference]) -> int:
 def _read(path: Path) -> dict[str, Any]:
     file = path / "results.json" if path.is_dir() else path
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: expected the folder of a report or its results.json ({error})") from error
-    if not isinstance(found, dict) or "paired" not in found:
+    if not isinstance(content, dict) or "paired" not in content:
         raise DataError(f"{file} holds no values of single samples; audit again with this version of trimkit")
-    return found
+    return content
 
 
 def _common(one: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[list[int], list[float], list[float], Better]:

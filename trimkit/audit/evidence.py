@@ -61,19 +61,19 @@ def measure_bands(subject: Subject, batch: Batch) -> dict[str, dict[str, Tensor]
     amplitude = shares(subject.groups, magnitude(batch.s))
     return {
         label: {
-            "share": shares(subject.groups, found.scores),
-            "mean": subject.groups.means(found.scores),
+            "share": shares(subject.groups, explained.scores),
+            "mean": subject.groups.means(explained.scores),
             "input": amplitude,
         }
-        for label, found in batch.explained.items()
+        for label, explained in batch.explained.items()
     }
 
 
 def conclude_bands(findings: Findings) -> dict[str, Any]:
     """Means over samples with 95 % intervals, as plain JSON values."""
     groups = findings.subject.groups
-    found = {name: _band(findings, values) for name, values in findings.values.items()}
-    return {"names": list(groups.names), "axis": groups.axis, "sizes": groups.sizes.tolist(), **found}
+    bands = {name: _band(findings, values) for name, values in findings.values.items()}
+    return {"names": list(groups.names), "axis": groups.axis, "sizes": groups.sizes.tolist(), **bands}
 
 
 def choose_examples(subject: Subject, most: int = MOST_EXAMPLES) -> list[int]:

@@ -103,23 +103,23 @@ def logits(output: Any) -> Tensor:
     Raises:
         ModelError: there is none, or it is neither (N,) nor (N, K).
     """
-    found = output
+    values = output
     if isinstance(output, Mapping):
-        found = output.get("logits", next(iter(output.values()), None))
+        values = output.get("logits", next(iter(output.values()), None))
     elif hasattr(output, "logits"):
-        found = output.logits
+        values = output.logits
     elif isinstance(output, Sequence) and output:
-        found = output[0]
-    if not isinstance(found, Tensor):
+        values = output[0]
+    if not isinstance(values, Tensor):
         raise ModelError(
             f"expected logits (N, K) from the model, got {_brief(output)}; wrap it so that it returns them"
         )
-    found = found[:, None] if found.ndim == 1 else found
-    if found.ndim != 2:
+    values = values[:, None] if values.ndim == 1 else values
+    if values.ndim != 2:
         raise ModelError(
-            f"expected logits (N, K) from the model, got {tuple(found.shape)}; wrap it to return one row a sample"
+            f"expected logits (N, K) from the model, got {tuple(values.shape)}; wrap it to return one row a sample"
         )
-    return found
+    return values
 
 
 def place(x: Tensor, model: Any) -> Tensor:
@@ -189,12 +189,12 @@ def _try(model: Callable[[Tensor], Any], x: Tensor, target: Wanted) -> Tensor:
         raise ModelError(
             f"the model does not take samples of shape {tuple(x.shape[1:])}{_channels_hint(x)}: {reason}"
         ) from error
-    found = select(output, target)[:, None] if callable(target) else logits(output)
-    if len(found) != len(x):
-        raise ModelError(f"expected one row of logits a sample, got {len(found)} rows for {len(x)} samples")
-    if not bool(torch.isfinite(found).all()):
+    outputs = select(output, target)[:, None] if callable(target) else logits(output)
+    if len(outputs) != len(x):
+        raise ModelError(f"expected one row of logits a sample, got {len(outputs)} rows for {len(x)} samples")
+    if not bool(torch.isfinite(outputs).all()):
         raise ModelError("the model's output is NaN or infinite on the first two samples; are its weights intact?")
-    return found
+    return outputs
 
 
 def _devices(x: Tensor) -> list[int]:

@@ -125,10 +125,10 @@ def at_layer(
     if reference is not None:
         other, other_x, *_ = _parts(reference)
         compared = dataset_of(other, _rows(model, other_x, at, batch_size)[0])
-    found = resolve("transform", transform)
-    if not isinstance(found, Transform):
-        found = found.fit(packing.unpack((compared or dataset).x[:])[_ACTIVATION])
-    return rest, dataset, compared, LayerSpace(found, packing)
+    made = resolve("transform", transform)
+    if not isinstance(transform, Transform):
+        made = made.fit(packing.unpack((compared or dataset).x[:])[_ACTIVATION])
+    return rest, dataset, compared, LayerSpace(made, packing)
 
 
 def _parts(data: Any) -> tuple[str, Any, Any, str]:

@@ -31,9 +31,9 @@ class Measurement:
     @property
     def status(self) -> Status:
         """FAIL beyond the limit and, for effects, beyond what random removals do; PASS below it."""
-        found = judge(self.estimate, self.limit, "≤")
-        as_any = found is Status.FAIL and self.excess is not None and not self.excess.low > 0
-        return Status.INCONCLUSIVE if as_any else found
+        status = judge(self.estimate, self.limit, "≤")
+        as_any = status is Status.FAIL and self.excess is not None and not self.excess.low > 0
+        return Status.INCONCLUSIVE if as_any else status
 
 
 _DOES = {

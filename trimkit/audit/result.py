@@ -76,11 +76,13 @@ class Result:
         Raises:
             LookupError: there is none, or there are several.
         """
-        found = [v for v in self.verdicts if v.check == check and attribution in ("", v.attribution)]
-        if len(found) != 1:
-            known = sorted({(v.check, v.attribution) for v in self.verdicts})
-            raise LookupError(f"expected one verdict for {(check, attribution)}, got {len(found)}; there are {known}")
-        return found[0]
+        verdicts = [v for v in self.verdicts if v.check == check and attribution in ("", v.attribution)]
+        if len(verdicts) != 1:
+            existing = sorted({(v.check, v.attribution) for v in self.verdicts})
+            raise LookupError(
+                f"expected one verdict for {(check, attribution)}, got {len(verdicts)}; there are {existing}"
+            )
+        return verdicts[0]
 
     def to_json(self) -> str:
         """Everything but the pictures, as JSON."""

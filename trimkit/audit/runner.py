@@ -134,8 +134,8 @@ def audit(
 
 def _ready(transform: Choice | Transform, data: Dataset) -> Transform:
     """The transform; one that is named and learns from data (PCA, NMF) is fitted to the reference data."""
-    found = resolve("transform", transform)
-    return found if isinstance(transform, Transform) else found.fit(few(data.x, MOST_FITTED))
+    made = resolve("transform", transform)
+    return made if isinstance(transform, Transform) else made.fit(few(data.x, MOST_FITTED))
 
 
 def make_checks(
@@ -150,32 +150,32 @@ def make_checks(
         UnknownNameError, OptionError: a check, option or threshold that does not exist.
     """
     options = _split(thresholds)
-    found = [_make_check(one, options) for one in (available("checks") if wanted is None else wanted)]
-    if not found:
+    checks = [_make_check(one, options) for one in (available("checks") if wanted is None else wanted)]
+    if not checks:
         raise OptionError(f"expected at least one check; there are {', '.join(available('checks'))}")
-    unused = set(options) - {check.name for check in found}
+    unused = set(options) - {check.name for check in checks}
     if unused:
-        hint = nearest(min(unused), [check.name for check in found])
+        hint = nearest(min(unused), [check.name for check in checks])
         raise OptionError(f"threshold for {min(unused)!r}, which is no check of this audit. {hint}")
-    return found
+    return checks
 
 
 def named(attributions: Choice | Attribution | Sequence[Choice | Attribution]) -> dict[str, Attribution]:
     """Label → attribution: the name, or the class of an object; a number is added where one comes twice."""
     several = isinstance(attributions, Sequence) and not isinstance(attributions, str) and not _is_pair(attributions)
-    found: dict[str, Attribution] = {}
+    labelled: dict[str, Attribution] = {}
     for choice in attributions if several else [attributions]:  # type: ignore[union-attr]
         made = resolve("attribution", choice)
         label = base = (
             choice if isinstance(choice, str) else str(choice[0]) if _is_pair(choice) else type(made).__name__
         )
-        for number in range(2, len(found) + 2):
-            if label in found:
+        for number in range(2, len(labelled) + 2):
+            if label in labelled:
                 label = f"{base} {number}"
-        found[label] = made
-    if not found:
+        labelled[label] = made
+    if not labelled:
         raise OptionError(f"expected at least one attribution; there are {', '.join(available('attributions'))}")
-    return found
+    return labelled
 
 
 def check_transform(subject: Subject) -> None:
@@ -216,8 +216,8 @@ class _Run:
             for check in self.checks:
                 self._measure(check, batch, chosen[check.name])
             self._store(_BANDS, batch, measure_bands(subject, batch))
-            for label, found in examples(subject, batch, shown).items():
-                self.examples[label] += found
+            for label, several in examples(subject, batch, shown).items():
+                self.examples[label] += several
             done += len(batch)
             if progress:
                 progress(done, len(subject.ids))
@@ -240,7 +240,7 @@ class _Run:
                 paired |= _paired(check, findings)
         for label in self.subject.attributions:
             evidence[label][_BANDS] = conclude_bands(self._findings(_BANDS, label))
-        shown = {label: tuple(found) for label, found in self.examples.items()}
+        shown = {label: tuple(several) for label, several in self.examples.items()}
         record = provenance(self.subject, self.checks)
         return Report(
             tuple(verdicts),
@@ -291,8 +291,8 @@ class _Run:
             self._store(check.name, part, values)
 
     def _store(self, name: str, batch: Batch, values: Mapping[str, Mapping[str, Tensor]]) -> None:
-        for label, found in values.items():
-            self.stores[name, label].update(batch.ids, found)
+        for label, columns in values.items():
+            self.stores[name, label].update(batch.ids, columns)
 
     @contextmanager
     def _counting(self, name: str) -> Iterator[None]:
@@ -328,13 +328,13 @@ def _make_check(wanted: str | tuple[str, dict[str, Any]] | Check, options: Mappi
 
 
 def _split(thresholds: Mapping[str, float]) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = defaultdict(dict)
+    by_check: dict[str, dict[str, Any]] = defaultdict(dict)
     for name, value in thresholds.items():
         check, dot, option = name.partition(".")
         if not dot or not option:
             raise OptionError(f"expected a threshold as 'check.option', such as 'completeness.tolerance', got {name!r}")
-        found[check][option] = value
-    return dict(found)
+        by_check[check][option] = value
+    return dict(by_check)
 
 
 def _is_pair(choice: Any) -> bool:
@@ -344,7 +344,9 @@ def _is_pair(choice: Any) -> bool:
 def _reference(data: Data | None, audited: Dataset) -> Dataset | None:
     if data is None:
         return None
-    found = as_dataset(data, "reference")
-    if found.shape != audited.shape:
-        raise DataError(f"expected reference samples of shape {audited.shape}, as the audited ones, got {found.shape}")
-    return found
+    dataset = as_dataset(data, "reference")
+    if dataset.shape != audited.shape:
+        raise DataError(
+            f"expected reference samples of shape {audited.shape}, as the audited ones, got {dataset.shape}"
+        )
+    return dataset

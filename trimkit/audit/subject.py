@@ -188,12 +188,12 @@ class Subject:
         Raises:
             ModelError: some are not finite.
         """
-        found = []
+        parts = []
         for part in torch.tensor(self.ids).split(self.batch_size):
             output = self.evaluate(place(self.data.x[part], self.model))
             values = explained_values(output, self.target)[:, None] if callable(self.target) else output
-            found.append(values.cpu().double())  # not on the device: some have no float64
-        outputs = torch.cat(found)
+            parts.append(values.cpu().double())  # not on the device: some have no float64
+        outputs = torch.cat(parts)
         if not bool(torch.isfinite(outputs).all()):
             bad = int((~torch.isfinite(outputs).all(1)).nonzero()[0])
             raise ModelError(f"the model's output for sample {self.ids[bad]} is NaN or infinite")
@@ -283,12 +283,12 @@ class Subject:
         """Scores of a batch by a given `Trim`, whatever its space; see `explain`."""
         if not trim.attribution.stochastic:
             return _explained(trim, trim(batch.x, batch.target, baseline=baseline))
-        found = []
+        parts = []
         for position, i in enumerate(batch.ids):
             one = batch.rows([position])
             source = generator(self.seed, "attribution", i, draw)
-            found.append(_explained(trim, trim(one.x, one.target, baseline=baseline, generator=source)))
-        return join(found)
+            parts.append(_explained(trim, trim(one.x, one.target, baseline=baseline, generator=source)))
+        return join(parts)
 
     def expanded_baseline(self, batch: Batch) -> Tree:
         """s₀ with the shape of a batch's coefficients; the mean of several references."""

@@ -42,16 +42,16 @@ def evaluate_own(
     with torch.no_grad():
         method.to(device).eval()
         asked = {"seed": settings.seed, "baselines": settings.baselines}
-        found = method.measure(data.select(rows), train, **asked)
+        results = method.measure(data.select(rows), train, **asked)
     name = record(method)["method"] or type(method).__name__
-    own, *others = found.items()
-    known = {"run": str(folder)} if folder else {}
-    known |= {"data": data.name, "split": data.split, "space": method.space().name, "samples": len(rows)}
+    own, *others = results.items()
+    protocol = {"run": str(folder)} if folder else {}
+    protocol |= {"data": data.name, "split": data.split, "space": method.space().name, "samples": len(rows)}
     notes = ["the samples are those that the run was trained on"] if data.split == "train" else []
     return Evaluation(
         name,
         f"{name} on {data.name} ({data.split}): {len(rows)} of {len(data)} samples, seed {settings.seed}",
-        known | {"seed": settings.seed},
+        protocol | {"seed": settings.seed},
         dict(own[1]),
         {baseline: dict(metrics) for baseline, metrics in others},
         notes=tuple(notes),

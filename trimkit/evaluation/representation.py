@@ -163,17 +163,17 @@ def load_for_evaluation(spec: str, split: str | None = None) -> Dataset:
     """
     if split is None and spec.partition(":")[0] in available("datasets"):
         with suppress(DataError):
-            found = load(spec, "all")
-            if found.factors is not None:
-                return found
+            data = load(spec, "all")
+            if data.factors is not None:
+                return data
     if split == "train":
         return load(spec, split)
-    found = _split(spec, "test") if split is None else load(spec, split)
+    data = _split(spec, "test") if split is None else load(spec, split)
     train = _split(spec, "train")
-    if found is None or train is None:
-        return found or train or load(spec, "train")  # which says what is missing
-    if found.sha256 != train.sha256:
-        return found
+    if data is None or train is None:
+        return data or train or load(spec, "train")  # which says what is missing
+    if data.sha256 != train.sha256:
+        return data
     if split not in (None, "all"):
         raise DataError(
             f"{train.name!r} has no split {split!r} of its own, only the samples of training; give no --split"
@@ -294,8 +294,8 @@ def _sampled_gap(posterior: DiagonalGaussian | Delta, data: Dataset, rows: Numbe
     if not isinstance(posterior, DiagonalGaussian) or factors is None:
         return {}
     mean, log_variance = posterior.mean[: len(rows)], posterior.log_variance[: len(rows)]
-    found = disentanglement.sampled_mutual_information_gap(mean, log_variance, factors[rows], names=names, seed=seed)
-    return {found.name: found}
+    gap = disentanglement.sampled_mutual_information_gap(mean, log_variance, factors[rows], names=names, seed=seed)
+    return {gap.name: gap}
 
 
 def _kl(posterior: DiagonalGaussian | Delta, dataset_size: int, seed: int) -> dict[str, Any]:

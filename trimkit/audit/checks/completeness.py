@@ -66,13 +66,13 @@ class Completeness(Check):
 
     def measure(self, subject: Subject, batch: Batch, labels: list[str]) -> dict[str, dict[str, Tensor]]:
         """``gap``, relative; ``steps`` that were used, where the attribution has them."""
-        found = {}
+        measured = {}
         for label in labels:
             explained = batch.explained[label]
-            found[label] = {"gap": self._relative(subject, explained)}
+            measured[label] = {"gap": self._relative(subject, explained)}
             if explained.steps is not None:
-                found[label]["steps"] = explained.steps
-        return found
+                measured[label]["steps"] = explained.steps
+        return measured
 
     def conclude(self, findings: Findings) -> Verdict:
         """From the 95th percentile of the relative gaps."""

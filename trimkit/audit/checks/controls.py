@@ -90,17 +90,17 @@ class Controls(Check):
     def measure(self, subject: Subject, batch: Batch, labels: list[str]) -> dict[str, dict[str, Tensor]]:
         """``operator/order``: deletion curves, (N, points), of the scores and of both controls."""
         orders = self._orders(subject, batch, labels)
-        found: dict[str, dict[str, Tensor]] = {label: {} for label in labels}
+        measured: dict[str, dict[str, Tensor]] = {label: {} for label in labels}
         for operator, replacement in replacements(subject, batch).items():
             table = curves(subject, batch, orders, replacement)
             random = torch.stack([table[f"random {i}"] for i in range(self.orders)]).mean(0)
             best = self._best(subject, batch, replacement)
             for label in labels:
-                found[label][f"{operator}/best"] = best
-                found[label][f"{operator}/scores"] = table[f"scores {label}"]
-                found[label][f"{operator}/random"] = random
-                found[label][f"{operator}/input-only"] = table["input-only"]
-        return found
+                measured[label][f"{operator}/best"] = best
+                measured[label][f"{operator}/scores"] = table[f"scores {label}"]
+                measured[label][f"{operator}/random"] = random
+                measured[label][f"{operator}/input-only"] = table["input-only"]
+        return measured
 
     def conclude(self, findings: Findings) -> Verdict:
         """From the adjusted comparisons under every operator."""

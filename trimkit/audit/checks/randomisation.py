@@ -85,18 +85,18 @@ class Randomisation(Check):
         ``size`` is each sample's largest |score|.
         """
         amplitude = centred_ranks(tree.rows(magnitude(batch.s)))
-        found = {}
+        measured = {}
         for label in labels:
             scores = tree.rows(batch.explained[label].scores)
             own = centred_ranks(scores)
             other = [self._ranks(subject, batch, label, model) for model in self._models]
-            found[label] = {
+            measured[label] = {
                 "trained": torch.stack([rank_correlation(own, ranks) for ranks in other], dim=1),
                 "null": torch.stack([rank_correlation(a, b) for a, b in combinations(other, 2)], dim=1),
                 "input": rank_correlation(own, amplitude),
                 "size": scores.abs().amax(1),
             }
-        return found
+        return measured
 
     def conclude(self, findings: Findings) -> Verdict:
         """Whether there is enough to rank; then blindness, the excess, saturation."""

@@ -141,7 +141,7 @@ class Reliance(Check):
         if groups <= self.most_groups:
             return list(range(groups))
         batch = subject.explain_all(next(subject.batches()))
-        totals = [subject.groups.sums(magnitude(found.scores)).mean(0) for found in batch.explained.values()]
+        totals = [subject.groups.sums(magnitude(explained.scores)).mean(0) for explained in batch.explained.values()]
         share = torch.stack([total / total.sum() for total in totals]).amax(0)
         return sorted(share.topk(self.most_groups).indices.tolist())
 
@@ -178,8 +178,8 @@ class Reliance(Check):
             if "right" in probe.start:
                 columns["flips"].append(changed["flip"])
                 columns["loss"].append(probe.start["right"] - changed["right"])
-        found = {name: torch.stack(several, dim=1) for name, several in columns.items() if several}
-        return {**found, "amplitude": _normalised(amplitude)[:, self._searched]}
+        measured = {name: torch.stack(several, dim=1) for name, several in columns.items() if several}
+        return {**measured, "amplitude": _normalised(amplitude)[:, self._searched]}
 
     def _group_shares(self, batch: Batch, label: str) -> Tensor:
         sizes = tree.rows(magnitude(batch.explained[label].scores)).cpu().double()
@@ -192,13 +192,13 @@ class Reliance(Check):
         estimate, values = findings.bootstrap.estimate, findings.values
         share = self.share if one.share is None else one.share
         effect = self.effect if one.effect is None else one.effect
-        found = [Measurement("share", estimate(values[f"{k}/share"]), share)]
+        measurements = [Measurement("share", estimate(values[f"{k}/share"]), share)]
         for operation in OPERATIONS:
             change, control = (values[f"{k}/{operation}/{name}"] for name in ("effect", "control"))
             close = values[f"{k}/{operation}/ratio"].mean() >= CLOSE
             random, excess = (estimate(control), estimate(change - control)) if close else (None, None)
-            found.append(Measurement(operation, estimate(change), effect, random, excess))
-        return found
+            measurements.append(Measurement(operation, estimate(change), effect, random, excess))
+        return measurements
 
     def _judge_forbidden(self, findings: Findings) -> Verdict:
         judged = [

@@ -80,11 +80,11 @@ class Reproducibility(Check):
         halves = _rows(_in_halves(subject, batch, label))
         size = first.norm(dim=1)
         change = (first - halves).norm(dim=1) / torch.where(size == 0, torch.ones_like(size), size)
-        found = {"equal": (first == second).all(1), "batch": change}
+        measured = {"equal": (first == second).all(1), "batch": change}
         if subject.attributions[label].stochastic:
             draws = [first, *(_rows(subject.explain(batch, label, draw=d)) for d in range(1, self.seeds))]
-            found["seeds"] = torch.stack([spearman(a, b) for a, b in combinations(draws, 2)]).mean(0)
-        return found
+            measured["seeds"] = torch.stack([spearman(a, b) for a, b in combinations(draws, 2)]).mean(0)
+        return measured
 
 
 def _in_halves(subject: Subject, batch: Batch, label: str) -> Explained:
