@@ -114,8 +114,11 @@ def test_every_flipped_bit_is_found(run, name):
 
 
 def test_a_run_of_an_older_version_has_no_manifest(run):
+    expected = load_method(run.folder).state_dict()
     (run.folder / "MANIFEST.json").unlink()
-    load_method(run.folder)
+    loaded = load_method(run.folder).state_dict()
+    assert loaded.keys() == expected.keys()
+    assert all(torch.equal(loaded[name], expected[name]) for name in expected)
 
 
 def test_another_folder(tmp_path):

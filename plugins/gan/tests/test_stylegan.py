@@ -261,7 +261,7 @@ def test_data_and_options_are_checked(images):
         ({"low": 1.0, "high": 1.0}, "expected finite low < high"),
         ({"low": -math.inf}, "expected finite low < high, got -inf and 1"),
         ({"r1_gamma": -1.0}, "expected r1_gamma ≥ 0, or null for the usual one, got -1"),
-        ({"r1_interval": 2.5}, "expected r1_interval ≥ 1, a whole number, got 2.5"),
+        ({"r1_interval": 2.5}, "expected r1_interval as a whole number ≥ 1, got 2.5"),
         ({"mapping_layers": 1.5}, "expected z_dim, w_dim and mapping_layers ≥ 1, whole numbers, got .*, 1.5"),
     ):
         with pytest.raises(OptionError, match=message):

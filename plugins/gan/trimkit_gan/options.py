@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from trimkit.errors import OptionError
 from trimkit.methods import as_schedule
+from trimkit.registry.options import real_number, whole_number
 
 
 def require_counts(options: object, *names: str) -> None:
@@ -15,11 +16,7 @@ def require_counts(options: object, *names: str) -> None:
     Raises:
         OptionError: the first that is none.
     """
-    for name in names:
-        value = getattr(options, name)
-        if not isinstance(value, int) or value < 1:
-            whole = "" if isinstance(value, int) else ", a whole number"
-            raise OptionError(f"expected {name} ≥ 1{whole}, got {value!r}")
+    whole_number("", **{name: getattr(options, name) for name in names})
 
 
 def require_positive(options: object, *names: str) -> None:
@@ -31,9 +28,7 @@ def require_positive(options: object, *names: str) -> None:
     Raises:
         OptionError: the first that is none.
     """
-    for name in names:
-        if not getattr(options, name) > 0:
-            raise OptionError(f"expected {name} > 0, got {getattr(options, name)}")
+    real_number("", above=True, **{name: getattr(options, name) for name in names})
 
 
 def require_weights(options: object, *names: str) -> None:
