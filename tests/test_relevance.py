@@ -211,3 +211,34 @@ def test_near_the_reference_the_slope_is_the_derivative():
     x = torch.full((1, 6), 1e-9, dtype=torch.float64)
     scores = LayerwiseRelevance()(lambda s: torch.tanh(s).sum(1), x)
     assert torch.allclose(scores, x, rtol=1e-6)
+
+
+class WrittenOut(nn.Module):
+    """RMSNorm as language models have it: by hand, in single precision, the weight last."""
+
+    def __init__(self, width, root=torch.rsqrt, cast=torch.float64):
+        super().__init__()
+        self.weight = nn.Parameter(torch.linspace(0.5, 1.5, width, dtype=torch.float64))
+        self.root, self.cast = root, cast
+
+    def forward(self, h):
+        h = h.to(self.cast)
+        return self.weight * (h * self.root(h.pow(2).mean(-1, keepdim=True) + 1e-6)).to(torch.float64)
+
+
+@pytest.mark.parametrize("root", [torch.rsqrt, lambda v: 1 / v.sqrt(), lambda v: v.sqrt().reciprocal()])
+def test_a_norm_written_out_is_a_norm(root):
+    norm, last = nn.RMSNorm(6, eps=1e-6).double(), nn.Linear(6, 3).double()
+    norm.weight.data = torch.linspace(0.5, 1.5, 6, dtype=torch.float64)
+    x = torch.randn(4, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    explain = trimkit.create("attribution", "layerwise_relevance")
+    expected = explain(nn.Sequential(norm, last), x, target=1)
+    torch.testing.assert_close(explain(nn.Sequential(WrittenOut(6, root), last), x, target=1), expected)
+
+
+@pytest.mark.parametrize("scale", [0.01, 0.02, 1.0, 100.0])
+def test_a_norm_in_single_precision_adds_up_at_any_scale(scale):
+    x = scale * torch.randn(4, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    model = nn.Sequential(WrittenOut(6, cast=torch.float32), nn.Linear(6, 3).double())
+    result = trimkit.Trim(model, "identity", "layerwise_relevance")(x, 1)
+    torch.testing.assert_close(result.scores.sum(1), result.change, atol=1e-6, rtol=1e-6)

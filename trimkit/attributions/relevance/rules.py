@@ -7,7 +7,8 @@ relevance propagation for transformers (AttnLRP, Achtibat et al. 2024, arXiv:240
 - linear maps act on the change; biases and constants drop out, so they absorb nothing;
 - an activation passes Δy/Δx (for a zero reference y/x: relevance goes through as it is), near Δx = 0 its derivative;
 - a product gives half to each factor: Δ(ab) = b̄ Δa + ā Δb with means over point and reference;
-- a norm x · r divides by what it divides by at the point, Δ(c r) = r Δc + c₀ Δr, so r counts only where c₀ ≠ 0;
+- a norm c · r divides by what it divides by at the point, Δ(c r) = r Δc + c₀ Δr, so r counts only where c₀ ≠ 0; also
+  where it is written out, with r a reciprocal root (the RMSNorm of Llama and T5);
 - softmax is e · 1/Σe, written out. AttnLRP expands it to first order and leaves the rest to nobody; here it is shared.
 """
 
@@ -37,7 +38,10 @@ def multilinear(call: Call) -> Any:
     if len(_twins(call)) != 2:
         refuse(call.name, "a product of more than two tensors that depend on the input has no rule", METHOD)
     first, second = _twins(call)
-    change = call.on([first.change, second.middle]) + call.on([first.middle, second.change])
+    at_first, at_second = first.middle, second.middle
+    if first.divides != second.divides:  # a norm, written out
+        at_first, at_second = (part.total if part.divides else part.reference for part in (first, second))
+    change = call.on([first.change, at_second]) + call.on([at_first, second.change])
     return _join(call.totals(), _references(call), change)
 
 
@@ -51,7 +55,10 @@ def quotient(call: Call) -> Any:
 
 def quotient_from(call: Call) -> Any:
     """A constant divided by a twin."""
-    return call.args[1] * call.args[0].reciprocal()
+    inverse = call.args[0].reciprocal()
+    result = call.args[1] * inverse
+    result.divides = inverse.divides
+    return result
 
 
 def weighted(call: Call) -> Twin:
@@ -112,7 +119,10 @@ def activation(call: Call) -> Twin:
     if len(_twins(call)) > 1:
         refuse(call.name, "a parameter of the activation depends on the input", METHOD)
     (twin,) = _twins(call)
-    return _through(twin, lambda x: call.on([x]))
+    result = _through(twin, lambda x: call.on([x]))
+    result.divides = call.name == "rsqrt" or (call.name == "reciprocal" and twin.is_root)
+    result.is_root = call.name == "sqrt"
+    return result
 
 
 def softmax(call: Call) -> Twin:
@@ -185,13 +195,22 @@ def _scaled(twin: Any, weight: Tensor | None, bias: Tensor | None) -> Twin:
 
 
 def _through(twin: Twin, function: Callable[[Tensor], Tensor]) -> Twin:
-    """A function of each entry."""
+    """A function of each entry: its chord, or its derivative where both ends are too near to each other for one.
+
+    Near is meant in proportion to the ends too: 1/√x between 1e-6 and 1e-4 is no straight line.
+    """
     y, y0 = function(twin.total), function(twin.reference)
     gap = twin.total - twin.reference
-    near = gap.abs() <= torch.finfo(gap.dtype).eps ** (1 / 3) * (1 + twin.reference.abs())
+    little = torch.finfo(gap.dtype).eps ** (1 / 3)
+    near_x = gap.abs() <= little * _larger(twin.total, twin.reference).clamp(max=1)
+    near = near_x | ((gap.abs() <= little) & ((y - y0).abs() <= little * _larger(y, y0)))
     chord = (y - y0) / gap.masked_fill(near, 1)
     slope = torch.where(near, _derivative(function, twin.middle), chord) if bool(near.any()) else chord
     return Twin(y, y0, twin.change * slope)
+
+
+def _larger(a: Tensor, b: Tensor) -> Tensor:
+    return torch.maximum(a.detach().abs(), b.detach().abs())
 
 
 def _derivative(function: Callable[[Tensor], Tensor], at: Tensor) -> Tensor:
