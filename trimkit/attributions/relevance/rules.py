@@ -9,6 +9,7 @@ relevance propagation for transformers (AttnLRP, Achtibat et al. 2024, arXiv:240
 - a product gives half to each factor: Δ(ab) = b̄ Δa + ā Δb with means over point and reference;
 - a norm c · r divides by what it divides by at the point, Δ(c r) = r Δc + c₀ Δr, so r counts only where c₀ ≠ 0; also
   where it is written out, with r a reciprocal root (the RMSNorm of Llama and T5);
+- the maximum of a window is shared by its largest entries at the point and at the reference;
 - softmax is e · 1/Σe, written out. AttnLRP expands it to first order and leaves the rest to nobody; here it is shared.
 """
 
@@ -20,9 +21,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trimkit.attributions import attention
 from trimkit.attributions.contextual import rules as contextual
 from trimkit.attributions.contextual.pair import Call, refuse
+from trimkit.attributions.relevance.pooling import max_pool, maximum
 from trimkit.attributions.relevance.twin import METHOD, RULES, Rule, Twin
 
 
@@ -127,16 +128,40 @@ def activation(call: Call) -> Twin:
 
 def softmax(call: Call) -> Twin:
     """e^z / Σ e^z; entries at −∞ stay there."""
-    (twin,) = _twins(call)
-    axis = call.argument(1, "dim")
-    top = torch.maximum(twin.total.amax(axis, True), twin.reference.amax(axis, True)).detach()
-    hidden = torch.isneginf(twin.total)
-    finite = Twin(*(part.masked_fill(hidden, 0) for part in (twin.total - top, twin.reference - top, twin.change)))
-    e = _through(finite, torch.exp)
-    e = Twin(*(part.masked_fill(hidden, 0) for part in (e.total, e.reference, e.change)))
-    shares = e * e.sum(dim=axis, keepdim=True).reciprocal()
+    e, _, _ = _exponentials(call)
+    shares = e * e.sum(dim=call.argument(1, "dim"), keepdim=True).reciprocal()
     assert isinstance(shares, Twin)
     return shares
+
+
+def log_softmax(call: Call) -> Twin:
+    """z − log Σ e^z; entries at −∞ stay there."""
+    e, finite, hidden = _exponentials(call)
+    logs: Any = finite - e.sum(dim=call.argument(1, "dim"), keepdim=True).log()
+    total, reference = (part.masked_fill(hidden, -torch.inf) for part in (logs.total, logs.reference))
+    return Twin(total, reference, logs.change.masked_fill(hidden, 0))
+
+
+def logsumexp(call: Call) -> Any:
+    """log Σ e^z."""
+    axis, keep = call.argument(1, "dim"), call.argument(2, "keepdim", False)
+    e, _, _ = _exponentials(call)
+    (twin,) = _twins(call)
+    top = _top(twin, axis)
+    return e.sum(dim=axis, keepdim=keep).log() + (top if keep else top.squeeze(axis))
+
+
+def _exponentials(call: Call) -> tuple[Any, Any, Tensor]:
+    """e^(z − top), z − top, and where z is −∞ (both are 0 there)."""
+    (twin,) = _twins(call)
+    top, hidden = _top(twin, call.argument(1, "dim")), torch.isneginf(twin.total)
+    finite = Twin(*(part.masked_fill(hidden, 0) for part in (twin.total - top, twin.reference - top, twin.change)))
+    e = _through(finite, torch.exp)
+    return Twin(*(part.masked_fill(hidden, 0) for part in (e.total, e.reference, e.change))), finite, hidden
+
+
+def _top(twin: Twin, axis: int) -> Tensor:
+    return torch.maximum(twin.total.amax(axis, True), twin.reference.amax(axis, True)).detach()
 
 
 def layer_norm(call: Call) -> Twin:
@@ -174,11 +199,6 @@ def dropout(call: Call) -> Any:
     if call.argument(2, "training", True):
         refuse(call.name, "it is in training mode; call model.eval() first", METHOD)
     return call.args[0]
-
-
-def composite(call: Call) -> Any:
-    """Attention, written out."""
-    return getattr(attention, call.name)(*call.args, **call.kwargs)
 
 
 def _normed(twin: Any, axes: tuple[int, ...], eps: float) -> Twin:
@@ -262,7 +282,7 @@ _SAME: dict[Rule, tuple[Rule, ...]] = {
     group_norm: (contextual.group_norm,),
     rms_norm: (contextual.rms_norm,),
     softmax: (contextual.softmax,),
-    composite: (contextual.composite,),
+    contextual.composite: (contextual.composite,),
     add: (contextual.add,),
     subtract: (contextual.subtract,),
     subtract_from: (contextual.subtract_from,),
@@ -272,6 +292,10 @@ _SAME: dict[Rule, tuple[Rule, ...]] = {
 }
 RULES.update(
     {name: rule for rule, theirs in _SAME.items() for each in theirs for name in _names[each].split()}
+    | {"log_softmax": log_softmax, "logsumexp": logsumexp}
+    | dict.fromkeys(("norm", "linalg_vector_norm", "linalg_norm"), contextual.composite)
+    | dict.fromkeys(_names[contextual.max_pool].split(), max_pool)
+    | dict.fromkeys(_names[contextual.maximum].split(), maximum)
     | dict.fromkeys(("rsqrt", "sqrt", "reciprocal", "log", "log1p"), activation)
     | dict.fromkeys(("__rdiv__", "__rtruediv__"), quotient_from)
 )
