@@ -289,6 +289,7 @@ COMMANDS: tuple[CommandSpec, ...] = (
         "How disentangled a trained run's codes are, beside trivial codes.",
     ),
     CommandSpec("sample", "trimkit.cli.sample:run", "New data from a trained run, as arrays and as a picture."),
+    CommandSpec("interpolate", "trimkit.cli.interpolate:run", "What a trained run makes of the codes between two."),
     CommandSpec("encode", "trimkit.cli.encode:run", "The codes of data in a trained run's space, as data."),
     CommandSpec("revise", "trimkit.cli.revise:run", "Find what a model must not rely on, correct it, audit it again."),
     CommandSpec("audit", "trimkit.cli.audit:run", "Verdicts on a model and its explanations in a space, and a report."),
