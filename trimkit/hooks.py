@@ -68,6 +68,10 @@ class Spec:
         target: ``"package.module:attribute"``, imported at first use.
         summary: one sentence for ``trimkit list``.
         reference: paper and equation, or "".
+
+    >>> spec = TransformSpec("haar", "acme_trim.haar:Haar", "Sums and differences of neighbours.", "Haar 1910")
+    >>> isinstance(spec, Spec), spec.kind, spec.target
+    (True, 'transform', 'acme_trim.haar:Haar')
     """
 
     kind: ClassVar[str] = ""
@@ -151,13 +155,20 @@ class CommandSpec(Spec):
     could not decide; an exception of `trimkit.errors` is printed as one line and exits with 2. The target's module is
     imported when the command runs, not for ``trimkit --help``; import torch inside ``run``, so that its own ``--help``
     is fast. `trimkit.cli.commands` has what core's own commands are written with.
+
+    >>> CommandSpec("count", "acme_trim.count:run", "How many samples there are.").kind
+    'command'
     """
 
     kind: ClassVar[str] = "command"
 
 
 class Hooks:
-    """The hook specifications. Each returns an iterable of records, and is called once, when its plugin is loaded."""
+    """The hook specifications. Each returns an iterable of records, and is called once, when its plugin is loaded.
+
+    >>> [hook for hook in vars(Hooks) if hook.startswith("trimkit_")] == [f"trimkit_{kind}" for kind in KINDS]
+    True
+    """
 
     @staticmethod
     @hookspec

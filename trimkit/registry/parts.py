@@ -259,6 +259,9 @@ def plural(kind: str) -> str:
 
     Raises:
         UnknownNameError: there is no such kind.
+
+    >>> plural("transform"), plural("transforms")
+    ('transforms', 'transforms')
     """
     for name, record in KINDS.items():
         if kind in (name, record.kind):
