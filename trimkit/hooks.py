@@ -18,11 +18,13 @@ No module here imports torch.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 import pluggy
+
+from trimkit.deprecation import Deprecated, deprecation
 
 __all__ = [
     "CHANGES",
@@ -32,11 +34,13 @@ __all__ = [
     "CheckSpec",
     "CommandSpec",
     "DatasetSpec",
+    "Deprecated",
     "Hooks",
     "MethodSpec",
     "PenaltySpec",
     "Spec",
     "TransformSpec",
+    "deprecation",
     "hookimpl",
     "hookspec",
 ]
@@ -68,6 +72,7 @@ class Spec:
         target: ``"package.module:attribute"``, imported at first use.
         summary: one sentence for ``trimkit list``.
         reference: paper and equation, or "".
+        deprecated: what to use instead, where the name is going; using it warns. By its name only.
 
     >>> spec = TransformSpec("haar", "acme_trim.haar:Haar", "Sums and differences of neighbours.", "Haar 1910")
     >>> isinstance(spec, Spec), spec.kind, spec.target
@@ -80,6 +85,7 @@ class Spec:
     target: str
     summary: str
     reference: str = ""
+    deprecated: Deprecated | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,3 +222,6 @@ KINDS: dict[str, type[Spec]] = {
     "commands": CommandSpec,
 }
 """Plural noun, as in the hook's name and ``trimkit list``, to the record of that kind."""
+
+ARGUMENTS: dict[str, Mapping[str, Any]] = {}
+"""Hook → the arguments that it is called with. None has any yet; a plugin names those that it wants, in any order."""
