@@ -155,6 +155,8 @@ class Probe:
         return list({id(leaf): leaf for leaf in behind if id(leaf) not in own}.values())
 
     def _call(self, points: Tree) -> Any:
+        if not isinstance(self.function, Composed):
+            points = tree.map_leaves(Tensor.clone, points)  # a function may write to what it gets
         if not self.create_graph:
             return self.function(points)
         with math_attention():

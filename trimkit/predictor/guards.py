@@ -23,7 +23,10 @@ def check_input(x: Any) -> None:
         ShapeError: not a tensor, not floating, complex, without samples or without axes.
     """
     if not isinstance(x, Tensor):
-        raise ShapeError(f"expected a tensor x (N, ...), got {type(x).__name__}; convert it with torch.as_tensor")
+        way = "convert it with torch.as_tensor"
+        if isinstance(x, list | tuple) and any(isinstance(part, Tensor) for part in x):
+            way = "pass several inputs as a tuple or mapping of tensors, with at= naming what is explained"
+        raise ShapeError(f"expected a tensor x (N, ...), got {type(x).__name__}; {way}")
     if x.is_complex():
         raise ShapeError(
             f"expected floating real x, got {x.dtype}; pass torch.view_as_real(x), with a model that takes it, or "
@@ -43,11 +46,21 @@ def is_finite(x: Tensor) -> bool:
     return bool(torch.isfinite(x.detach().sum())) or bool(torch.isfinite(x).all())
 
 
+_still: WeakSet[nn.Module] = WeakSet()
+"""Models that, in eval mode, were seen to write to no buffer and to draw no random number."""
+
+
 @contextmanager
 def unchanged(model: Any) -> Iterator[None]:
-    """Leave a model's buffers, and the global random state where the model could draw from it, as they were."""
-    training = isinstance(model, nn.Module) and any(module.training for module in model.modules())
-    if not training:
+    """Leave a model's buffers, and the global random state where the model could draw from it, as they were.
+
+    In eval mode a model is watched for the first time only, if it changes neither.
+    """
+    if not isinstance(model, nn.Module):
+        yield
+        return
+    training = any(module.training for module in model.modules())
+    if not training and model in _still:
         yield
         return
     buffers = [
@@ -55,14 +68,24 @@ def unchanged(model: Any) -> Iterator[None]:
     ]
     devices = {p.device.index for p in model.parameters() if p.device.type == "cuda"}
     with torch.random.fork_rng(devices=sorted(devices)):
+        drawn = torch.get_rng_state()
         try:
             yield
         finally:
-            with torch.no_grad():
-                for module, name, buffer, saved in buffers:
-                    module._buffers[name] = buffer  # a model may replace one instead of writing to it
-                    if not torch.equal(buffer, saved):  # a write, even of the same values, would spoil saved graphs
-                        buffer.copy_(saved)
+            wrote = [_put_back(*buffer) for buffer in buffers]
+            if not training and not any(wrote) and torch.equal(drawn, torch.get_rng_state()):
+                _still.add(model)
+
+
+@torch.no_grad()
+def _put_back(module: nn.Module, name: str, buffer: Tensor, saved: Tensor) -> bool:
+    """Give a buffer its saved values again; whether it had others."""
+    replaced = module._buffers.get(name) is not buffer  # a model may replace one instead of writing to it
+    module._buffers[name] = buffer
+    wrote = not torch.equal(buffer, saved)
+    if wrote:  # a write, even of the same values, would spoil saved graphs
+        buffer.copy_(saved)
+    return wrote or replaced
 
 
 def refuse_wrappers(model: Any) -> None:

@@ -26,6 +26,7 @@ from trimkit.predictor.guards import (
     warn_of_train_mode,
 )
 from trimkit.predictor.inputs import At, Inputs, Site, call_model
+from trimkit.predictor.raised import told_plainly
 from trimkit.predictor.rows import Rows, check_rows
 from trimkit.predictor.several import space_of
 from trimkit.registry import resolve
@@ -167,15 +168,16 @@ class TrimPenalty:
             if not site.plain:
                 raise PenaltyError("points are drawn for a single input x; leave out points=, or at=")
             site = Site(model, self.points(site.value, generator), rows=self.rows)
-        composed = Composed(model, self.transform, x, keep_graph=True, site=site)
-        result = self.attribution.explain(
-            composed,
-            composed.s,
-            target=target,
-            baseline=composed.baseline(self.baseline),
-            create_graph=True,
-            generator=generator,
-        )
+        with told_plainly(model, x):
+            composed = Composed(model, self.transform, x, keep_graph=True, site=site)
+            result = self.attribution.explain(
+                composed,
+                composed.s,
+                target=target,
+                baseline=composed.baseline(self.baseline),
+                create_graph=True,
+                generator=generator,
+            )
         if isinstance(self.transform, Identity):
             result = replace(result, scores=site.without_padding(result.scores))
         values = self.values(result.scores, composed.size, composed.transform)
