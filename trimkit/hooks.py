@@ -162,11 +162,16 @@ class CommandSpec(Spec):
     imported when the command runs, not for ``trimkit --help``; import torch inside ``run``, so that its own ``--help``
     is fast. `trimkit.cli.commands` has what core's own commands are written with.
 
+    Attributes:
+        example: a command line, with which the help of a parser of `trimkit.cli.commands` ends.
+
     >>> CommandSpec("count", "acme_trim.count:run", "How many samples there are.").kind
     'command'
     """
 
     kind: ClassVar[str] = "command"
+
+    example: str = field(default="", kw_only=True)
 
 
 class Hooks:
