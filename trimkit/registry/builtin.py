@@ -318,7 +318,7 @@ COMMANDS: tuple[CommandSpec, ...] = (
         "interpolate",
         "trimkit.cli.interpolate:run",
         "What a trained run makes of the codes between two.",
-        example="trimkit interpolate runs/digits --steps 9 --out between",
+        example="trimkit interpolate runs/digits --between 3,17 0,8 --frames 11",
     ),
     CommandSpec(
         "encode",
