@@ -559,7 +559,7 @@ class Unseeded(Size):
     name = "Unseeded"
 
     def conclude(self, findings):
-        findings.values["size"][:] += float(torch.rand(()))
+        findings.values["size"] = findings.values["size"] + float(torch.rand(()))
         return super().conclude(findings)
 
 
