@@ -16,7 +16,7 @@ class Report(Result):
 
     def to_html(self) -> str:
         """The report as one self-contained page."""
-        return render(*sections_of(self))
+        return render(*sections_of(self), interactive=True)
 
     def save(self, path: str | Path, *, results: bool = True) -> Path:
         """Write the page, and results.json beside it. Each file is written aside and renamed.
