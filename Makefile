@@ -67,6 +67,7 @@ rooms: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/penalty_step.py
+	$(BIN)/python benchmarks/trim_overhead.py
 	$(BIN)/python benchmarks/integrated_gradients.py
 	$(BIN)/python benchmarks/layer_paths.py
 	$(BIN)/python benchmarks/captum_overhead.py

@@ -12,7 +12,15 @@ from trimkit.report.page import render, write_text
 
 @dataclass(frozen=True)
 class Report(Result):
-    """The result of `trimkit.audit`, which can be written down. Attributes: see `trimkit.audit.result.Result`."""
+    """The result of `trimkit.audit`, which can be written down. Attributes: see `trimkit.audit.result.Result`.
+
+    >>> import torch, trimkit
+    >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(256, 10)).eval()
+    >>> data = trimkit.data.load("digits", "test")
+    >>> report = trimkit.audit(model, data, transform="fft", checks=["reconstruction"], samples=20)
+    >>> [(verdict.check, verdict.status.name) for verdict in report.verdicts]
+    [('reconstruction', 'PASS')]
+    """
 
     def to_html(self) -> str:
         """The report as one self-contained page."""
