@@ -26,6 +26,8 @@ from trimkit.report.sections import (
     Text,
     VerdictTable,
 )
+from trimkit.report.snippet import Snippet
+from trimkit.report.verdicts import Verdict
 from trimkit.transforms import Identity, Transform
 
 _LIMITATIONS = (
@@ -90,6 +92,31 @@ def headlines(report: Result) -> list[Headline]:
         Headline("", "", report.model, model, subject="Model"),
         Headline("", "", report.overall, explanation, facts, "Explanation"),
     ]
+
+
+def snippet(report: Result) -> Snippet:
+    """The audit in brief: both answers, the verdicts, one sample and where the scores lie."""
+    about, label = report.provenance, report.labels[0]
+    title = f"Audit of {about['model']['class']} on {about['data']['name']}, {space_name(report.transform)} space"
+    several = len(report.labels) > 1
+    statuses = tuple((one.subject, one.status, one.sentence) for one in headlines(report))
+    facts = tuple((_subject(v) if several else v.check, _in_brief(v)) for v in report.verdicts)
+    rows = sample_rows(report, label)
+    figures = tuple(
+        replace(figure, caption=column)
+        for row in rows.rows[:1]
+        for column, figure in zip(rows.columns, row.figures, strict=True)
+    )
+    chart = band_chart({label: report}, label, "Where the scores lie")
+    return Snippet(title, statuses, facts, figures, (chart,), "The whole page: report.save('report.html')")
+
+
+def _subject(verdict: Verdict) -> str:
+    return " · ".join(filter(None, (verdict.check, verdict.attribution)))
+
+
+def _in_brief(verdict: Verdict) -> str:
+    return " · ".join(filter(None, (str(verdict.status), verdict.figures)))
 
 
 def space_name(transform: Transform) -> str:

@@ -21,6 +21,7 @@ from trimkit.report.sections import (
     Text,
     VerdictTable,
 )
+from trimkit.report.snippet import Snippet
 
 __all__ = [
     "Chart",
@@ -37,6 +38,7 @@ __all__ = [
     "Section",
     "Series",
     "Signature",
+    "Snippet",
     "Table",
     "Text",
     "VerdictTable",

@@ -43,10 +43,10 @@ def render(
         >>> "&lt;script&gt;" in render("<script>", "", [Text("Notes", paragraphs=("Calm.",))])
         True
     """
-    page = _environment().get_template("page.html.jinja")
     shown = {"title": title, "lead": lead, "sections": list(sections), "brand": brand}
     script, readout = _file("page.js"), Readout() if interactive else None
-    return page.render(
+    return fill(
+        "page.html.jinja",
         **shown,
         style=_file("page.css"),
         script=script if interactive else "",
@@ -54,6 +54,11 @@ def render(
         readout=readout,
         version=installed_version("trimkit"),
     )
+
+
+def fill(template: str, **values: Any) -> str:
+    """One of the package's templates with its values; every text that is not markup is escaped."""
+    return _environment().get_template(template).render(**values)
 
 
 class Readout:
