@@ -13,6 +13,7 @@ from torch import Tensor
 from trimkit.audit.checks.base import Array, Check, Findings, missing, undecided
 from trimkit.audit.headroom import best_areas
 from trimkit.audit.removal import OPERATORS, curves, cuts, order_by, random_order, replacements
+from trimkit.audit.reservations import reservation, silent_falls
 from trimkit.audit.statistics import in_key_order
 from trimkit.audit.subject import Batch, Subject
 from trimkit.coefficients import tree
@@ -61,26 +62,43 @@ class Controls(Check):
     samples (all orders of up to 8 groups, else greedily) must beat the control by `headroom` of the curve's fall. Where
     no lost comparison has that, no scores could do better: INCONCLUSIVE.
 
+    A victory gets a WARN where it is small beside that of the best order, or where groups scored zero hold much of the
+    output all the same (see `trimkit.audit.reservations`).
+
     Args:
         alpha: level of the tests, Holm-adjusted over operators and controls.
         orders: random orders a sample, averaged, at least 1.
         headroom: share of the curve's fall by which the best order must beat a control, in [0, 1).
         searched: samples whose best order is looked for.
+        reach: share of the best order's lead over random ones that the scores must reach, in [0, 1).
+        silent: share of the output's movement that groups scored zero may hold, in (0, 1].
     """
 
     name = "controls"
     question = "Do the scores find what the model uses better than random and input-only controls do?"
 
-    def __init__(self, alpha: float = 0.05, orders: int = 2, headroom: float = 0.1, searched: int = 16) -> None:
+    def __init__(
+        self,
+        alpha: float = 0.05,
+        orders: int = 2,
+        headroom: float = 0.1,
+        searched: int = 16,
+        reach: float = 0.5,
+        silent: float = 0.1,
+    ) -> None:
         if not 0 < alpha < 1 or orders < 1 or not 0 <= headroom < 1 or searched < 0:
             raise OptionError(
                 "controls: expected 0 < alpha < 1, orders ≥ 1, headroom in [0, 1) and searched ≥ 0, got "
                 f"{alpha}, {orders}, {headroom} and {searched}"
             )
+        if not 0 <= reach < 1 or not 0 < silent <= 1:
+            raise OptionError(f"controls: expected reach in [0, 1) and silent in (0, 1], got {reach} and {silent}")
         self.alpha = alpha
         self.orders = orders
         self.headroom = headroom
         self.searched = searched
+        self.reach = reach
+        self.silent = silent
 
     def inapplicable(self, subject: Subject, label: str) -> str:
         """Transforms whose coefficients form one group."""
@@ -97,6 +115,8 @@ class Controls(Check):
             best = self._best(subject, batch, replacement)
             for label in labels:
                 measured[label][f"{operator}/best"] = best
+                scores = batch.explained[label].scores
+                measured[label][f"{operator}/silent"] = silent_falls(subject, batch, scores, replacement)
                 measured[label][f"{operator}/scores"] = table[f"scores {label}"]
                 measured[label][f"{operator}/random"] = random
                 measured[label][f"{operator}/input-only"] = table["input-only"]
@@ -117,6 +137,8 @@ class Controls(Check):
         status = Status.PASS if len(won) == len(OPERATORS) else Status.WARN if won else Status.FAIL
         worst = min(compared, key=lambda c: c.difference.value)
         sentence = self._sentence(compared, won, worst)
+        if status is Status.PASS and (why := self._reservation(findings)):
+            status, sentence = Status.WARN, why
         verdict = self.verdict(findings, status, sentence, worst.difference, ("≥", 0.0))
         n = len(findings.ids)
         more = (
@@ -210,6 +232,9 @@ class Controls(Check):
         scores, other = (findings.values[f"{operator}/{order}"][:, 1:-1].mean(1) for order in ("scores", control))
         return other - scores
 
+    def _reservation(self, findings: Findings) -> str:
+        return reservation(findings.values, findings.bootstrap, self.reach, self.silent)
+
     def _too_few(self, findings: Findings, worst: Comparison) -> Verdict:
         sentence = undecided(self, worst.difference, 0.0, len(findings.ids))
         verdict = self.verdict(findings, Status.INCONCLUSIVE, sentence, worst.difference, ("≥", 0.0))
@@ -258,9 +283,13 @@ def magnitude(s: Tree) -> Tree:
     return tree.map_leaves(Tensor.abs, s)
 
 
+_BESIDE = ("/best", "/silent")
+"""Ends of the names of values that are no curves."""
+
+
 def _flat(findings: Findings) -> bool:
     """Whether removing coefficients changes no output, up to rounding: a model that is dead on these samples."""
-    values = np.concatenate([v for name, v in findings.values.items() if not name.endswith("/best")], axis=1)
+    values = np.concatenate([v for name, v in findings.values.items() if not name.endswith(_BESIDE)], axis=1)
     return bool((np.ptp(values, axis=1) <= 1e-7 * np.abs(values).max(axis=1)).all())
 
 
