@@ -129,10 +129,10 @@
 
   // A chart, or a histogram: the rows of its table of values.
   const chartSource = (table) => {
-    const names = all("thead th", table).slice(1).map((cell) => cell.textContent);
+    const [axis, ...names] = all("thead th", table).map((cell) => cell.textContent);
     const rows = all("tbody tr", table).map((row) => ({
       at: Number(row.dataset.at),
-      lines: [row.cells[0].textContent, ...names.map((name, i) => `${name}: ${row.cells[i + 1].textContent}`)],
+      lines: [`${axis}: ${row.cells[0].textContent}`, ...names.map((name, i) => `${name}: ${row.cells[i + 1].textContent}`)],
     }));
     const last = rows.length - 1;
     const moves = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, Home: -rows.length, End: rows.length };
