@@ -266,6 +266,16 @@ def test_before_and_after_are_put_side_by_side(report, model, data):
     parsed(render("Both", "", [curve, rows]))
 
 
+def test_signals_have_no_pixels():
+    signals = torch.randn(20, 1, 16, generator=torch.Generator().manual_seed(0))
+    model = nn.Sequential(nn.Flatten(), nn.Linear(16, 2)).eval()
+    report = trimkit.audit(model, signals, transform="fft", samples=20, checks=["reconstruction"])
+    rows = next(s for s in sections_of(report)[2] if isinstance(s, SampleRows))
+    assert rows.columns == ("Input", "Data map", "Coefficient map", "Top 10%")
+    assert compare_samples("", "", {"a": report}, report.labels[0]).columns == ("Input", "a: data", "a: coefficients")
+    assert "pixel" not in rows.lead
+
+
 def test_pixel_space_needs_no_second_map(model, data):
     report = trimkit.audit(model, data, samples=20, checks=["reconstruction"])
     rows = next(s for s in sections_of(report)[2] if isinstance(s, SampleRows))
