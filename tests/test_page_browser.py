@@ -224,6 +224,12 @@ def test_pointing_at_a_coefficient_tells_its_frequency_band_and_score(browser, r
     assert group == "frequency (cycles/pixel): 0.354–0.442"
     expected = float(example.scores[0, 0, 3, 1]) / 2  # the stored bin stands for two
     assert float(score.removeprefix("score ").replace("−", "-")) == pytest.approx(expected, rel=0.01)
+    outline = browser.run(f"{FIRST_MAP}.querySelector('.outlined path').getAttribute('d')")
+    starts = {tuple(map(int, edge.split("h")[0].split())) for edge in outline.split("M") if "h1" in edge}
+    inside = set(zip(columns.tolist(), rows.tolist(), strict=True))  # the bin, and its conjugate across the centre
+    above = {(c, r) for c, r in inside if (c, r - 1) not in inside}
+    below = {(c, r + 1) for c, r in inside if (c, r + 1) not in inside}
+    assert starts == above | below
     browser.send("Input.dispatchMouseEvent", type="mouseMoved", x=2, y=2)
     assert browser.list(TIP) == []
 
