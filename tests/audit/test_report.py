@@ -516,6 +516,15 @@ def test_readouts_share_what_lies_where_and_keep_scores_to_16_bits():
         assert np.abs(back - one.flatten().numpy()).max() <= figure["largest"] / 32767
 
 
+def test_scores_that_are_not_finite_are_packed_as_such():
+    readout = Readout()
+    places = Places("", ("g",), (0, 0, 0), np.array([[0, 1, 2]]))
+    readout.add(Figure("", "", line="0,0", places=places, scores=(math.nan, -2.0, math.inf)))
+    (figure,) = readout.as_json()["figures"]
+    assert figure["largest"] == 2.0
+    assert np.frombuffer(base64.b64decode(figure["scores"]), "<i2").tolist() == [-32768, -32767, -32768]
+
+
 def test_a_place_without_a_coefficient_is_packed_as_the_largest_number():
     for count, kind, none in ((3, "u1", 255), (300, "<u2", 65535)):
         places = Places("", ("g",), (0,) * count, np.array([[-1, count - 1]]))

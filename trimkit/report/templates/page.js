@@ -127,7 +127,8 @@
         const mark = places.marks.length ? [places.marks[i] + places.unit] : [];
         const group = places.groups[places.group[i]];
         const named = group === undefined ? [] : mark.length ? [`${places.axis}: ${group}`] : [group];
-        return [...mark, ...named, `score ${written((scores[i] / 32767) * figure.largest)}`];
+        const score = scores[i] === -32768 ? "not finite" : written((scores[i] / 32767) * figure.largest);
+        return [...mark, ...named, `score ${score}`];
       },
     };
   };
