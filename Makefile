@@ -10,7 +10,7 @@ STAMP_ALL := $(VENV)/.made-with-extras
 STAMP_DOCS := $(VENV)/.made-with-docs
 PYPROJECTS := pyproject.toml constraints.txt $(PLUGINS:%=%/pyproject.toml)
 
-.PHONY: help demo test test-all fuzz lint docs dist downstream catalogue newcomer rooms bench clean
+.PHONY: help demo test test-all fuzz lint docs dist downstream catalogue gallery newcomer rooms bench clean
 
 help:
 	@echo "make demo      the planted-shortcut story on real digits, ends in a report"
@@ -22,6 +22,7 @@ help:
 	@echo "make dist      wheels of trimkit and its plugins, in dist/"
 	@echo "make downstream  known plugins, each with its own tests, against this checkout"
 	@echo "make catalogue the list of known plugins in docs/catalogue.md, from their entry points"
+	@echo "make gallery   a picture for every transform and method, docs/_build/gallery.html"
 	@echo "make newcomer  how long a newcomer takes, from wheels to a plugin with green tests"
 	@echo "make rooms     the picture in docs/rooms.md, from the imports"
 	@echo "make bench     every performance claim, as ratios"
@@ -70,6 +71,9 @@ downstream: $(STAMP)
 
 catalogue: $(STAMP)
 	$(BIN)/python docs/list_plugins.py
+
+gallery: $(STAMP)
+	$(BIN)/python docs/draw_gallery.py
 
 newcomer: $(STAMP)
 	$(BIN)/python benchmarks/newcomer.py
