@@ -70,8 +70,8 @@ def as_restructured_text(lines: list[str]) -> None:
         if not text:
             written.append("")
             continue
-        is_table = text.startswith("|")
-        began = not before.strip() or (is_table and not before.lstrip().startswith("|"))
+        is_table = _is_row(text)
+        began = not before.strip() or (is_table and not _is_row(before.lstrip()))
         goes_on = code
         code = indent > level if began and not is_table else (code and indent > level) or is_table
         if code and began and not goes_on and not text.startswith(">>>"):
@@ -81,6 +81,11 @@ def as_restructured_text(lines: list[str]) -> None:
         shown = line if code or text.startswith((">>>", "...")) else _MARKUP.sub(_escaped, line)
         written.append("    " + shown if is_table else shown)
     lines[:] = written
+
+
+def _is_row(text: str) -> bool:
+    """Whether a line is one of a table: bars at both ends, and one between."""
+    return text.startswith(("| ", "|-")) and text.endswith("|") and text.count("|") > 2
 
 
 def _escaped(match: re.Match[str]) -> str:

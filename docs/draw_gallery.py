@@ -34,7 +34,7 @@ from trimkit.report.sections import Gallery, Section
 from trimkit.training.pictures import reconstruction_grid, sample_grid
 
 PAGE = Path(__file__).parent / "_build" / "gallery.html"
-SHOWN = 6
+SHOWN = 4
 RATE = 512
 RING = torch.eye(16).roll(1, 0) + torch.eye(16).roll(-1, 0)
 

@@ -148,6 +148,22 @@ def test_reentrant_checkpoints_are_refused_by_name(x):
         trimkit.TrimPenalty("l1", parameters=inner.parameters())(model, x, 1)
 
 
+def test_a_model_that_sets_requires_grad_inside_is_refused_and_the_way_out_works(x):
+    class Extractor(nn.Module):
+        def forward(self, x):
+            x = x[:, None]
+            if self.training:
+                x.requires_grad = True
+            return x.flatten(1)
+
+    model = nn.Sequential(Extractor(), nn.Linear(8, 3)).double()
+    penalty = trimkit.TrimPenalty("l1")
+    with pytest.raises(ModelError, match="eval mode"):
+        penalty(model, x, 1)
+    model[0].eval()
+    assert penalty(model, x, 1)[1].item() > 0
+
+
 def test_weights_made_under_inference_mode_are_refused_and_the_way_out_works(x):
     with torch.inference_mode():
         model = nn.Linear(8, 3).double()

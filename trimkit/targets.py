@@ -182,9 +182,9 @@ def _per_sample(output: Tensor, target: Tensor, copies: int) -> Tensor:
         )
     if output.ndim != 2:
         raise ShapeError(f"a tensor target needs an output (N, K), got {tuple(output.shape)}; pass a callable")
-    index = target.to(output.device, torch.long)[:, None]
+    index = target.to(output.device, torch.long).unsqueeze(1)
     try:
-        return output.gather(1, index if copies == 1 else index.repeat(copies, 1))[:, 0]
+        return output.gather(1, index if copies == 1 else index.repeat(copies, 1)).squeeze(1)
     except RuntimeError as error:  # on the host, gather checks its index; a check of ours would be a second one
         low, high, most = int(target.min()), int(target.max()), output.shape[1] - 1
         if low >= 0 and high <= most:

@@ -600,7 +600,7 @@ class Unseeded(Size):
     name = "Unseeded"
 
     def conclude(self, findings):
-        findings.values["size"][:] += float(torch.rand(()))
+        findings.values["size"] = findings.values["size"] + float(torch.rand(()))
         return super().conclude(findings)
 
 

@@ -28,6 +28,7 @@ class LatentSpace:
         exact_inverse: decode(encode(x).mean) = x up to rounding.
         stochastic: the posterior has a spread.
         needs_aux: encoding needs auxiliary variables.
+        gaussian: codes of new data are drawn from N(0, I).
         reason: why something above is impossible, for the message of a refusal.
     """
 
@@ -39,6 +40,7 @@ class LatentSpace:
     exact_inverse: bool = False
     stochastic: bool = False
     needs_aux: bool = False
+    gaussian: bool = False
     reason: str = ""
 
     @property

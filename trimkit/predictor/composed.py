@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cached_property
 from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
 
@@ -16,7 +17,7 @@ from trimkit.coefficients.baseline import Baseline, expand_baseline
 from trimkit.coefficients.groups import Groups
 from trimkit.coefficients.tree import Tree
 from trimkit.errors import TrimkitWarning
-from trimkit.predictor.guards import is_compiled, mixes_samples, refuse_wrappers, unchanged
+from trimkit.predictor.guards import refuse_wrappers, survey, unchanged
 from trimkit.predictor.inputs import Inputs, Site
 from trimkit.predictor.kernels import math_attention
 from trimkit.predictor.replay import Key, recording
@@ -69,13 +70,12 @@ class Composed:
         keep_graph: bool,
         site: Site | None = None,
     ) -> None:
-        refuse_wrappers(model)
         self.model = model
         self.site = site or Site(model, x)
+        refuse_wrappers(self.site.seen)
         packing = self.site.packing
         self.transform = transform.packed_as(packing) if packing and isinstance(transform, Several) else transform
         self.output: Any = None
-        self._compiled = is_compiled(model)
         with torch.set_grad_enabled(keep_graph):
             if self.site.layer is None:
                 self._place(self.site.value)
@@ -89,14 +89,18 @@ class Composed:
                     self.site.replayed = _replayed.get(model, {}).get(str(self.site.layer), frozenset())
 
     s: Tree
-    residual: Tensor
+
+    @cached_property
+    def residual(self) -> Tensor:
+        """r, like x, detached; an identity leaves zeros."""
+        return torch.zeros_like(single_leaf(self.s, "identity"), requires_grad=False)
 
     def _place(self, x: Tensor) -> None:
         self.size = x.shape[1:]
         self._dtype, self._contiguous = x.dtype, x.is_contiguous()
         self._same = type(self.transform) is Identity
         if self._same:  # s = x, of which nothing is left
-            self.s, self.residual = x, torch.zeros_like(x, requires_grad=False)
+            self.s = x
             return
         with _full_precision(x.device):
             exact = x.float() if x.dtype in _HALF and not isinstance(self.transform, Identity) else x
@@ -113,6 +117,9 @@ class Composed:
         The task's gradient is that of the plain model also where T is lossy: what passes through s is taken off again.
         """
         self._place(h)
+        if self._same:
+            self.s = h if h.requires_grad else h.detach().requires_grad_()
+            return self.s.clone()  # what comes next may write to it
         given = self.s
         self.s = tree.map_leaves(lambda leaf: leaf + torch.zeros_like(leaf).requires_grad_(), given)
         return h + (self.data(self.s) - self.data(given)).to(h)
@@ -142,7 +149,7 @@ class Composed:
             return
         reasons = _joined.setdefault(self.model, {}) if is_weakly_held(self.model) else {}
         key = (str(self.site.layer), getattr(self.model, "training", False))
-        if mixes_samples(self.model):  # of which a warning has told
+        if survey(self.model).mixes:  # of which a warning has told
             reasons[key] = "normalises over the batch"
         elif key not in reasons:
             reasons[key] = self._measure_rows(output, target)
@@ -220,7 +227,7 @@ class Composed:
 
     def _eager(self) -> AbstractContextManager[Any]:
         """Compiled code has no second derivative."""
-        return torch.compiler.set_stance("force_eager") if self._compiled else nullcontext()
+        return torch.compiler.set_stance("force_eager") if self.site.seen.compiled else nullcontext()
 
     def data(self, s: Tree, samples: Tensor | None = None) -> Tensor:
         """T⁻¹(s) + r, (rows, *size), in the number type of x and laid out in memory as x was: models may ask for both.
@@ -235,7 +242,8 @@ class Composed:
         with _full_precision(self.residual.device):
             x = self.transform.inverse(s, self.size)
         if samples is None:
-            residual = self.residual.repeat(len(x) // len(self.residual), *[1] * len(self.size))
+            copies = len(x) // len(self.residual)
+            residual = self.residual if copies == 1 else self.residual.repeat(copies, *[1] * len(self.size))
         else:
             residual = self.residual[samples]
         x = (x + residual).to(self._dtype)
@@ -327,8 +335,7 @@ def fitted_labels(groups: Groups, s: Tree) -> Tree:
 @contextmanager
 def eager(model: Any) -> Iterator[None]:
     """Run a compiled model as it was written, so that hooks and tensor subclasses are seen; others run as they are."""
-    modules = model.modules() if isinstance(model, nn.Module) else ()
-    if any(hasattr(module, "_orig_mod") or module._compiled_call_impl is not None for module in modules):
+    if survey(model).compiled:
         with torch.compiler.set_stance("force_eager"):
             yield
     else:

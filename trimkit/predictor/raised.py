@@ -21,6 +21,10 @@ MEANINGS = {
         "the model holds tensors that were made under torch.inference_mode(), of which no gradient can be taken; make "
         "or load it outside, or clone them: p.data = p.data.clone()"
     ),
+    "only change requires_grad flags of leaf": (
+        "the model sets requires_grad on what it computed from its input (Hugging Face's wav2vec2 does in train mode); "
+        "put that part into eval mode, such as model.wav2vec2.feature_extractor.eval(), or freeze it"
+    ),
     "device meta": (
         "the model is on the meta device and has no values; give it some first (to_empty, then load_state_dict)"
     ),

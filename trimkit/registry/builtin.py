@@ -315,6 +315,12 @@ COMMANDS: tuple[CommandSpec, ...] = (
         example="trimkit sample runs/digits --n 64 --out samples.npz",
     ),
     CommandSpec(
+        "interpolate",
+        "trimkit.cli.interpolate:run",
+        "What a trained run makes of the codes between two.",
+        example="trimkit interpolate runs/digits --between 3,17 0,8 --frames 11",
+    ),
+    CommandSpec(
         "encode",
         "trimkit.cli.encode:run",
         "The codes of data in a trained run's space, as data.",

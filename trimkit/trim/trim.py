@@ -8,6 +8,7 @@ predictor's output, f'(T(x)) = f(x) exactly, and any attribution of f' at s = T(
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -20,7 +21,7 @@ from trimkit.coefficients import tree
 from trimkit.coefficients.baseline import Baseline
 from trimkit.errors import DataError, ModelError
 from trimkit.predictor.composed import Composed, Model, Reference
-from trimkit.predictor.guards import changes_in_training, is_finite, unchanged, warn_of_train_mode
+from trimkit.predictor.guards import is_finite, is_still, unchanged, warn_of_train_mode
 from trimkit.predictor.inputs import At, Inputs, Site, take_rows
 from trimkit.predictor.raised import told_plainly
 from trimkit.predictor.rows import Rows, check_rows
@@ -103,7 +104,8 @@ class Trim:
             raise DataError("expected finite values in x, got NaN or infinity; clean the data before explaining it")
         self.attribution.require_differentiable(create_graph)
         warn_of_train_mode(self.model, dropout=True)
-        with told_plainly(self.model, x), unchanged(self.model):
+        watched = site.seen.training or not is_still(self.model)
+        with told_plainly(self.model, x), unchanged(self.model) if watched else nullcontext():
             composed = Composed(self.model, self.transform, x, keep_graph=create_graph, site=site)
             s0 = composed.baseline(baseline)
             explained = self.attribution.explain(
@@ -126,7 +128,8 @@ class Trim:
             change,
             _name_groups=partial(composed.transform.groups, tuple(composed.size)),
         )
-        if create_graph or changes_in_training(self.model) or not isinstance(self.attribution, IntegratedGradients):
+        changing = create_graph or site.seen.mixes or site.seen.drops
+        if changing or not isinstance(self.attribution, IntegratedGradients):
             return result
         return self._refined(result, self.attribution, site, (target, baseline))
 
