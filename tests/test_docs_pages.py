@@ -30,7 +30,10 @@ def test_what_would_be_markup_is_escaped_outside_of_code(convert):
 
 
 def test_a_magnitude_at_the_start_of_a_line_is_no_table(convert):
-    assert convert("|g| counts. Σ |a| and\n|b| are sums of |c|") == "\\|g\\| counts. Σ \\|a\\| and\n\\|b\\| are sums of \\|c\\|"
+    assert (
+        convert("|g| counts. Σ |a| and\n|b| are sums of |c|")
+        == "\\|g\\| counts. Σ \\|a\\| and\n\\|b\\| are sums of \\|c\\|"
+    )
 
 
 def test_an_indented_paragraph_is_code(convert):
