@@ -13,6 +13,7 @@ from trimkit.errors import FrozenError, ModelError, OptionError, PenaltyError, S
 from trimkit.predictor.graph import leads_to
 from trimkit.predictor.inputs import At, Site
 from trimkit.predictor.state import all_tensors, copy_of, extra_states, hash_of, held_tensors, state_hash
+from trimkit.predictor.turns import in_this_thread
 
 Match = Literal["kl", "mse", "features", "label"]
 
@@ -107,7 +108,7 @@ class FrozenPredictor(nn.Module):
         def keep(name: str) -> Callable[..., None]:
             return lambda module, args, output: outputs.__setitem__(name, output)
 
-        hooks = [modules[name].register_forward_hook(keep(name)) for name in layers]
+        hooks = [modules[name].register_forward_hook(in_this_thread(keep(name))) for name in layers]
         try:
             self(x)
         finally:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from trimkit.coefficients import tree
 from trimkit.errors import ModelError, ShapeError, TrimkitWarning
 from trimkit.predictor.graph import custom_functions
+from trimkit.predictor.turns import alone, process_wide
 
 
 def check_input(x: Any) -> None:
@@ -45,11 +46,20 @@ def is_finite(x: Tensor) -> bool:
 
 @contextmanager
 def unchanged(model: Any) -> Iterator[None]:
-    """Leave a model's buffers, and the global random state where the model could draw from it, as they were."""
-    training = isinstance(model, nn.Module) and any(module.training for module in model.modules())
-    if not training:
-        yield
-        return
+    """Leave a model's buffers, and the global random state where the model could draw from it, as they were.
+
+    Within, no other thread explains the model.
+    """
+    with alone(model):
+        if not isinstance(model, nn.Module) or not any(module.training for module in model.modules()):
+            yield
+            return
+        with process_wide(), _put_back(model):
+            yield
+
+
+@contextmanager
+def _put_back(model: nn.Module) -> Iterator[None]:
     buffers = [
         (m, name, b, b.detach().clone()) for m in model.modules() for name, b in m._buffers.items() if b is not None
     ]
