@@ -209,8 +209,9 @@ class Composed:
         if self._same:
             x = single_leaf(s, "identity")
             return x.contiguous() if self._contiguous else x
+        transform = self.transform if samples is None else self.transform.at_rows(samples)
         with _full_precision(self.residual.device):
-            x = self.transform.inverse(s, self.size)
+            x = transform.inverse(s, self.size)
         if samples is None:
             residual = self.residual.repeat(len(x) // len(self.residual), *[1] * len(self.size))
         else:
