@@ -130,7 +130,6 @@ def _parser() -> argparse.ArgumentParser:
         "What a trained run makes of the codes between two, of samples or drawn: an .npz with x, pair by pair, and its "
         "codes; a .png with a row a pair; a .gif.",
     )
-    p.epilog = "example: trimkit interpolate runs/vae-digits --between 3,17 0,8 --frames 11"
     p.add_argument("run", metavar="RUN", help="folder of a complete run, as `trimkit train` writes it")
     p.add_argument(
         "--between", metavar="A,B", nargs="+", type=_pair, help="samples by number, from 0; else codes are drawn"

@@ -125,7 +125,6 @@ def _parser() -> argparse.ArgumentParser:
         "New data from a trained run: an .npz with x, and the classes of a conditional run, which is data for trimkit; "
         "and a .png.",
     )
-    p.epilog = "example: trimkit sample runs/vae-digits --n 64 --classes 3,7"
     p.add_argument("run", metavar="RUN", help="folder of a complete run, as `trimkit train` writes it")
     add_asked(p)
     p.add_argument("--n", type=int, metavar="N", default=64, help="how many (64)")

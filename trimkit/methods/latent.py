@@ -145,6 +145,15 @@ class LatentTransform(CodeTransform):
         aux: see `CodeTransform`.
     Raises:
         TransformError: a space without encoder or decoder, or one that needs auxiliary variables and gets none.
+
+    >>> from trimkit import create
+    >>> x = torch.rand(100, 4, generator=torch.Generator().manual_seed(0))
+    >>> method = create("method", "fastica", shape=(4,))
+    >>> method.fit(x, None)
+    >>> space = LatentTransform(method, method.latent_spaces()[0])
+    >>> z = space(x)
+    >>> z.shape, torch.allclose(space.inverse(z) + space.residual(x, z), x)
+    (torch.Size([100, 4]), True)
     """
 
     learnable = True
