@@ -121,18 +121,22 @@ def _read(folder: Path) -> tuple[str, dict[str, Any], dict[str, Tensor]]:
     return name, options, state
 
 
-def latent(run: str, space: str | None = None, allow_code: bool = False) -> LatentTransform:
+def latent(
+    run: str, space: str | None = None, allow_code: bool = False, aux: int | float | None = None
+) -> LatentTransform:
     """The latent space of a trained run as a transform.
 
     Args:
         run: folder of the run.
         space: name of the space; the method's first by default.
         allow_code: see `load_method`.
+        aux: of a conditional run: the class, or the one number, of all samples, which is held beside their codes.
     Raises:
         ModelError: see `load_method`.
-        TransformError: a space that cannot be encoded to or decoded.
+        TransformError: a space that cannot be encoded to or decoded, or that needs aux.
     """
-    return load_method(run, allow_code=allow_code).as_transform(space)
+    method = load_method(run, allow_code=allow_code)
+    return method.as_transform(space) if aux is None else method.as_transform(space, aux=aux)
 
 
 def plain(value: Any) -> Any:

@@ -240,8 +240,9 @@ class Composed:
         if self._same:
             x = single_leaf(s, "identity").clone()  # a model may write to what it gets
             return x.contiguous() if self._contiguous else x
+        transform = self.transform if samples is None else self.transform.at_rows(samples)
         with _full_precision(self.residual.device):
-            x = self.transform.inverse(s, self.size)
+            x = transform.inverse(s, self.size)
         if samples is None:
             copies = len(x) // len(self.residual)
             residual = self.residual if copies == 1 else self.residual.repeat(copies, *[1] * len(self.size))

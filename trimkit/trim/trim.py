@@ -141,6 +141,7 @@ class Trim:
         def again(finer: IntegratedGradients, numbers: Tensor | None) -> TrimResult:
             x = site.x if numbers is None else take_rows(site.x, numbers)
             target, baseline = (rows_of(option, numbers, site.samples) for option in options)
-            return Trim(self.model, self.transform, finer, self.at, self.rows)(x, target, baseline=baseline)
+            transform = self.transform if numbers is None else self.transform.at_rows(numbers)
+            return Trim(self.model, transform, finer, self.at, self.rows)(x, target, baseline=baseline)
 
         return refined(result, attribution, again, site.rows is None)
