@@ -18,7 +18,6 @@ from trimkit.audit.counted import Counted
 from trimkit.audit.evidence import Example, choose_examples, conclude_bands, examples, measure_bands
 from trimkit.audit.examine import Data, Wanted, as_dataset, examine
 from trimkit.audit.layer import at_layer
-from trimkit.audit.performance import right
 from trimkit.audit.provenance import provenance
 from trimkit.audit.report import Report
 from trimkit.audit.selection import Forbid
@@ -52,6 +51,7 @@ def audit(
     transform: Choice | Transform = "identity",
     attributions: Choice | Attribution | Sequence[Choice | Attribution] = ("integrated_gradients",),
     target: Wanted = "predicted",
+    task: str | None = None,
     checks: Sequence[str | tuple[str, dict[str, Any]] | Check] | None = None,
     thresholds: Mapping[str, float] | None = None,
     samples: int = 256,
@@ -67,13 +67,16 @@ def audit(
     """Judge what attributions say about a finished model in a space, and whether the model relies on what it must not.
 
     Args:
-        model: in evaluation mode; any callable x → (N, K) logits (a dict, tuple or object with logits will do). A bare
+        model: in evaluation mode; any callable x → (N, K) logits, numbers, class maps or tokens' logits (in a dict,
+            tuple or object with logits, too). A bare
             function cannot be randomised. It is left as it was found.
         data: a `trimkit.data.Dataset`, x (N, ...) or (x, y).
         transform: the space: a name, (name, options) or `trimkit.Transform`.
         attributions: one or several names, (name, options) or `trimkit.Attribution`.
         target: what is explained: "predicted" class, "label", a class index, or a callable output → (N,). A model with
-            one output has no choice.
+            one output has no choice. See docs/tasks.md for outputs with more axes.
+        task: what the outputs mean, one of `trimkit.audit.task.TASKS`; told from output and labels by default, and
+            asked for where they fit several.
         checks: names, (name, options) or `trimkit.audit.Check`; all installed ones by default.
         thresholds: options of checks by "check.option", such as {"completeness.tolerance": 0.02}.
         samples: at most so many samples of the data, chosen by the seed.
@@ -107,7 +110,7 @@ def audit(
     dataset = as_dataset(data)
     if samples < 1 or batch_size < 1:
         raise DataError(f"expected samples ≥ 1 and batch_size ≥ 1, got {samples} and {batch_size}")
-    understood = examine(model, dataset, target)
+    understood = examine(model, dataset, target, task)
     for note in understood.notes:
         warnings.warn(note, TrimkitWarning, stacklevel=3)  # 3: past the package that takes the call
     subject = Subject(
@@ -123,6 +126,7 @@ def audit(
         baseline=baseline,
         forbid=forbid,
         allow=allow,
+        task=understood.task,
     )
     check_transform(subject)
     run = _Run(subject, make_checks(checks, thresholds or {}))
@@ -255,12 +259,11 @@ class _Run:
         )
 
     def _paired_accuracy(self) -> dict[str, dict[str, Any]]:
-        subject = self.subject
-        if subject.performance.accuracy is None:
-            return {}
-        hits = right(subject.outputs, subject.labels(subject.ids))
-        assert hits is not None
-        return {"accuracy": {"ids": subject.ids, "values": hits.tolist(), "better": "higher"}}
+        columns = self.subject.seen.tally.paired.items()
+        return {
+            name: {"ids": self.subject.ids, "values": values.tolist(), "better": better}
+            for name, (values, better) in columns
+        }
 
     def _prepare(self) -> None:
         for check in self.checks:

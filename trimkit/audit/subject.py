@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from trimkit.attributions.base import Attribution
 from trimkit.attributions.gradient import IntegratedGradients
 from trimkit.audit.counted import Counted
-from trimkit.audit.examine import Wanted, explained_values, place, resolve_target
-from trimkit.audit.performance import Performance, performance
+from trimkit.audit.examine import Wanted, explained_values, padding_of, place, resolve_target, task_of
+from trimkit.audit.performance import Performance, Tally
 from trimkit.audit.selection import Forbid, Forbidden, forbidden
-from trimkit.audit.statistics import choose, generator
+from trimkit.audit.statistics import Bootstrap, choose, generator
+from trimkit.audit.task import Task
 from trimkit.coefficients import tree
 from trimkit.coefficients.baseline import Baseline, expand_baseline, number_of
 from trimkit.coefficients.groups import Groups
@@ -25,7 +26,7 @@ from trimkit.coefficients.tree import Tree
 from trimkit.data import Dataset
 from trimkit.errors import AttributionError, ModelError
 from trimkit.predictor.composed import Composed
-from trimkit.targets import Target
+from trimkit.targets import Target, take_target
 from trimkit.transforms.base import Transform
 from trimkit.trim import Trim
 
@@ -112,11 +113,6 @@ def take(values: Tree, index: Tensor) -> Tree:
     return tree.map_leaves(lambda leaf: leaf[index], values)
 
 
-def take_target(target: Target, index: Tensor) -> Target:
-    """The target of some samples: a tensor (N,) is indexed, any other form serves every sample."""
-    return target[index] if isinstance(target, Tensor) else target
-
-
 def without_refinement(attribution: Attribution) -> Attribution:
     """Integrated gradients with the steps they have: completeness is for its check to judge, and to improve."""
     if not isinstance(attribution, IntegratedGradients):
@@ -124,6 +120,24 @@ def without_refinement(attribution: Attribution) -> Attribution:
     fixed = copy.copy(attribution)
     fixed.tolerance = None
     return fixed
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What one look at the outputs of all audited samples leaves.
+
+    Attributes:
+        tally: sums of each sample, for the performance.
+        values: (n,) explained numbers, float64.
+        classes: (n,) predicted classes; 0 where there is not one a sample.
+    """
+
+    tally: Tally
+    values: Tensor
+    classes: Tensor
+
+
+_UNDECIDED = Task("", "")
 
 
 @dataclass
@@ -143,6 +157,7 @@ class Subject:
         baseline: s₀ of the attributions and of the first removal operator.
         forbid: what the model must not rely on, see `trimkit.audit.selection.Forbid`.
         allow: what alone it may rely on.
+        task: what the outputs mean; told from two samples where it is not given.
     """
 
     model: Counted
@@ -157,8 +172,11 @@ class Subject:
     baseline: Baseline = None
     forbid: Forbid = None
     allow: Forbid = None
+    task: Task = _UNDECIDED
 
     def __post_init__(self) -> None:
+        if self.task is _UNDECIDED:
+            self.task = task_of(self.model.model, self.data, self.target)
         self.attributions = {label: without_refinement(made) for label, made in self.attributions.items()}
 
     @cached_property
@@ -179,33 +197,44 @@ class Subject:
     @cached_property
     def performance(self) -> Performance:
         """How good the model is on the audited samples."""
-        return performance(self.outputs, None if callable(self.target) else self.labels(self.ids))
+        return self.seen.tally.performance(Bootstrap(self.ids, self.seed))
+
+    @property
+    def judged(self) -> bool:
+        """Whether predictions can be held against labels."""
+        return bool(self.seen.tally.sums) and self.task.has_probabilities
 
     @cached_property
-    def outputs(self) -> Tensor:
-        """(n, K) logits of the audited samples, float64 on the CPU; for a callable target the explained values (n, 1).
+    def seen(self) -> Seen:
+        """One look at the outputs of all audited samples.
 
         Raises:
             ModelError: some are not finite.
         """
-        parts = []
+        tally, values, classes = Tally(self.task), [], []
         for part in torch.tensor(self.ids).split(self.batch_size):
-            output = self.evaluate(place(self.data.x[part], self.model))
-            values = explained_values(output, self.target)[:, None] if callable(self.target) else output
-            parts.append(values.cpu().double())  # not on the device: some have no float64
-        outputs = torch.cat(parts)
-        if not bool(torch.isfinite(outputs).all()):
-            bad = int((~torch.isfinite(outputs).all(1)).nonzero()[0])
-            raise ModelError(f"the model's output for sample {self.ids[bad]} is NaN or infinite")
-        return outputs
+            x = place(self.data.x[part], self.model)
+            output = self.evaluate(x)
+            explained = explained_values(output, self.resolve(output, part, x))
+            shown = explained[:, None] if callable(self.target) else output
+            self._require_finite(shown, part)
+            predicted = None if callable(self.target) else self.task.predictions(shown)
+            single = predicted is not None and predicted.ndim == 1
+            classes.append(predicted.cpu() if single and predicted is not None else torch.zeros(len(part)).long())
+            values.append(explained.cpu().double())
+            tally.add(shown, None if callable(self.target) else self.labels(part))
+        return Seen(tally, torch.cat(values), torch.cat(classes))
+
+    def _require_finite(self, output: Tensor, ids: Tensor) -> None:
+        finite = torch.isfinite(output.flatten(1)).all(1)
+        if not bool(finite.all()):
+            bad = int(ids[int((~finite).nonzero()[0])])
+            raise ModelError(f"the model's output for sample {bad} is NaN or infinite")
 
     @cached_property
     def scale(self) -> float:
         """Standard deviation of the explained outputs over the audited samples: what counts as a large change."""
-        labels = self.labels(self.ids)
-        target = None if callable(self.target) else resolve_target(self.target, self.outputs, labels)
-        values = self.outputs[:, 0] if target is None else explained_values(self.outputs, target)
-        return float(values.std(correction=0)) or 1.0
+        return float(self.seen.values.std(correction=0)) or 1.0
 
     @cached_property
     def reference_mean(self) -> Tree:
@@ -238,12 +267,16 @@ class Subject:
         """The audited model's output, without graph."""
         return self.model(x)
 
+    def resolve(self, output: Any, ids: Tensor, x: Tensor) -> Target:
+        """What is explained of some samples, settled at the audited model's output."""
+        padding = padding_of(self.model.model, x)
+        return resolve_target(self.target, output, self.labels(ids), self.task, padding)
+
     def batches(self) -> Iterator[Batch]:
         """The audited samples in the order of their ids; the last batch may be smaller. Without scores."""
         for part in torch.tensor(self.ids).split(self.batch_size):
             x = place(self.data.x[part], self.model)
-            output = self.evaluate(x)
-            target = resolve_target(self.target, output, self.labels(part))
+            target = self.resolve(self.evaluate(x), part, x)
             composed = Composed(self.model, self.transform, x, keep_graph=False)
             yield Batch(tuple(part.tolist()), x, target, composed.s, composed.residual)
 
@@ -312,8 +345,8 @@ class Subject:
         return place(data.x[torch.tensor(choose(len(data), MOST_COMPARED, self.seed))], self.model)
 
     def labels(self, ids: Sequence[int] | Tensor) -> Tensor | None:
-        """Labels of samples, (N,), where the data has them."""
-        return None if self.data.y is None else self.data.y[torch.as_tensor(ids)]
+        """Labels of samples in the form of the task, where the data has them."""
+        return None if self.data.y is None else self.task.labels(self.data.y[torch.as_tensor(ids)])
 
 
 def _explained(trim: Trim, result: Any) -> Explained:

@@ -4,26 +4,52 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, SupportsIndex, TypeAlias
 
 import torch
 from torch import Tensor
-from torch.nn.functional import log_softmax, logsigmoid
+from torch.nn.functional import log_softmax, pad
 
-from trimkit.errors import OptionError, ShapeError, nearest
+from trimkit.errors import ShapeError
 
-Target: TypeAlias = str | SupportsIndex | Tensor | Sequence[int] | Callable[[Any], Tensor] | None
-"""None: the output is (N,) or (N, 1). An int k (also a numpy integer): output[:, k]. A tensor (N,): one class a sample.
-A tuple: an index into an output with more axes. A callable: output → (N,). "predicted": the class with the largest
-logit at the explained point, or the only output. "label": that of the data."""
+IGNORED = -100
+"""Positions with this label are left out, as torch's cross_entropy and Hugging Face's models leave them out."""
 
-WORDS = ("predicted", "label")
-"""What is explained, in words; the same in training, audits, integrations and on the command line."""
+
+@dataclass(frozen=True)
+class NextTokens:
+    """Σ_t log p(token t + 1 | tokens up to t): what attributions of a causal language model explain of a given text.
+
+    Captum's attributions of generated text (Miglani et al. 2023, 2312.05491) explain the same sum.
+
+    Attributes:
+        labels: (N, T) token ids as Hugging Face takes them: that at position t is predicted at t − 1, and −100 is left
+            out (padding, a prompt).
+    """
+
+    labels: Tensor
+
+    @property
+    def index(self) -> Tensor:
+        """(N, T) the token that each position predicts, −100 where it is left out."""
+        return pad(self.labels[:, 1:], (0, 1), value=IGNORED)
+
+
+Target: TypeAlias = str | SupportsIndex | Tensor | NextTokens | Sequence[int] | Callable[[Any], Tensor] | None
+"""None: the output is (N,) or (N, 1). An int k (also a numpy integer): output[:, k]. A tensor (N,): one class a sample;
+(N, K) of 0 and 1: the logits of the labels that are present, summed; (N, T) or (N, H, W): the logit of each position's
+class, summed without those of −100. A tuple: an index into an output with more axes. A callable: output → (N,).
+"predicted": the class with the largest logit at the explained point (of each position), or the only output. "label":
+that of the data. Classes are the second axis of an output, the last of one with three: (N, K), (N, T, K), (N, K, H, W).
+"""
 
 _FORMS = (
     "None, an int k for output[:, k], a tensor of labels (N,), a tuple for an index into more axes, or a callable "
     "output → (N,)"
 )
+
+_LABELS = "labels (N,) of an output (N, K); 0 or 1 (N, K); classes (N, T) of (N, T, K), or (N, H, W) of (N, K, H, W)"
 
 
 def select(output: Any, target: Target, copies: int = 1, rows: int | None = None) -> Tensor:
@@ -50,6 +76,8 @@ def select(output: Any, target: Target, copies: int = 1, rows: int | None = None
         )
     if target is None:
         return _only_column(output)
+    if isinstance(target, NextTokens):
+        return _at_positions(log_softmax(output, -1), target.index, copies)
     if output.ndim < 2:
         raise ShapeError(f"target {_brief(target)} needs an output (N, K), got {tuple(output.shape)}; use target=None")
     if isinstance(target, Tensor):
@@ -57,72 +85,16 @@ def select(output: Any, target: Target, copies: int = 1, rows: int | None = None
     return _at(output, _index(target))
 
 
-def require_target(target: Any) -> Any:
-    """The target itself, where it is no unknown word.
-
-    Raises:
-        OptionError: a word that names no target, with the nearest one.
-    """
-    if isinstance(target, str) and target not in WORDS:
-        raise OptionError(
-            "expected target 'predicted', 'label', the number of a class, a tuple, a callable or None, got "
-            f"{target!r}. {nearest(target, WORDS)}"
-        )
-    return target
+def class_axis(output: Tensor) -> int:
+    """The axis of classes: the second, or the last of three."""
+    return 2 if output.ndim == 3 else 1
 
 
-def parse_target(text: str) -> str | int:
-    """A target as typed: ``predicted``, ``label`` or the number of a class.
-
-    Raises:
-        OptionError: anything else.
-    """
-    return int(text) if text.isdecimal() else require_target(text)
-
-
-def resolve_target(target: Target, output: Any, labels: Tensor | None = None) -> Target:
-    """A target without words, fixed at the explained point: the same class along a whole path.
-
-    Args:
-        target: see `Target`.
-        output: of the model for the N samples.
-        labels: (N,) classes, where the data has them.
-    Returns:
-        For a word: classes (N,), or None where there is one output. Any other target as it is.
-    Raises:
-        OptionError: an unknown word, or "label" without labels.
-        ShapeError: a word for an output that is neither (N,) nor (N, K).
-    """
-    if not isinstance(require_target(target), str):
-        return target
-    if not isinstance(output, Tensor) or output.ndim not in (1, 2):
-        got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-        raise ShapeError(f"target {target!r} needs an output (N,) or (N, K), got {got}; pass a callable output → (N,)")
-    if output.ndim == 1 or output.shape[1] == 1:
-        return None
-    if target == "predicted":
-        return output.detach().argmax(1)
-    if labels is None:
-        raise OptionError("target 'label' needs labels, and none came; pass them as the target, a tensor (N,)")
-    return labels.to(output.device)
-
-
-def log_probabilities(output: Tensor) -> Tensor:
-    """Σ_c log p_c over the classes, (N, K) → (N,): what Ross et al. 2017, eq. 1 attribute."""
-    return class_log_probabilities(output).sum(1)
-
-
-def class_log_probabilities(output: Tensor) -> Tensor:
-    """log p_c of each class, (N, K) → (N, K); one logit z, (N,) or (N, 1), is binary: (N, 2) of log σ(−z), log σ(z)."""
-    if output.ndim == 1 or output.shape[1] == 1:
-        logit = output.reshape(len(output))
-        return torch.stack([logsigmoid(-logit), logsigmoid(logit)], dim=1)
-    return log_softmax(output, dim=1)
-
-
-def predicted(output: Tensor) -> Tensor:
-    """The largest logit of each sample, (N, K) → (N,)."""
-    return output.max(dim=1).values
+def take_target(target: Target, samples: Tensor) -> Target:
+    """The target of some samples: what has a row for each is indexed, any other form serves every sample."""
+    if isinstance(target, NextTokens):
+        return NextTokens(target.labels[samples.to(target.labels.device)])
+    return target[samples.to(target.device)] if isinstance(target, Tensor) and target.ndim else target
 
 
 def _check_rows(output: Any, copies: int, rows: int | None) -> None:
@@ -165,32 +137,71 @@ def _only_column(output: Tensor) -> Tensor:
     if output.ndim == 2 and output.shape[1] == 1:
         return output[:, 0]
     raise ShapeError(
-        f"target=None needs an output (N,) or (N, 1), got {tuple(output.shape)}; name a class, "
-        "a tensor of labels (N,), an index tuple or a callable"
+        f"target=None needs an output (N,) or (N, 1), got {tuple(output.shape)}; name a class, 'predicted', "
+        f"a tensor of labels ({_LABELS}), an index tuple or a callable"
     )
 
 
 def _per_sample(output: Tensor, target: Tensor, copies: int) -> Tensor:
     n = len(output) // copies
+    if target.ndim == 2 and target.shape == (n, *output.shape[1:]):
+        return (output * _repeated(present_labels(target), copies).to(output.device)).sum(1)
+    if output.ndim > 2 and target.ndim > 1 and not target.is_floating_point() and target.dtype != torch.bool:
+        return _at_positions(output, target, copies)
     if target.shape != (n,) or target.is_floating_point() or target.is_complex() or target.dtype == torch.bool:
         raise ShapeError(
-            f"expected an integer target of shape ({n},), one class a sample, got {target.dtype} {tuple(target.shape)}"
+            f"expected an integer target of shape ({n},), one class a sample, got {target.dtype} "
+            f"{tuple(target.shape)} for an output {tuple(output.shape)}; there are {_LABELS}"
         )
     if output.ndim != 2:
-        raise ShapeError(f"a tensor target needs an output (N, K), got {tuple(output.shape)}; pass a callable")
+        raise ShapeError(
+            f"a tensor target (N,) needs an output (N, K), got {tuple(output.shape)}; pass a callable, or {_LABELS}"
+        )
     index = target.to(output.device, torch.long)[:, None]
+    return _gathered(output, index if copies == 1 else index.repeat(copies, 1), 1)[:, 0]
+
+
+def _at_positions(output: Tensor, classes: Tensor, copies: int) -> Tensor:
+    """The logit of each position's class, summed: (copies · N, …) and (N, *positions) → (copies · N,)."""
+    axis = class_axis(output)
+    expected = (len(output) // copies, *output.shape[1:axis], *output.shape[axis + 1 :])
+    if output.ndim < 3 or classes.shape != expected:
+        raise ShapeError(f"expected classes {expected} of an output {tuple(output.shape)}, got {tuple(classes.shape)}")
+    index = _repeated(classes.to(output.device, torch.long), copies).unsqueeze(axis)
+    values = _gathered(output, index.masked_fill(index == IGNORED, 0), axis)
+    return torch.where(index == IGNORED, 0, values).flatten(1).sum(1)
+
+
+def _gathered(output: Tensor, index: Tensor, axis: int) -> Tensor:
     try:
-        return output.gather(1, index if copies == 1 else index.repeat(copies, 1))[:, 0]
+        return output.gather(axis, index)
     except RuntimeError as error:  # on the host, gather checks its index; a check of ours would be a second one
-        low, high, most = int(target.min()), int(target.max()), output.shape[1] - 1
+        low, high, most = int(index.min()), int(index.max()), output.shape[axis] - 1
         if low >= 0 and high <= most:
             raise
         raise ShapeError(f"expected targets in 0 … {most}, got {low} … {high}") from error
 
 
+def _repeated(rows: Tensor, copies: int) -> Tensor:
+    return rows if copies == 1 else rows.repeat(copies, *[1] * (rows.ndim - 1))
+
+
+def present_labels(labels: Tensor) -> Tensor:
+    """Labels (N, K) of 0 and 1 as booleans."""
+    if labels.dtype != torch.bool and not bool(((labels == 0) | (labels == 1)).all()):
+        raise ShapeError(
+            f"expected labels of 0 and 1 as a target (N, K), got {labels.dtype} with other values: they are no choice "
+            "of outputs; name one, target=0, or pass a callable output → (N,)"
+        )
+    return labels.bool()
+
+
 def _at(output: Tensor, index: tuple[int, ...]) -> Tensor:
     if len(index) != output.ndim - 1:
-        raise ShapeError(f"target {index} needs an output with {len(index) + 1} axes, got {tuple(output.shape)}")
+        raise ShapeError(
+            f"target {index} needs an output with {len(index) + 1} axes, got {tuple(output.shape)}; an index has one "
+            "entry for each axis behind the samples"
+        )
     for axis, (i, length) in enumerate(zip(index, output.shape[1:], strict=True), start=1):
         if not -length <= i < length:
             raise ShapeError(f"target {index} is out of range: axis {axis} of the output has {length} entries")
