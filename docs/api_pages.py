@@ -25,6 +25,7 @@ MODULES = {
     "trimkit.report": "Pages",
     "trimkit.coefficients": "Trees of coefficients and their groups",
     "trimkit.hooks": "The door for plugins",
+    "trimkit.deprecation": "What is going, and until when",
     "trimkit.cli.commands": "What a command is written with",
     "trimkit.registry": "Parts by name",
     "trimkit.errors": "Errors",

@@ -1,12 +1,12 @@
-"""The measures of each task, as functions of sums over samples, so that one bootstrap gives every interval.
+"""The measures of each task, as functions of means over samples, so that one set of resamples gives every interval.
 
-Each sample keeps a few sums (hits, true positives, squared errors). A measure is a function of their means
-over samples; its interval is that of the function over resampled means. Shares of samples have Wilson's interval.
+Each sample adds a few numbers (hits, true positives, squared errors). A measure is a function of their means over
+samples; its interval is that of the function over resampled means. Shares of samples have Wilson's interval.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -14,22 +14,22 @@ import numpy as np
 import torch
 from scipy.stats import binomtest
 from torch import Tensor
-from torch.nn.functional import log_softmax
+from torch.nn.functional import log_softmax, one_hot
 
-from trimkit.audit.statistics import FEWEST, LEVEL, TAILS, Array, Bootstrap
+from trimkit.audit.columns import Array, Column
+from trimkit.audit.statistics import FEWEST, Resampling
 from trimkit.audit.task import Task
 from trimkit.report.verdicts import Estimate
 from trimkit.targets import IGNORED, class_axis
 
 Sums: TypeAlias = dict[str, Tensor]
-"""Name → (n, ...) float64, a row for each sample."""
+"""Name → (n,) or (n, m), a row for each sample."""
 
-Means: TypeAlias = dict[str, Array]
-"""Name → (..., m) means over samples, (m,) or of B resamples (B, m)."""
+Means: TypeAlias = Mapping[str, Array]
+"""Name → (...) means over the samples, or (B, ...) over B resamples."""
 
-
-_NOT_DRAWN = ("frequency", "exact", "predicted")
-"""Sums of which no resampled mean is needed; the tokens of a vocabulary are many."""
+TOTALS = ("frequency",)
+"""Sums of which no resamples are needed; the tokens of a vocabulary are many."""
 
 
 @dataclass(frozen=True)
@@ -79,127 +79,137 @@ class Measure:
 
 
 def sums_of(task: Task, output: Tensor, y: Tensor) -> Sums:
-    """The sums of a batch's samples; {} where the labels do not fit the output.
+    """What each sample of a batch adds.
 
     Args:
         task: of the model.
-        output: (N, ...) float64 on the CPU.
-        y: labels, see `trimkit.audit.task.Task.labels`.
+        output: (N, ...) on the CPU.
+        y: labels that fit it, see `trimkit.audit.task.Task.labels`.
     """
-    if task.name == "regression":
-        return _squares(output, y.double())
     predicted = task.predictions(output)
     if predicted is None:
-        return {}
+        return _squares(output.double(), y.double())
     if task.name == "multilabel":
-        return _confusions(predicted, y)
-    wanted, classes = task.truth(y), max(2, output.shape[class_axis(output)] if output.ndim > 1 else 1)
-    if int(wanted.max()) >= classes:
-        return {}
-    if task.has_classes:
-        return {"hits": (predicted == wanted).double(), "truth": wanted.double(), "predicted": predicted.double()}
-    counted = (wanted != IGNORED).flatten(1)
-    sums = {"hits": ((predicted == wanted).flatten(1) & counted).sum(1).double(), "counted": counted.sum(1).double()}
+        both, exact = (predicted & y).double(), (predicted == y).all(1).double()
+        return {"both": both, "seen": predicted.double(), "truth": y.double(), "exact": exact}
+    wanted, classes = task.truth(y), max(2, output.shape[class_axis(output)])
+    counted = (wanted != IGNORED).reshape(len(wanted), -1)
+    right = (predicted == wanted).reshape(len(wanted), -1) & counted
     frequency = _per_class(wanted, counted, classes)
+    if task.has_classes:
+        false = (one_hot(predicted, classes) > frequency).double()
+        return {"hits": right[:, 0].double(), "frequency": frequency, **({"false": false} if classes == 2 else {})}
+    sums = {"hits": right.sum(1).double(), "counted": counted.sum(1).double(), "frequency": frequency}
     if task.name == "segmentation":
-        truth, seen = frequency, _per_class(predicted, counted, classes)
-        both = _per_class(predicted, counted & (predicted == wanted).flatten(1), classes)
-        return {**sums, "both": both, "either": truth + seen - both, "frequency": frequency}
+        both = _per_class(predicted, right, classes)
+        return {**sums, "both": both, "either": frequency + _per_class(predicted, counted, classes) - both}
     if task.name == "language-modelling":
-        picked = log_softmax(output, -1).gather(2, wanted.clamp_min(0)[..., None])[..., 0]
-        sums["surprise"] = -picked.where(wanted != IGNORED, 0.0).sum(1)
-    return {**sums, "frequency": frequency}
+        picked = log_softmax(output.double(), -1).gather(2, wanted.clamp_min(0)[..., None])[..., 0]
+        sums["surprise"] = -picked.where(counted, 0.0).sum(1)
+    return sums
 
 
-def measures_of(task: Task, sums: Sums, bootstrap: Bootstrap) -> tuple[Measure, ...]:
+def joined(parts: Sequence[Sums]) -> Sums:
+    """The sums of consecutive samples."""
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+
+def measures_of(task: Task, columns: Mapping[str, Column], resampling: Resampling) -> tuple[Measure, ...]:
     """The measures of a task, the one that decides first."""
-    return _MEASURES[task.name](sums, _Draws(sums, bootstrap))
+    return _MEASURES[task.name](_Means(columns, resampling))
 
 
-class _Draws:
-    """Estimates of functions of means, by one bootstrap."""
+class _Means:
+    """Estimates of functions of means, by one set of resamples."""
 
-    def __init__(self, sums: Sums, bootstrap: Bootstrap) -> None:
-        self.means: Means = {name: _rows(values).mean(0) for name, values in sums.items()}
-        enough = bootstrap.n >= FEWEST
-        drawn = {name: values for name, values in sums.items() if enough and name not in _NOT_DRAWN}
-        self.drawn: Means = {name: bootstrap.means(_rows(values)) for name, values in drawn.items()}
+    def __init__(self, columns: Mapping[str, Column], resampling: Resampling) -> None:
+        self.columns, self.resampling = columns, resampling
+        self.value: Means = {name: column.value for name, column in columns.items()}
+        self.drawn: Means = {name: column.draws for name, column in columns.items()}
+        frequency = columns.get("frequency")
+        self.shares = np.zeros(1) if frequency is None else frequency.value / frequency.value.sum()
 
     def estimate(self, measure: Callable[[Means], Array]) -> Estimate:
         """The measure of all samples, with the interval of its resamples; infinite where there are too few samples."""
-        value = float(measure(self.means))
-        if not self.drawn:
+        value = float(measure(self.value))
+        if self.resampling.n < FEWEST:
             return Estimate(value, -np.inf, np.inf)
-        low, high = np.nanquantile(measure(self.drawn), TAILS)
+        low, high = np.nanquantile(measure(self.drawn), self.resampling.tails)
         return Estimate(value, float(low), float(high))
 
+    def share(self, hits: float, total: float) -> Estimate:
+        """Two means of zeros and ones as a share, with Wilson's interval; anything where there is nothing to share."""
+        n = round(total * self.resampling.n)
+        if n == 0:
+            return Estimate(float("nan"), 0.0, 1.0)
+        low_tail, high_tail = self.resampling.tails
+        found = binomtest(round(hits * self.resampling.n), n).proportion_ci(high_tail - low_tail, "wilson")
+        return Estimate(hits / total, float(found.low), float(found.high))
 
-def _classification(sums: Sums, draws: _Draws) -> tuple[Measure, ...]:
-    truth = sums["truth"].long()
-    return (Measure("accuracy", _share(sums["hits"]), float(torch.bincount(truth).max()) / len(truth)),)
+    def accuracy(self, name: str, baseline: str) -> Measure:
+        """Share of positions that are right, beside the share of the most frequent class."""
+        of_positions = self.estimate(lambda m: _ratio(m["hits"], m["counted"]))
+        return Measure(name, of_positions, float(self.shares.max()), baseline)
 
 
-def _binary(sums: Sums, draws: _Draws) -> tuple[Measure, ...]:
-    truth, predicted = sums["truth"] == 1, sums["predicted"] == 1
-    errors = (("false positive rate", ~truth), ("false negative rate", truth))
-    rates = [Measure(name, _share((predicted != truth)[some].double()), better="lower") for name, some in errors]
-    return (*_classification(sums, draws), *rates)
+def _classification(means: _Means) -> tuple[Measure, ...]:
+    hits = float(means.value["hits"])
+    return (Measure("accuracy", means.share(hits, 1.0), float(means.shares.max())),)
 
 
-def _multilabel(sums: Sums, draws: _Draws) -> tuple[Measure, ...]:
-    always = 2 * draws.means["truth"] / (1 + draws.means["truth"])
-    counts = torch.unique(sums["truth"], dim=0, return_counts=True)[1]
+def _binary(means: _Means) -> tuple[Measure, ...]:
+    rates = [
+        Measure(f"false {name} rate", means.share(means.value["false"][k], means.shares[1 - k]), better="lower")
+        for name, k in (("positive", 1), ("negative", 0))
+    ]
+    return (*_classification(means), *rates)
+
+
+def _multilabel(means: _Means) -> tuple[Measure, ...]:
+    always = 2 * means.value["truth"] / (1 + means.value["truth"])
+    each = _listed(_f1(means.value))
+    f1 = means.estimate(lambda m: _mean(_f1(m)))
+    rows = means.columns["truth"].rows
+    frequent = float(np.unique(rows, axis=0, return_counts=True)[1].max()) / len(rows)
+    exact = means.share(float(means.value["exact"]), 1.0)
     return (
-        Measure(
-            "macro F1",
-            draws.estimate(lambda m: _mean(_f1(m))),
-            float(_mean(always)),
-            "all labels always",
-            each=_listed(_f1(draws.means)),
-        ),
-        Measure("exact match", _share(sums["exact"]), float(counts.max()) / len(sums["truth"]), "most frequent set"),
+        Measure("macro F1", f1, float(_mean(always)), "all labels always", each=each),
+        Measure("exact match", exact, frequent, "most frequent set"),
     )
 
 
-def _segmentation(sums: Sums, draws: _Draws) -> tuple[Measure, ...]:
-    shares = draws.means["frequency"] / draws.means["frequency"].sum()
-    present = (shares > 0).sum()
-    iou = Measure(
-        "mean IoU",
-        draws.estimate(lambda m: _mean(_ratio(m["both"], m["either"]))),
-        float(shares.max() / present),
-        "most frequent class",
-        each=_listed(_ratio(draws.means["both"], draws.means["either"])),
-    )
-    return iou, _position_accuracy("pixel accuracy", "most frequent class", draws)
+def _segmentation(means: _Means) -> tuple[Measure, ...]:
+    iou = means.estimate(lambda m: _mean(_ratio(m["both"], m["either"])))
+    constant = float(means.shares.max() / (means.shares > 0).sum())
+    each = _listed(_ratio(means.value["both"], means.value["either"]))
+    baseline = "most frequent class"
+    return Measure("mean IoU", iou, constant, baseline, each=each), means.accuracy("pixel accuracy", baseline)
 
 
-def _tagging(sums: Sums, draws: _Draws) -> tuple[Measure, ...]:
-    return (_position_accuracy("token accuracy", "most frequent tag", draws),)
+def _tagging(means: _Means) -> tuple[Measure, ...]:
+    return (means.accuracy("token accuracy", "most frequent tag"),)
 
 
-def _language(sums: Sums, draws: _Draws) -> tuple[Measure, ...]:
-    shares = draws.means["frequency"] / draws.means["frequency"].sum()
-    entropy = -(shares[shares > 0] * np.log(shares[shares > 0])).sum()
-    perplexity = draws.estimate(lambda m: np.exp(_ratio(m["surprise"], m["counted"])[..., 0]))
+def _language(means: _Means) -> tuple[Measure, ...]:
+    shares = means.shares[means.shares > 0]
+    perplexity = means.estimate(lambda m: np.exp(_ratio(m["surprise"], m["counted"])))
+    alone = float(np.exp(-(shares * np.log(shares)).sum()))
     return (
-        Measure("perplexity", perplexity, float(np.exp(entropy)), "token frequencies alone", "lower"),
-        _position_accuracy("next-token accuracy", "most frequent token", draws),
+        Measure("perplexity", perplexity, alone, "token frequencies alone", "lower"),
+        means.accuracy("next-token accuracy", "most frequent token"),
     )
 
 
-def _regression(sums: Sums, draws: _Draws) -> tuple[Measure, ...]:
-    error = draws.estimate(lambda m: np.sqrt(_mean(m["error"])))
-    spread = float(np.sqrt(_mean(draws.means["square"] - draws.means["value"] ** 2)))
+def _regression(means: _Means) -> tuple[Measure, ...]:
+    r2, error = means.estimate(lambda m: _mean(_r2(m))), means.estimate(lambda m: np.sqrt(_mean(m["error"])))
+    spread = float(np.sqrt(_mean(_variance(means.value))))
     return (
-        Measure(
-            "R²", draws.estimate(lambda m: _mean(_r2(m))), 0.0, "the mean of the labels", each=_listed(_r2(draws.means))
-        ),
-        Measure("root mean squared error", error, spread, "of the mean of the labels", "lower"),
+        Measure("R²", r2, 0.0, "the labels' mean", each=_listed(_r2(means.value))),
+        Measure("root mean squared error", error, spread, "of the labels' mean", "lower"),
     )
 
 
-_MEASURES: dict[str, Callable[[Sums, _Draws], tuple[Measure, ...]]] = {
+_MEASURES: dict[str, Callable[[_Means], tuple[Measure, ...]]] = {
     "classification": _classification,
     "binary": _binary,
     "multilabel": _multilabel,
@@ -208,12 +218,6 @@ _MEASURES: dict[str, Callable[[Sums, _Draws], tuple[Measure, ...]]] = {
     "tagging": _tagging,
     "language-modelling": _language,
 }
-
-
-def _position_accuracy(name: str, baseline: str, draws: _Draws) -> Measure:
-    frequency = draws.means["frequency"]
-    share = float(frequency.max() / frequency.sum())
-    return Measure(name, draws.estimate(lambda m: _ratio(m["hits"], m["counted"])[..., 0]), share, baseline)
 
 
 def _squares(output: Tensor, y: Tensor) -> Sums:
@@ -225,24 +229,10 @@ def _squares(output: Tensor, y: Tensor) -> Sums:
     return {name: values.reshape(len(y), -1) for name, values in columns.items()}
 
 
-def _confusions(predicted: Tensor, y: Tensor) -> Sums:
-    both = (predicted & y).double()
-    exact = (predicted == y).all(1).double()
-    return {"both": both, "seen": predicted.double(), "truth": y.double(), "exact": exact}
-
-
 def _per_class(classes: Tensor, counted: Tensor, number: int) -> Tensor:
     """(N, *positions) → (N, number): how many counted positions of each sample are of each class."""
-    flat = classes.flatten(1).masked_fill(~counted, number)
+    flat = classes.reshape(len(classes), -1).masked_fill(~counted, number)
     return torch.stack([torch.bincount(row, minlength=number + 1)[:number] for row in flat]).double()
-
-
-def _share(hits: Tensor) -> Estimate:
-    """Share of ones in (n,), with Wilson's interval; anything from 0 to 1 where there are none."""
-    if not len(hits):
-        return Estimate(float("nan"), 0.0, 1.0)
-    interval = binomtest(int(hits.sum()), len(hits)).proportion_ci(LEVEL, "wilson")
-    return Estimate(float(hits.mean()), float(interval.low), float(interval.high))
 
 
 def _f1(means: Means) -> Array:
@@ -250,7 +240,11 @@ def _f1(means: Means) -> Array:
 
 
 def _r2(means: Means) -> Array:
-    return 1 - _ratio(means["error"], means["square"] - means["value"] ** 2)
+    return 1 - _ratio(means["error"], _variance(means))
+
+
+def _variance(means: Means) -> Array:
+    return means["square"] - means["value"] ** 2
 
 
 def _ratio(over: Array, under: Array) -> Array:
@@ -262,10 +256,6 @@ def _mean(values: Array) -> Array:
     """Over the last axis, without NaN."""
     counted = ~np.isnan(values)
     return np.where(counted, values, 0).sum(-1) / np.maximum(counted.sum(-1), 1)
-
-
-def _rows(values: Tensor) -> Array:
-    return values.reshape(len(values), -1).numpy()
 
 
 def _listed(values: Array) -> tuple[float, ...]:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
-import torch
+import numpy as np
 from torch import Tensor
 
-from trimkit.audit.measures import Measure, Sums, measures_of, sums_of
-from trimkit.audit.statistics import Bootstrap
+from trimkit.audit.columns import Column
+from trimkit.audit.measures import TOTALS, Measure, Sums, measures_of, sums_of
+from trimkit.audit.state import State
+from trimkit.audit.statistics import Resampling
+from trimkit.audit.tally import Tally
 from trimkit.audit.task import Task
 from trimkit.report.verdicts import Estimate
-
-FLAT = 1e-6
-"""Outputs that vary by less than this share of their size do not depend on the input."""
 
 
 @dataclass(frozen=True)
@@ -71,70 +72,52 @@ class Performance:
         return {**asdict(self), "measures": measures, "at_chance": self.at_chance}
 
 
-class Tally:
-    """What is kept of a model's outputs while batches pass: sums of each sample, never the outputs themselves.
+def performance_of(
+    task: Task, columns: Mapping[str, Column], tally: Tally, resampling: Resampling | None = None
+) -> Performance:
+    """What the sums of all samples say.
 
     Args:
-        task: see `trimkit.audit.task.Task`.
+        task: of the model.
+        columns: see `trimkit.audit.measures.sums_of`; {} without labels.
+        tally: of the outputs.
+        resampling: of the samples, for intervals.
     """
+    if not columns:
+        return Performance(None, 0.0, tally.n, tally.flat, task.name)
+    measures = measures_of(task, columns, resampling or Resampling(tally.n))
+    first = measures[0]
+    if not task.has_classes or first.trivial is None:
+        return Performance(None, 0.0, tally.n, tally.flat, task.name, measures)
+    return Performance(first.estimate, first.trivial, tally.n, tally.flat, task.name, measures)
 
-    def __init__(self, task: Task) -> None:
-        self.task = task
-        self._sums: list[Sums] = []
-        self._first: Tensor | None = None
-        self._size = self._spread = 0.0
-        self._n = 0
 
-    def add(self, output: Tensor, y: Tensor | None) -> None:
-        """Take a batch in.
+def columns_of(sums: Sums, ids: Sequence[int], seed: int = 0) -> dict[str, Column]:
+    """Sums of samples (n, ...) that are all at hand, with the resamples of an audit."""
+    state = State(seed, {i: rank for rank, i in enumerate(ids)}, TOTALS)
+    state.update(ids, sums)
+    return state.finalise()
 
-        Args:
-            output: (N, ...).
-            y: labels, see `trimkit.audit.task.Task.labels`; None where there are none.
-        """
-        values = output.detach().cpu().double()  # not on the device: some have no float64
-        self._first = values[:1] if self._first is None else self._first
-        self._size = max(self._size, float(values.abs().max()))
-        self._spread = max(self._spread, float((values - self._first).abs().max()))
-        self._n += len(values)
-        if y is not None:
-            self._sums.append(sums_of(self.task, values, y.cpu()))
 
-    @property
-    def sums(self) -> Sums:
-        """Name → (n, ...) over all samples so far; {} without labels, or where some do not fit."""
-        if not self._sums or not all(self._sums):
-            return {}
-        return {name: torch.cat([part[name] for part in self._sums]) for name in self._sums[0]}
+def paired_of(columns: Mapping[str, Column]) -> dict[str, dict[str, Any]]:
+    """Values of the first samples, by which two audits are compared: name → ids, values and the better side."""
+    for column, (name, better) in _PAIRED.items():
+        if column in columns:
+            ids, values = columns[column].ids, columns[column].rows
+            if "counted" in columns and column != "error":
+                values = values / np.maximum(columns["counted"].rows, 1)
+            values = values.reshape(len(ids), -1).mean(1)
+            return {name: {"ids": list(ids), "values": values.tolist(), "better": better}}
+    return {}
 
-    @property
-    def paired(self) -> dict[str, tuple[Tensor, Literal["higher", "lower"]]]:
-        """Values of single samples, (n,), by which two audits are compared, with the better side."""
-        sums = self.sums
-        if "error" in sums:
-            return {"squared error": (sums["error"].mean(1), "lower")}
-        if "surprise" in sums:
-            return {"surprise a token": (sums["surprise"] / sums["counted"].clamp_min(1), "lower")}
-        if "counted" in sums:
-            return {"accuracy": (sums["hits"] / sums["counted"].clamp_min(1), "higher")}
-        hits = sums.get("hits", sums.get("exact"))
-        return {} if hits is None else {"accuracy": (hits, "higher")}
 
-    def performance(self, bootstrap: Bootstrap | None = None) -> Performance:
-        """What the sums say.
-
-        Args:
-            bootstrap: draws over the samples in the order in which they came; those of seed 0 by default.
-        """
-        flat = self._n > 1 and self._spread <= FLAT * self._size
-        sums = self.sums
-        if not sums:
-            return Performance(None, 0.0, self._n, flat, self.task.name)
-        measures = measures_of(self.task, sums, bootstrap or Bootstrap(range(self._n), 0))
-        first = measures[0]
-        accuracy = first.estimate if self.task.has_classes else None
-        chance = first.trivial if self.task.has_classes and first.trivial is not None else 0.0
-        return Performance(accuracy, chance, self._n, flat, self.task.name, measures)
+_PAIRED = {
+    "error": ("squared error", "lower"),
+    "surprise": ("surprise a token", "lower"),
+    "hits": ("accuracy", "higher"),
+    "exact": ("accuracy", "higher"),
+}
+"""Column → how its values of single samples are named, and the better side; the first that is there."""
 
 
 def right(outputs: Tensor, labels: Tensor | None) -> Tensor | None:
@@ -158,9 +141,11 @@ def performance(outputs: Tensor, labels: Tensor | None, task: Task | None = None
         labels: in the form of the task, or None where there are none.
         task: by default classification of (n, K), binary of one logit (n, 1).
     """
-    tally = Tally(task or _task(outputs))
-    tally.add(outputs, labels)
-    return tally.performance()
+    task, tally = task or _task(outputs), Tally()
+    tally.update(outputs, outputs[:1])
+    fits = labels is not None and (not task.has_classes or right(outputs, labels) is not None)
+    sums = sums_of(task, outputs.detach().cpu().double(), labels.cpu()) if fits and labels is not None else {}
+    return performance_of(task, columns_of(sums, range(len(outputs))) if sums else {}, tally)
 
 
 def _task(outputs: Tensor) -> Task:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, cast
@@ -15,9 +15,12 @@ from trimkit.attributions.base import Attribution
 from trimkit.attributions.gradient import IntegratedGradients
 from trimkit.audit.counted import Counted
 from trimkit.audit.examine import Wanted, explained_values, padding_of, place, resolve_target, task_of
-from trimkit.audit.performance import Performance, Tally
+from trimkit.audit.measures import Sums, joined, sums_of
+from trimkit.audit.performance import Performance, columns_of, performance_of
 from trimkit.audit.selection import Forbid, Forbidden, forbidden
-from trimkit.audit.statistics import Bootstrap, choose, generator
+from trimkit.audit.state import FIRST
+from trimkit.audit.statistics import Resampling, choose, generator, in_key_order
+from trimkit.audit.tally import Tally
 from trimkit.audit.task import Task
 from trimkit.coefficients import tree
 from trimkit.coefficients.baseline import Baseline, expand_baseline, number_of
@@ -73,6 +76,8 @@ class Batch:
         s: coefficients of x.
         residual: x − T⁻¹(s).
         explained: attribution's label → its scores.
+        outputs: (N, ...) what the model says; the explained values (N, 1) of a callable target; None where nobody
+            asked it.
     """
 
     ids: tuple[int, ...]
@@ -81,6 +86,7 @@ class Batch:
     s: Tree
     residual: Tensor
     explained: Mapping[str, Explained] = field(default_factory=dict)
+    outputs: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -94,7 +100,8 @@ class Batch:
             take_target(self.target, at),
             take(self.s, at),
             self.residual[at],
-            {label: found.rows(at) for label, found in self.explained.items()},
+            {label: explained.rows(at) for label, explained in self.explained.items()},
+            None if self.outputs is None else self.outputs[list(index)],
         )
 
 
@@ -106,6 +113,20 @@ def filled(groups: Groups) -> Groups:
     new[present] = torch.arange(len(present))
     labels = tree.map_leaves(lambda leaf: new.to(leaf.device)[leaf], groups.labels)
     return replace(groups, names=tuple(groups.names[i] for i in present), labels=labels)
+
+
+def blocks_of(ids: Sequence[int], size: int, shard: tuple[int, int] = (1, 1)) -> Iterator[Sequence[int]]:
+    """Consecutive ids, ``size`` at a time, the last perhaps fewer; of n shards, shard i takes every n-th block.
+
+    The blocks are the same whatever the number of shards.
+
+    Example:
+        >>> [list(block) for block in blocks_of(range(7), 3)], [list(block) for block in blocks_of(range(7), 3, (2, 2))]
+        ([[0, 1, 2], [3, 4, 5], [6]], [[3, 4, 5]])
+    """
+    number, count = shard
+    for start in range((number - 1) * size, len(ids), count * size):
+        yield ids[start : start + size]
 
 
 def take(values: Tree, index: Tensor) -> Tree:
@@ -124,17 +145,21 @@ def without_refinement(attribution: Attribution) -> Attribution:
 
 @dataclass(frozen=True)
 class Seen:
-    """What one look at the outputs of all audited samples leaves.
+    """What one look at the outputs of the first samples leaves.
 
     Attributes:
-        tally: sums of each sample, for the performance.
+        tally: whether they vary at all.
         values: (n,) explained numbers, float64.
         classes: (n,) predicted classes; 0 where there is not one a sample.
+        sums: what each adds to the performance.
+        reference: (1, ...) the output of the very first.
     """
 
     tally: Tally
     values: Tensor
     classes: Tensor
+    sums: Sums
+    reference: Tensor
 
 
 _UNDECIDED = Task("", "")
@@ -149,7 +174,7 @@ class Subject:
         transform: the space.
         attributions: label → attribution, in the order of the report.
         data: where samples come from.
-        samples: how many are audited, at most.
+        samples: how many are audited, at most; None for all.
         target: what is explained, see `trimkit.audit.examine.Wanted`.
         reference: where removed coefficients take their values from.
         batch_size: samples in one batch.
@@ -164,7 +189,7 @@ class Subject:
     transform: Transform
     attributions: Mapping[str, Attribution]
     data: Dataset
-    samples: int = 256
+    samples: int | None = 256
     target: Wanted = "predicted"
     reference: Dataset | None = None
     batch_size: int = 64
@@ -180,9 +205,21 @@ class Subject:
         self.attributions = {label: without_refinement(made) for label, made in self.attributions.items()}
 
     @cached_property
-    def ids(self) -> list[int]:
+    def ids(self) -> Sequence[int]:
         """The audited samples: a random choice that depends on the seed and their indices alone."""
         return choose(len(self.data), self.samples, self.seed)
+
+    @cached_property
+    def order(self) -> list[int]:
+        """The first `FIRST` audited samples in key order."""
+        return in_key_order(self.ids, self.seed, FIRST)
+
+    @cached_property
+    def first(self) -> list[int]:
+        """The same, rising: all audited samples where there are no more. What must be known before, and what cannot be
+        summed up, is taken from these alone.
+        """
+        return sorted(self.order)
 
     @cached_property
     def groups(self) -> Groups:
@@ -196,44 +233,57 @@ class Subject:
 
     @cached_property
     def performance(self) -> Performance:
-        """How good the model is on the audited samples."""
-        return self.seen.tally.performance(Bootstrap(self.ids, self.seed))
+        """How good the model is on the first samples; the audit puts that on all samples in its place at the end."""
+        columns = columns_of(self.seen.sums, self.first, self.seed)
+        return performance_of(self.task, columns, self.seen.tally, Resampling(len(self.first)))
 
     @property
     def judged(self) -> bool:
         """Whether predictions can be held against labels."""
-        return bool(self.seen.tally.sums) and self.task.has_probabilities
+        return self.task.labelled and self.task.has_probabilities
 
     @cached_property
     def seen(self) -> Seen:
-        """One look at the outputs of all audited samples.
+        """One look at the outputs of the first samples.
 
         Raises:
             ModelError: some are not finite.
         """
-        tally, values, classes = Tally(self.task), [], []
-        for part in torch.tensor(self.ids).split(self.batch_size):
+        tally, values, classes, sums = Tally(), [], [], []
+        reference: Tensor | None = None
+        for part in torch.tensor(self.first).split(self.batch_size):
             x = place(self.data.x[part], self.model)
             output = self.evaluate(x)
-            explained = explained_values(output, self.resolve(output, part, x))
-            shown = explained[:, None] if callable(self.target) else output
-            self._require_finite(shown, part)
-            predicted = None if callable(self.target) else self.task.predictions(shown)
-            single = predicted is not None and predicted.ndim == 1
-            classes.append(predicted.cpu() if single and predicted is not None else torch.zeros(len(part)).long())
-            values.append(explained.cpu().double())
-            tally.add(shown, None if callable(self.target) else self.labels(part))
-        return Seen(tally, torch.cat(values), torch.cat(classes))
+            values.append(explained_values(output, self.resolve(output, part, x)).double().cpu())
+            shown = self._read(part, output)
+            reference = shown[:1] if reference is None else reference
+            tally.update(shown, reference)
+            sums.append(self.sums(shown, part))
+            classes.append(self._classes(shown))
+        assert reference is not None
+        return Seen(tally, torch.cat(values), torch.cat(classes), joined(sums), reference)
 
-    def _require_finite(self, output: Tensor, ids: Tensor) -> None:
-        finite = torch.isfinite(output.flatten(1)).all(1)
-        if not bool(finite.all()):
-            bad = int(ids[int((~finite).nonzero()[0])])
-            raise ModelError(f"the model's output for sample {bad} is NaN or infinite")
+    def sums(self, outputs: Tensor, ids: Sequence[int] | Tensor) -> Sums:
+        """What each sample adds to the performance; {} without labels."""
+        labels = self.labels(ids)
+        return {} if labels is None else sums_of(self.task, outputs, labels)
+
+    def _classes(self, outputs: Tensor) -> Tensor:
+        """(N,) the predicted classes; 0 where there is not one a sample."""
+        predicted = self.task.predictions(outputs) if self.task.has_classes else None
+        return torch.zeros(len(outputs)).long() if predicted is None else predicted
+
+    def _read(self, ids: Tensor, output: Any) -> Tensor:
+        values = explained_values(output, self.target)[:, None] if callable(self.target) else output
+        values = values.cpu()
+        bad = ~torch.isfinite(values).flatten(1).all(1)
+        if bool(bad.any()):
+            raise ModelError(f"the model's output for sample {int(ids[bad.nonzero()[0]])} is NaN or infinite")
+        return values if values.ndim > 2 else values.double()  # not on the device: some have no float64
 
     @cached_property
     def scale(self) -> float:
-        """Standard deviation of the explained outputs over the audited samples: what counts as a large change."""
+        """Standard deviation of the explained outputs over the first samples: what counts as a large change."""
         return float(self.seen.values.std(correction=0)) or 1.0
 
     @cached_property
@@ -272,13 +322,16 @@ class Subject:
         padding = padding_of(self.model.model, x)
         return resolve_target(self.target, output, self.labels(ids), self.task, padding)
 
-    def batches(self) -> Iterator[Batch]:
-        """The audited samples in the order of their ids; the last batch may be smaller. Without scores."""
-        for part in torch.tensor(self.ids).split(self.batch_size):
+    def batches(self, blocks: Iterable[Sequence[int]] | None = None) -> Iterator[Batch]:
+        """Samples block by block, without scores; the audited samples in the order of their ids by default."""
+        for block in blocks_of(self.ids, self.batch_size) if blocks is None else blocks:
+            part = torch.tensor(block)
             x = place(self.data.x[part], self.model)
-            target = self.resolve(self.evaluate(x), part, x)
+            output = self.evaluate(x)
+            target = self.resolve(output, part, x)
             composed = Composed(self.model, self.transform, x, keep_graph=False)
-            yield Batch(tuple(part.tolist()), x, target, composed.s, composed.residual)
+            outputs = self._read(part, output)
+            yield Batch(tuple(part.tolist()), x, target, composed.s, composed.residual, outputs=outputs)
 
     def explain_all(self, batch: Batch) -> Batch:
         """The batch with the scores of every attribution.
@@ -287,8 +340,8 @@ class Subject:
             AttributionError: scores that are not finite.
         """
         explained = {label: self.explain(batch, label) for label in self.attributions}
-        for label, found in explained.items():
-            bad = ~torch.isfinite(tree.rows(found.scores)).all(1)
+        for label, one in explained.items():
+            bad = ~torch.isfinite(tree.rows(one.scores)).all(1)
             if bool(bad.any()):
                 sample = batch.ids[int(bad.nonzero()[0])]
                 raise AttributionError(
@@ -345,8 +398,10 @@ class Subject:
         return place(data.x[torch.tensor(choose(len(data), MOST_COMPARED, self.seed))], self.model)
 
     def labels(self, ids: Sequence[int] | Tensor) -> Tensor | None:
-        """Labels of samples in the form of the task, where the data has them."""
-        return None if self.data.y is None else self.task.labels(self.data.y[torch.as_tensor(ids)])
+        """Labels of samples in the form of the task, where the data has such."""
+        if self.data.y is None or not self.task.labelled:
+            return None
+        return self.task.labels(self.data.y[torch.as_tensor(ids)])
 
 
 def _explained(trim: Trim, result: Any) -> Explained:

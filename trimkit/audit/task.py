@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -34,10 +34,12 @@ class Task:
     Attributes:
         name: one of `TASKS`, or `CUSTOM`.
         how: how it was decided, in words.
+        labelled: the data have labels that fit it.
     """
 
     name: str
     how: str = "as asked"
+    labelled: bool = True
 
     @property
     def has_probabilities(self) -> bool:
@@ -56,7 +58,7 @@ class Task:
 
     def as_json(self) -> dict[str, str]:
         """Plain JSON values."""
-        return asdict(self)
+        return {"name": self.name, "how": self.how}
 
     def labels(self, y: Tensor) -> Tensor:
         """Labels in the form in which predictions come: indices where they are one-hot, without axes of length 1."""
@@ -131,11 +133,17 @@ def decide_task(output: Tensor, y: Tensor | None, target: Any, wanted: str | Non
         ModelError: an output that does not fit the task that was said, or that could be of several.
         DataError: labels that do not fit it, or that fit several.
     """
-    size = tuple(output.shape[1:])
     if callable(target):
-        return Task(CUSTOM, "what is explained is a function of the output, which is measured itself")
-    if wanted is not None:
-        return _asked(wanted, size, y)
+        return Task(CUSTOM, "what is explained is a function of the output, which is measured itself", labelled=False)
+    task = _asked(wanted, output, y) if wanted is not None else _told(output, y, target, ids)
+    classes = max(2, output.shape[class_axis(output)])
+    if y is None or task.name in ("regression", "multilabel") or not task.labelled or int(y.max()) < classes:
+        return task
+    return replace(task, how=f"{task.how}, which go up to {int(y.max())} and do not fit", labelled=False)
+
+
+def _told(output: Tensor, y: Tensor | None, target: Any, ids: Any) -> Task:
+    size = tuple(output.shape[1:])
     names = [] if y is None else [name for name in TASKS if _fits(name, size, y)]
     if not names:
         return _unlabelled(output, target, y)
@@ -149,14 +157,15 @@ def decide_task(output: Tensor, y: Tensor | None, target: Any, wanted: str | Non
     return Task(names[0], f"output {_shape(output)}, labels {_shape(y)}")  # type: ignore[arg-type]
 
 
-def _asked(wanted: str, size: tuple[int, ...], y: Tensor | None) -> Task:
+def _asked(wanted: str, output: Tensor, y: Tensor | None) -> Task:
+    size = tuple(output.shape[1:])
     if wanted not in TASKS:
         raise OptionError(f"expected a task, {', '.join(TASKS)}, got {wanted!r}. {nearest(wanted, TASKS)}")
     if not _gives(wanted, size):
         raise ModelError(f"task {wanted!r} takes {TASKS[wanted]}, and the model gives (N, {_listed(size)})")
     if y is not None and not _fits(wanted, size, y):
         raise DataError(f"task {wanted!r} takes {TASKS[wanted]}, got labels {_shape(y)} {y.dtype}")
-    return Task(wanted)
+    return Task(wanted, labelled=y is not None)
 
 
 def _gives(name: str, size: tuple[int, ...]) -> bool:
@@ -210,11 +219,14 @@ def _unlabelled(output: Tensor, target: Any, y: Tensor | None) -> Task:
     why = "no labels" if y is None else f"labels {_shape(y)} {y.dtype} do not fit"
     named = not isinstance(target, str) and target is not None
     if math.prod(size) == 1 and len(size) < 2:
-        return Task("regression", f"one output and {why}: it is measured itself; task='binary' takes it for a logit")
+        return Task(
+            "regression", f"one output and {why}: it is measured itself; task='binary' takes it for a logit", False
+        )
     if named:
-        return Task("regression", f"{why}, and an output is named: it is measured itself; task= says otherwise")
+        return Task("regression", f"{why}, and an output is named: it is measured itself; task= says otherwise", False)
     if len(size) == 1:
-        return Task("classification", f"{size[0]} outputs and {why}: they are taken for logits; task= says otherwise")
+        how = f"{size[0]} outputs and {why}: they are taken for logits; task= says otherwise"
+        return Task("classification", how, False)
     names = [name for name in ("segmentation", "tagging", "language-modelling", "regression") if _gives(name, size)]
     raise ModelError(
         f"expected logits (N, K) from the model, got {tuple(output.shape)} and {why}: several tasks have such outputs, "

@@ -19,7 +19,11 @@ def log_probabilities(output: Tensor) -> Tensor:
 
 
 def class_log_probabilities(output: Tensor) -> Tensor:
-    """log p_c of each class, in the output's shape; one logit z is binary: log σ(−z), log σ(z) in its place."""
+    """log p_c of each class, in the output's shape; one logit z is binary: log σ(−z), log σ(z) in its place.
+
+    >>> class_log_probabilities(torch.zeros(1, 4)).exp(), class_log_probabilities(torch.zeros(1)).exp()
+    (tensor([[0.2500, 0.2500, 0.2500, 0.2500]]), tensor([[0.5000, 0.5000]]))
+    """
     if output.ndim == 1:
         output = output[:, None]
     axis = class_axis(output)

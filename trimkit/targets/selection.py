@@ -157,8 +157,8 @@ def _per_sample(output: Tensor, target: Tensor, copies: int) -> Tensor:
         raise ShapeError(
             f"a tensor target (N,) needs an output (N, K), got {tuple(output.shape)}; pass a callable, or {_LABELS}"
         )
-    index = target.to(output.device, torch.long)[:, None]
-    return _gathered(output, index if copies == 1 else index.repeat(copies, 1), 1)[:, 0]
+    index = target.to(output.device, torch.long).unsqueeze(1)
+    return _gathered(output, index if copies == 1 else index.repeat(copies, 1), 1).squeeze(1)
 
 
 def _at_positions(output: Tensor, classes: Tensor, copies: int) -> Tensor:
