@@ -154,6 +154,17 @@ def test_the_cross_entropy_of_labels_that_do_not_exclude_one_another_is_that_of_
     assert torch.allclose(found, torch.autograd.grad(loss, tracked)[0], atol=1e-6)
 
 
+@pytest.mark.parametrize("form", [lambda y: y, lambda y: y.float(), lambda y: y[:, None].float()])
+def test_labels_of_one_logit_explain_it_and_its_cross_entropy(form):
+    model = nn.Linear(8, 1)
+    x, y = torch.randn(5, 8, generator=SOURCE), torch.tensor([0, 1, 1, 0, 1])
+    scores = trimkit.Trim(model, attribution="input_x_gradient")(x, form(y)).scores
+    assert torch.allclose(scores, model.weight.detach() * x)
+    loss = trimkit.Trim(model, attribution=("gradient_of_loss", {"loss": "cross_entropy"}))(x, form(y)).scores
+    p = model(x).detach().sigmoid()
+    assert torch.allclose(loss, (p - y[:, None]) * model.weight.detach(), atol=1e-6)
+
+
 def test_log_probabilities_are_summed_over_all_pixels():
     z = PerPixel()(X)
     assert torch.allclose(trimkit.targets.log_probabilities(z), z.log_softmax(1).sum((1, 2, 3)))

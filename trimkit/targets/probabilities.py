@@ -48,6 +48,8 @@ def label_log_probability(output: Tensor, target: Target) -> Tensor:
         return torch.where(present, logsigmoid(output), logsigmoid(-output)).sum(1)
     if output.ndim > 2 and output.shape[class_axis(output)] == 1:
         raise ShapeError("the cross-entropy of one logit a position is not explained; give two logits, [0, z]")
+    if output.numel() == len(output) and isinstance(target, Tensor):
+        target = target.reshape(len(output)).long()
     return select(class_log_probabilities(output), target)
 
 

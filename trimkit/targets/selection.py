@@ -78,7 +78,7 @@ def select(output: Any, target: Target, copies: int = 1, rows: int | None = None
         return _only_column(output)
     if isinstance(target, NextTokens):
         return _at_positions(log_softmax(output, -1), target.index, copies)
-    if output.ndim < 2:
+    if output.ndim < 2 and not isinstance(target, Tensor):
         raise ShapeError(f"target {_brief(target)} needs an output (N, K), got {tuple(output.shape)}; use target=None")
     if isinstance(target, Tensor):
         return _per_sample(output, target, copies)
@@ -144,6 +144,8 @@ def _only_column(output: Tensor) -> Tensor:
 
 def _per_sample(output: Tensor, target: Tensor, copies: int) -> Tensor:
     n = len(output) // copies
+    if output.numel() == len(output) and target.numel() == n:  # the labels of one output name no other
+        return output.reshape(len(output))
     if target.ndim == 2 and target.shape == (n, *output.shape[1:]):
         return (output * _repeated(present_labels(target), copies).to(output.device)).sum(1)
     if output.ndim > 2 and target.ndim > 1 and not target.is_floating_point() and target.dtype != torch.bool:

@@ -72,7 +72,7 @@ def resolve_target(target: Target, output: Any, labels: Tensor | None = None, pa
         return NextTokens(_without(padding, target.labels))
     if isinstance(target, Tensor):
         labels = _label_target(target, output)
-        return labels if labels is None or output.ndim < 3 else _without(padding, labels)
+        return labels if output.ndim < 3 else _without(padding, labels)
     if isinstance(target, SupportsIndex) and output.ndim > 2 and not isinstance(target, bool):
         classes = _classes(output, padding)
         return torch.where(classes == _in_range(operator.index(target), output), classes, IGNORED)
@@ -117,13 +117,9 @@ def _without(padding: Tensor | None, classes: Tensor) -> Tensor:
     return classes.masked_fill(padding.to(classes.device), IGNORED)
 
 
-def _label_target(labels: Tensor, output: Tensor) -> Tensor | None:
-    """Labels as a target: None where there is one output; 0 and 1 of (N, K) as booleans; of one logit a position, the
-    positions whose label is 1.
-    """
-    if len(labels) == len(output) and output[0].numel() == 1 and output.ndim < 3 and labels.numel() == len(labels):
-        return None
-    if labels.ndim == 2 and labels.shape == output.shape:
+def _label_target(labels: Tensor, output: Tensor) -> Tensor:
+    """Labels as a target: 0 and 1 of (N, K) as booleans; of one logit a position, the positions whose label is 1."""
+    if labels.ndim == 2 and labels.shape == output.shape and labels.shape[1] > 1:
         return present_labels(labels)
     if output.ndim > 2 and labels.shape == output.shape and output.shape[class_axis(output)] == 1:
         labels = labels.squeeze(class_axis(output))
