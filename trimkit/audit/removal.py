@@ -7,9 +7,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from trimkit.audit.batch import Batch, take_target
 from trimkit.audit.examine import explained_values, logits
 from trimkit.audit.statistics import generator
-from trimkit.audit.subject import Batch, Subject, take_target
+from trimkit.audit.subject import Subject
 from trimkit.coefficients import tree
 from trimkit.coefficients.tree import Tree
 from trimkit.targets import Target
