@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from trimkit.audit.page import sections_of
+from trimkit.audit.page import sections_of, snippet
 from trimkit.audit.result import Result
 from trimkit.report.page import render, write_text
 
@@ -24,7 +24,11 @@ class Report(Result):
 
     def to_html(self) -> str:
         """The report as one self-contained page."""
-        return render(*sections_of(self))
+        return render(*sections_of(self), interactive=True)
+
+    def _repr_html_(self) -> str:
+        """Verdicts, a sample and a chart, for notebooks."""
+        return snippet(self).to_html()
 
     def save(self, path: str | Path, *, results: bool = True) -> Path:
         """Write the page, and results.json beside it. Each file is written aside and renamed.

@@ -17,7 +17,16 @@ the suite cannot guess gets an `Example`; a promise that a part cannot keep is a
     )
 """
 
-from trimkit.testing import attributions, evaluations, methods, parts, penalties, transforms  # noqa: F401, they register promises
+from trimkit.testing import (  # noqa: F401, they register promises
+    attributions,
+    devices,
+    evaluations,
+    methods,
+    methods_in_use,
+    parts,
+    penalties,
+    transforms,
+)
 from trimkit.testing.items import Item, items_of
 from trimkit.testing.promises import BrokenPromise, Example, Promise, Trial, promises
 from trimkit.testing.pytest_items import conformance, parametrize_with_checks

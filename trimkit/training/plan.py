@@ -55,6 +55,12 @@ class Run:
     folder: Path | None = None
     rank: int = 0
 
+    def _repr_html_(self) -> str:
+        """Losses by step and the numbers on data, for notebooks."""
+        from trimkit.training.shown import show_run
+
+        return show_run(self).to_html()
+
 
 @dataclass(frozen=True)
 class Plan:

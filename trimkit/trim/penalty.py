@@ -55,6 +55,12 @@ class PenaltyReport:
         """Number of samples whose scores are all exactly zero (they carry no gradient), a 0-dim tensor."""
         return dead_rows(self.scores)
 
+    def _repr_html_(self) -> str:
+        """How the penalty spreads over samples, for notebooks."""
+        from trimkit.trim.shown import show_penalty
+
+        return show_penalty(self).to_html()
+
 
 class TrimPenalty:
     """A penalty on attributions, for an existing training loop: ``logits, value = penalty(model, x, target=y)``.
