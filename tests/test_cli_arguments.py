@@ -148,7 +148,7 @@ def test_mistakes_in_a_file(command, tmp_path, yaml, told):
 
 
 def test_a_section_of_a_file_with_nothing_in_it_leaves_the_defaults(command, tmp_path):
-    (tmp_path / "c.yaml").write_text("method:\n")
+    (tmp_path / "c.yaml").write_text("method: null\n")
     config = command.parse_args(["--config", str(tmp_path / "c.yaml")])
     assert make_part(command, config, "method", "acme", "method").beta == 4.0
 

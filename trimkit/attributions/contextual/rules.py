@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from trimkit.attributions import attention
+from trimkit.attributions import attention, norms
 from trimkit.attributions.contextual.pair import RULES, SHAPLEY, Call, Pair, Rule, on_groups, refuse
 
 
@@ -84,8 +84,9 @@ def unshared(call: Call) -> Tensor:
 
 
 def composite(call: Call) -> Any:
-    """Attention, written out."""
-    return getattr(attention, call.name)(*call.args, **call.kwargs)
+    """Attention and norms, written out."""
+    written = getattr(norms, call.name, None) or getattr(attention, call.name)
+    return written(*call.args, **{name: value for name, value in call.kwargs.items() if name != "out"})
 
 
 def quotient(call: Call) -> Any:
@@ -322,7 +323,7 @@ _NAMES: dict[Rule, str] = {
     softmax: "softmax",
     rms_norm: "rms_norm",
     unshared: "rsqrt std",
-    composite: "scaled_dot_product_attention multi_head_attention_forward",
+    composite: ("scaled_dot_product_attention multi_head_attention_forward normalize cosine_similarity instance_norm"),
     add: "add",
     subtract: "sub subtract",
     subtract_from: "rsub __rsub__",

@@ -26,10 +26,13 @@ class Twin(Pair):
         reference: (N, ...) what it computes at the reference.
         change: total − reference, computed by maps that are linear in the change of the input, so that its gradient
             there are the multipliers of Shrikumar et al. 2017.
+        is_root, divides: made by a square root, or by the reciprocal of one: what a norm divides by.
     """
 
     reference: Tensor
     change: Tensor
+    is_root: bool = False
+    divides: bool = False
 
     @staticmethod
     def __new__(cls: type[Twin], total: Tensor, reference: Tensor, change: Tensor) -> Twin:
