@@ -126,12 +126,21 @@ def blocks_of(ids: Sequence[int], size: int, shard: tuple[int, int] = (1, 1)) ->
 
 
 def take(values: Tree, index: Tensor) -> Tree:
-    """Some samples of a tree (N, ...)."""
+    """Some samples of a tree (N, ...).
+
+    >>> take(torch.arange(6.0).view(3, 2), torch.tensor([2, 0]))
+    tensor([[4., 5.],
+            [0., 1.]])
+    """
     return tree.map_leaves(lambda leaf: leaf[index], values)
 
 
 def take_target(target: Target, index: Tensor) -> Target:
-    """The target of some samples: a tensor (N,) is indexed, any other form serves every sample."""
+    """The target of some samples: a tensor (N,) is indexed, any other form serves every sample.
+
+    >>> take_target(torch.tensor([3, 1, 2]), torch.tensor([2])), take_target("predicted", torch.tensor([2]))
+    (tensor([2]), 'predicted')
+    """
     return target[index] if isinstance(target, Tensor) else target
 
 
