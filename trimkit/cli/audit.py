@@ -39,6 +39,12 @@ def run(argv: list[str]) -> int:
     Raises:
         TrimkitError: an option, model or data that does not fit.
     """
+    if "--schema" in argv:
+        return _write_schema()
+    if "--selftest" in argv:
+        from trimkit.cli._selftest import run as selftest
+
+        return selftest([argument for argument in argv if argument != "--selftest"])
     arguments = _parser().parse_args(argv)
     options = _audit_options(arguments)
     with reserved_folder(arguments.out, DEFAULT_FOLDER, replace=arguments.force) as folder:
@@ -48,6 +54,13 @@ def run(argv: list[str]) -> int:
     _exchange(report, arguments)
     sys.stdout.write(f"{path}\n")
     return _exit_code(report, arguments.fail_on)
+
+
+def _write_schema() -> int:
+    from trimkit.audit.exchange import schema
+
+    sys.stdout.write(schema())
+    return 0
 
 
 def _exchange(report: Report, arguments: argparse.Namespace) -> None:
@@ -99,7 +112,13 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--target",
         default="predicted",
-        help="what is explained: predicted (the largest output), label or a class number",
+        help="what is explained: predicted (the largest output), label, a class number, or an index such as 2,7,7",
+    )
+    p.add_argument(
+        "--task",
+        metavar="TASK",
+        help="what the outputs mean, told from output and labels by default: classification, binary, multilabel, "
+        "regression, segmentation, tagging or language-modelling",
     )
     p.add_argument(
         "--samples",
@@ -129,6 +148,8 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--summary", metavar="FILE", help="also write both answers and a table as Markdown")
     p.add_argument("--out", metavar="DIR", help=f"folder of the report ({DEFAULT_FOLDER}, numbered where it exists)")
     p.add_argument("--force", action="store_true", help="replace the report in an existing --out folder")
+    p.add_argument("--schema", action="store_true", help="print the JSON Schema of results.json, and do no more")
+    p.add_argument("--selftest", action="store_true", help="audit planted models instead; see --selftest --help")
     return p
 
 
@@ -180,6 +201,7 @@ def _audit_options(arguments: argparse.Namespace) -> dict[str, Any]:
         "transform": parse_choice(arguments.transform),
         "attributions": [parse_choice(a) for a in arguments.attribution or ["integrated_gradients"]],
         "target": parse_target(arguments.target),
+        "task": arguments.task,
         "checks": arguments.checks,
         "thresholds": parse_values(arguments.threshold, "--threshold"),
         "samples": arguments.samples,
@@ -210,7 +232,7 @@ def _audit(arguments: argparse.Namespace, options: dict[str, Any], folder: Path)
 
         space = options["transform"]
         model, data, _, options["transform"] = at_layer(model, data, None, space, arguments.at, options["batch_size"])
-    understood = examine(model, data, options["target"])
+    understood = examine(model, data, options["target"], options["task"])
     for what, how in (*understood.lines, ("report", f"{folder}{os.sep}")):
         sys.stdout.write(f"{what:<12} {how}\n")
     sys.stdout.flush()
@@ -244,8 +266,8 @@ def _write_verdicts(report: Report) -> None:
         sys.stdout.write(verdict_line(f"{v.status:<14} {_name(v, several):<{width}}  ", v.sentence + figures))
     from trimkit.audit.headlines import explanation_sentence, model_sentence
 
-    accuracy = report.performance.line if report.performance else "not measured"
-    sys.stdout.write(f"\nAccuracy: {accuracy}\n")
+    measured = report.performance
+    sys.stdout.write(f"\n{measured.title}: {measured.line}\n" if measured else "\nAccuracy: not measured\n")
     sys.stdout.write(
         verdict_line(f"Explanation: {report.overall}  ", explanation_sentence(report.verdicts, report.labels))
     )

@@ -20,6 +20,9 @@ from trimkit.data.idx import holds_mnist, read_mnist
 from trimkit.data.layout import arrange
 from trimkit.data.readers import SUFFIXES, read_arrays
 from trimkit.data.samples import Bytes, Samples
+from trimkit.data.tables import OPTIONS as TABLE_OPTIONS
+from trimkit.data.tables import SUFFIXES as TABLES
+from trimkit.data.tables import is_table, read_table
 from trimkit.errors import DataError, OptionError, TrimkitWarning
 from trimkit.registry import available, create
 from trimkit.registry.spelling import parse_spec
@@ -34,10 +37,11 @@ def load(spec: str, split: str = "train", *, aux: str | None = None, double: boo
 
     Args:
         spec: a registered name ("digits"); a file with arrays (.npz, .safetensors, .pt), or with x alone (.npy; .csv
-            without a heading); a folder of pictures, see `trimkit.data.folders.folder`, or of MNIST's files, see
-            `trimkit.data.idx`; or ``package.module:function`` or ``file.py:function``, called with the split where it
-            takes one, which returns a `Dataset`, x, or (x, y). Options may follow: ``photos:size=64``,
-            ``sprites:split=all``, ``digits:aux=labels``.
+            without a heading); a table (.csv with a heading, .tsv, .parquet), whose target is named,
+            ``table.csv:target=price``, see `trimkit.data.tables`; a folder of pictures, see
+            `trimkit.data.folders.folder`, or of MNIST's files, see `trimkit.data.idx`; or ``package.module:function``
+            or ``file.py:function``, called with the split where it takes one, which returns a `Dataset`, x, or (x, y).
+            Options may follow: ``photos:size=64``, ``sprites:split=all``, ``digits:aux=labels``.
         split: "train" or "test", or another that the data know.
         aux: "labels" to take the labels y as auxiliary variables u, in place of the data's own.
         double: keep float64 samples of files and functions as they are, for methods that work in float64.
@@ -46,9 +50,8 @@ def load(spec: str, split: str = "train", *, aux: str | None = None, double: boo
         The dataset. A file has arrays ``x`` and optionally ``y``, auxiliary variables ``u`` (or ``aux``), ``factors``,
         ``factor_names`` and true ``sources``, the same for every split; or ``x_train``, ``y_train``, …, ``x_test``, ….
         Pictures whose axes are not (N, C, H, W) say so: ``photos.npz:layout=nhwc``, nhw for grey ones, or ncl for rows
-        of channels that look like grey pictures. Samples of type uint8 are divided by 255; a floating y that is no
-        class index is left out, with a warning. A file of dSprites is known by its arrays, see
-        `trimkit.data.dsprites.dsprites`.
+        of channels that look like grey pictures. Samples of type uint8 are divided by 255. A file of dSprites is known
+        by its arrays, see `trimkit.data.dsprites.dsprites`.
     Raises:
         DataError: nothing of that name, a file that cannot be read, arrays that do not fit; no labels to take.
         OptionError: an option that does not exist.
@@ -74,11 +77,19 @@ def _load(spec: str, name: str, split: str, options: dict[str, Any], double: boo
         if "path" in options:
             raise OptionError(f"data folder {path}: its path is given already, got path={options['path']}")
         return create("dataset", "folder", split=split, path=name, **options)
+    if is_table(path, options):
+        return _from_table(path, split, options, double)
     if path.suffix in SUFFIXES:
         layout = options.pop("layout", None)
         if options:
             raise OptionError(f"data file {path} takes no options, got {', '.join(options)}; it takes layout alone")
         return _from_arrays(path.stem, read_arrays(path), split, layout, double)
+    if path.is_file() and not registered:
+        hint = f"; a function in it is {path}:NAME" if path.suffix == ".py" else ""
+        raise DataError(
+            f"data file {path}: expected arrays ({', '.join(SUFFIXES)}) or a table ({', '.join(TABLES)}), got "
+            f"{path.suffix or 'a name without a suffix'}{hint}"
+        )
     if registered or not names_code(spec):
         return create("dataset", name, split=split, **options)
     return _from_code(name, split, options, double)
@@ -99,7 +110,7 @@ def names_code(spec: str) -> bool:
     path = Path(name)
     if name in available("datasets"):
         return any(isinstance(value, str) and names_code(value) for value in options.values())
-    if path.is_dir() or path.suffix in SUFFIXES:
+    if path.is_dir() or path.suffix in (*SUFFIXES, *TABLES):
         return False
     module, _, function = name.rpartition(":")
     named = module.endswith(".py") or all(part.isidentifier() for part in module.split("."))
@@ -128,7 +139,7 @@ def _from_arrays(name: str, arrays: Mapping[str, Any], split: str, layout: str |
     return dataset_of(
         name,
         x,
-        _class_labels(name, pick("y")),
+        _finite_labels(name, pick("y")),
         split,
         aux=pick("u", "aux"),
         sources=pick("sources"),
@@ -138,16 +149,21 @@ def _from_arrays(name: str, arrays: Mapping[str, Any], split: str, layout: str |
     )
 
 
-def _class_labels(name: str, y: Tensor | None) -> Tensor | None:
-    """y where it holds class labels; measured values (regression) are left out, with a warning."""
-    if y is None or not y.is_floating_point() or bool((torch.isfinite(y) & (y == y.round()) & (y >= 0)).all()):
+def _from_table(path: Path, split: str, options: Mapping[str, Any], double: bool) -> Dataset:
+    """The samples of a table: its columns but the target, which are named; all rows, whatever the split."""
+    if unknown := set(options) - set(TABLE_OPTIONS):
+        raise OptionError(f"data table {path}: expected {' and '.join(TABLE_OPTIONS)} at most, got {min(unknown)!r}")
+    table = read_table(path, **options)
+    y = table.y if table.classes else _finite_labels(path.stem, table.y)
+    data = dataset_of(path.stem, table.x, y, split, double=double)
+    return replace(data, feature_names=table.names, classes=table.classes or data.classes)
+
+
+def _finite_labels(name: str, y: Tensor | None) -> Tensor | None:
+    """y, left out with a warning where it holds NaN or infinity."""
+    if y is None or not y.is_floating_point() or bool(torch.isfinite(y).all()):
         return y
-    warnings.warn(
-        f"data {name!r}: y holds floating values, not class labels, so it is left out; explain the model's own output "
-        "(target 'predicted'), or name classes as integers 0, 1, …",
-        TrimkitWarning,
-        stacklevel=4,
-    )
+    warnings.warn(f"data {name!r}: y holds NaN or infinity, so it is left out", TrimkitWarning, stacklevel=4)
     return None
 
 
@@ -169,7 +185,8 @@ def dataset_of(
         name: for reports.
         x: (N, ...), to float32, uint8 divided by 255: when asked for, where that would take more than `MOST_FLOATS`
             bytes; or `Samples`.
-        y: (N,) integral class labels, to int64; the classes are named by their index.
+        y: (N,) integral class labels, to int64; the classes are named by their index. Or labels of another task, see
+            `Dataset`: whole numbers with further axes to int64, floating ones to float32.
         split: what the dataset is to be called.
         aux: (N, ...) auxiliary variables; floating ones to float32, others to int64.
         sources: (N, k) true continuous latents, to float32.
@@ -189,22 +206,31 @@ def dataset_of(
     if y is None:
         return Dataset(name, x, None, split, **beside)
     y = _labels(name, torch.as_tensor(y))
-    classes = tuple(str(index) for index in range(int(y.max()) + 1)) if y.numel() else ()
+    classed = y.numel() and y.ndim == 1 and not y.is_floating_point()
+    classes = tuple(str(index) for index in range(int(y.max()) + 1)) if classed else ()
     return Dataset(name, x, y, split, classes, **beside)
 
 
 def _labels(name: str, y: Tensor) -> Tensor:
-    """Class labels as int64."""
-    if fault := _no_integers(y):
+    """Class labels (N,) and labels of positions as int64; numbers of a regression as float32."""
+    if y.is_complex() or not bool(torch.isfinite(y).all()):
         raise DataError(
-            f"data {name!r}: expected class labels 0, 1, …, got {y.dtype} with {fault}; for a regression model leave y "
-            "out"
+            f"data {name!r}: expected class labels 0, 1, …, got {y.dtype} with {_no_integers(y)}; for a regression "
+            "model without known values leave y out"
         )
-    if y.numel() and int(y.max()) >= MOST_VALUES:
+    if y.is_floating_point() and not _could_be_classes(y):
+        return y.float()
+    if y.ndim == 1 and y.numel() and int(y.max()) >= MOST_VALUES:
         raise DataError(
-            f"data {name!r}: expected class labels 0, 1, … below {MOST_VALUES}, got {int(y.max())}; number the classes"
+            f"data {name!r}: expected class labels 0, 1, … below {MOST_VALUES}, got {int(y.max())}; number the "
+            "classes, or give values of a regression as floating numbers"
         )
     return y.long()
+
+
+def _could_be_classes(y: Tensor) -> bool:
+    whole = y.ndim == 1 and not _no_integers(y)
+    return whole and (not y.numel() or (float(y.min()) >= 0 and float(y.max()) < MOST_VALUES))
 
 
 def _no_integers(values: Tensor) -> str:
