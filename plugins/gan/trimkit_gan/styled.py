@@ -17,6 +17,7 @@ from torch.nn.functional import softplus
 from trimkit.errors import OptionError
 from trimkit.methods import Batch, Phase, StepResult, Term, adam, make_condition
 from trimkit_gan.augmentation import Augmentation
+from trimkit_gan.conditions import seen_of
 from trimkit_gan.discriminator import Discriminator
 from trimkit_gan.generating import StyleSpaces
 from trimkit_gan.growing import shrink
@@ -219,7 +220,7 @@ class StyleBased(StyleSpaces):
             The term "adversarial", (N,) nats; the samples' codes without mixing; where they were asked to be of
             classes, samples and classes.
         """
-        stage, c = self.reach(step), self.seen_of(batch.aux, "in every batch")
+        stage, c = self.reach(step), seen_of(self, batch.aux, "in every batch")
         drawn = self.draw(len(batch), generator, c)
         images = self.synthesis(self.synthesis.styles(drawn.ws), "random", generator, stage)
         if self.training:
@@ -241,7 +242,7 @@ class StyleBased(StyleSpaces):
         Returns:
             Terms "real" and "fake", (N,) nats; the augmentation's p where there is one.
         """
-        stage, c = self.reach(step), self.seen_of(batch.aux, "in every batch")
+        stage, c = self.reach(step), seen_of(self, batch.aux, "in every batch")
         with torch.no_grad():
             styles = self.synthesis.styles(self.draw(len(batch), generator, c).ws)
             images = self.synthesis(styles, "random", generator, stage)
@@ -264,7 +265,7 @@ class StyleBased(StyleSpaces):
         Returns:
             The term "r1", (N,), to be weighted with γ.
         """
-        stage, c = self.reach(step), self.seen_of(batch.aux, "in every batch")
+        stage, c = self.reach(step), seen_of(self, batch.aux, "in every batch")
 
         def critic(x: Tensor) -> Tensor:
             return self.discriminator(self._augmented(x, generator), stage, c)
