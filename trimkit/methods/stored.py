@@ -15,7 +15,7 @@ from trimkit.errors import ModelError
 from trimkit.methods.base import Method
 from trimkit.methods.latent import LatentTransform
 from trimkit.registry import create, default
-from trimkit.storage import find_damage
+from trimkit.storage import find_damage, warn_of_damage
 
 RECORD, WEIGHTS = "method.json", "model.safetensors"
 
@@ -104,6 +104,7 @@ def _read(folder: Path) -> tuple[str, dict[str, Any], dict[str, Tensor]]:
         raise ModelError(f"{folder} is not the folder of a complete run: {why}") from error
     if fault := find_damage(folder, [RECORD, WEIGHTS]):
         raise ModelError(f"{fault}; put it back from a copy, or go on with the run from its checkpoints (--resume)")
+    warn_of_damage(folder, "the method itself is whole")
     name, kind, options = (
         found.get(key) if isinstance(found, dict) else None for key in ("method", "class", "options")
     )
