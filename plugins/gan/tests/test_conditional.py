@@ -193,7 +193,7 @@ def test_from_the_command_line_samples_are_of_the_classes(tmp_path):
     run = str(tmp_path / "run")
     assert main(["train", "stylegan2", "--data", "digits:aux=labels", *small, "--steps", "1", "--out", run]) == 0
     assert main(["sample", run, "--n", "3", "--classes", "3,7"]) == 0
-    assert load(f"{run}/samples.npz").aux.tolist() == [3, 7, 3]
+    assert load(f"{run}/drawn.npz").aux.tolist() == [3, 7, 3]
     assert main(["interpolate", run, "--space", "z", "--pairs", "2", "--frames", "3", "--classes", "5"]) == 0
 
 

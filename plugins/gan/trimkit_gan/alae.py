@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,9 +15,9 @@ from trimkit.errors import OptionError, ShapeError
 from trimkit.methods import (
     RECONSTRUCTION,
     Batch,
+    ConditionalMethod,
     Delta,
     LatentSpace,
-    Method,
     Phase,
     Posterior,
     StepResult,
@@ -25,7 +26,6 @@ from trimkit.methods import (
     adam,
     as_schedule,
     at_least_float32,
-    make_condition,
     standard_normal,
 )
 from trimkit_gan.autoencoding import AlaeChoice, LatentDiscriminator, StyleGenerator, make_alae
@@ -42,7 +42,7 @@ BETAS = (0.0, 0.99)
 NO_ENCODE = "E gives w, and F, which maps z to w, has no inverse; encode in the space 'w'"
 
 
-class ALAE(Method):
+class ALAE(ConditionalMethod):
     """Adversarial latent autoencoder (Pidhorskyi et al. 2020, arXiv:2004.04467): MLP-ALAE and StyleALAE.
 
     F maps noise z to w, G maps w to data, E maps data back to w, D tells the w of data from those of generated data.
@@ -76,9 +76,7 @@ class ALAE(Method):
         output: "sigmoid" for data in [0, 1], "tanh" for [−1, 1], "linear" for any.
         ema: decay of the running average of all networks that is evaluated and saved, in [0, 1); 0 for none.
         learning_rate: of each Adam.
-        conditional: on the data's aux: classes, as of ``digits:aux=labels``, or vectors.
-        segments: number of values of u, where u are labels; the data tell ``trimkit train``.
-        aux_dim: number of entries of u, where u are vectors; the data tell ``trimkit train``.
+        conditions: conditional, see `trimkit.methods.ConditionalMethod`.
 
     Raises:
         OptionError: an option out of range.
@@ -102,13 +100,9 @@ class ALAE(Method):
         output: Output = "sigmoid",
         ema: float = 0.0,
         learning_rate: float = 2e-3,
-        conditional: bool = False,
-        segments: int = 0,
-        aux_dim: int = 0,
+        **conditions: Any,
     ) -> None:
-        super().__init__(shape)
-        self.conditional, self.segments, self.aux_dim = conditional, segments, aux_dim
-        self.condition = make_condition("ALAE", conditional, segments, aux_dim)
+        super().__init__(shape, **conditions)
         self.w_dim = w_dim
         self.network = network
         self.mapping_layers = mapping_layers

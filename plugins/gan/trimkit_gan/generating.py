@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from trimkit.errors import DataError, ShapeError, TrainingError
-from trimkit.methods import LatentSpace, Method, Posterior, standard_normal
+from trimkit.methods import ConditionalMethod, LatentSpace, Posterior, standard_normal
 from trimkit_gan.conditions import seen_of, seen_or_drawn
 from trimkit_gan.growing import enlarge
 from trimkit_gan.layers import pixel_norm
@@ -18,7 +18,7 @@ from trimkit_gan.spaces import join, split, style_spaces
 from trimkit_gan.synthesis import NoiseMode, Stage, Synthesis
 
 
-class StyleSpaces(Method):
+class StyleSpaces(ConditionalMethod):
     """A method that is mapping and synthesis, without an encoder: z → w → w+ → s → image.
 
     Attributes:

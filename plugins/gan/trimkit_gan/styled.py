@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from trimkit.errors import OptionError
-from trimkit.methods import Batch, Phase, StepResult, Term, adam, make_condition
+from trimkit.methods import Batch, Phase, StepResult, Term, adam
 from trimkit_gan.augmentation import Augmentation
 from trimkit_gan.conditions import seen_of
 from trimkit_gan.discriminator import Discriminator
@@ -103,10 +103,8 @@ class StyleBased(StyleSpaces):
             139 steps by default.
         low: data value that is as dark as can be.
         high: data value that is as bright as can be.
-        conditional: on the data's aux: classes, as of ``digits:aux=labels``, or vectors. Mapping and discriminator see
-            them, see `Mapping` and `Discriminator`; samples are asked to be what the batch's data are.
-        segments: number of values of u, where u are labels; the data tell ``trimkit train``.
-        aux_dim: number of entries of u, where u are vectors; the data tell ``trimkit train``.
+        conditions: conditional, see `trimkit.methods.ConditionalMethod`: mapping and discriminator see u, see `Mapping`
+            and `Discriminator`; samples are asked to be what the batch's data are.
 
     Attributes:
         discriminator: image → logit.
@@ -131,13 +129,9 @@ class StyleBased(StyleSpaces):
         ema_decay: float = 0.995,
         low: float = 0.0,
         high: float = 1.0,
-        conditional: bool = False,
-        segments: int = 0,
-        aux_dim: int = 0,
+        **conditions: Any,
     ) -> None:
-        super().__init__(shape)
-        self.conditional, self.segments, self.aux_dim = conditional, segments, aux_dim
-        self.condition = make_condition(type(self).__name__, conditional, segments, aux_dim)
+        super().__init__(shape, **conditions)
         usual = usual_options(self.shape)
         self.z_dim, self.w_dim = z_dim, w_dim
         self.mapping_layers = usual.mapping_layers if mapping_layers is None else mapping_layers
