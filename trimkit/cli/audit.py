@@ -112,7 +112,13 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--target",
         default="predicted",
-        help="what is explained: predicted (the largest output), label or a class number",
+        help="what is explained: predicted (the largest output), label, a class number, or an index such as 2,7,7",
+    )
+    p.add_argument(
+        "--task",
+        metavar="TASK",
+        help="what the outputs mean, told from output and labels by default: classification, binary, multilabel, "
+        "regression, segmentation, tagging or language-modelling",
     )
     p.add_argument(
         "--samples",
@@ -195,6 +201,7 @@ def _audit_options(arguments: argparse.Namespace) -> dict[str, Any]:
         "transform": parse_choice(arguments.transform),
         "attributions": [parse_choice(a) for a in arguments.attribution or ["integrated_gradients"]],
         "target": parse_target(arguments.target),
+        "task": arguments.task,
         "checks": arguments.checks,
         "thresholds": parse_values(arguments.threshold, "--threshold"),
         "samples": arguments.samples,
@@ -225,7 +232,7 @@ def _audit(arguments: argparse.Namespace, options: dict[str, Any], folder: Path)
 
         space = options["transform"]
         model, data, _, options["transform"] = at_layer(model, data, None, space, arguments.at, options["batch_size"])
-    understood = examine(model, data, options["target"])
+    understood = examine(model, data, options["target"], options["task"])
     for what, how in (*understood.lines, ("report", f"{folder}{os.sep}")):
         sys.stdout.write(f"{what:<12} {how}\n")
     sys.stdout.flush()
@@ -259,8 +266,8 @@ def _write_verdicts(report: Report) -> None:
         sys.stdout.write(verdict_line(f"{v.status:<14} {_name(v, several):<{width}}  ", v.sentence + figures))
     from trimkit.audit.headlines import explanation_sentence, model_sentence
 
-    accuracy = report.performance.line if report.performance else "not measured"
-    sys.stdout.write(f"\nAccuracy: {accuracy}\n")
+    measured = report.performance
+    sys.stdout.write(f"\n{measured.title}: {measured.line}\n" if measured else "\nAccuracy: not measured\n")
     sys.stdout.write(
         verdict_line(f"Explanation: {report.overall}  ", explanation_sentence(report.verdicts, report.labels))
     )

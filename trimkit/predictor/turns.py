@@ -79,9 +79,10 @@ def in_this_thread(hook: Callable[..., Any]) -> Callable[..., Any]:
 
 def unwrapped(model: nn.Module) -> nn.Module:
     """The module behind the wrappers of distributed training, compilation and freezing."""
-    while True:
+    while type(model).__name__ in _WRAPPER_TYPES:
         inside = (getattr(model, name, None) for name in WRAPPERS)
         wrapped = next((m for m in inside if isinstance(m, nn.Module)), None)
-        if wrapped is None or type(model).__name__ not in _WRAPPER_TYPES:
+        if wrapped is None:
             return model
         model = wrapped
+    return model
