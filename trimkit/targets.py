@@ -113,7 +113,11 @@ def log_probabilities(output: Tensor) -> Tensor:
 
 
 def class_log_probabilities(output: Tensor) -> Tensor:
-    """log p_c of each class, (N, K) → (N, K); one logit z, (N,) or (N, 1), is binary: (N, 2) of log σ(−z), log σ(z)."""
+    """log p_c of each class, (N, K) → (N, K); one logit z, (N,) or (N, 1), is binary: (N, 2) of log σ(−z), log σ(z).
+
+    >>> class_log_probabilities(torch.zeros(1, 4)).exp(), class_log_probabilities(torch.zeros(1)).exp()
+    (tensor([[0.2500, 0.2500, 0.2500, 0.2500]]), tensor([[0.5000, 0.5000]]))
+    """
     if output.ndim == 1 or output.shape[1] == 1:
         logit = output.reshape(len(output))
         return torch.stack([logsigmoid(-logit), logsigmoid(logit)], dim=1)

@@ -37,6 +37,12 @@ class Explanation:
     Attributes:
         output: what the model returned for the N samples.
         scores: real leaves with the structure and shape of the coefficients.
+
+    >>> from trimkit import create
+    >>> attribution = create("attribution", "input_x_gradient")
+    >>> explanation = attribution.explain(lambda s: 3 * s, torch.tensor([[2.0]]), target=0)
+    >>> explanation.output, explanation.scores
+    (tensor([[6.]]), tensor([[6.]]))
     """
 
     output: Any
@@ -149,6 +155,8 @@ class Probe:
         return list({id(leaf): leaf for leaf in behind if id(leaf) not in own}.values())
 
     def _call(self, points: Tree) -> Any:
+        if not isinstance(self.function, Composed):
+            points = tree.map_leaves(Tensor.clone, points)  # a function may write to what it gets
         return self.function(points)
 
     def _gradient(self, values: Tensor, points: Tree) -> Tree:

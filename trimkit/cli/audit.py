@@ -39,6 +39,12 @@ def run(argv: list[str]) -> int:
     Raises:
         TrimkitError: an option, model or data that does not fit.
     """
+    if "--schema" in argv:
+        return _write_schema()
+    if "--selftest" in argv:
+        from trimkit.cli._selftest import run as selftest
+
+        return selftest([argument for argument in argv if argument != "--selftest"])
     arguments = _parser().parse_args(argv)
     options = _audit_options(arguments)
     with reserved_folder(arguments.out, DEFAULT_FOLDER, replace=arguments.force) as folder:
@@ -48,6 +54,13 @@ def run(argv: list[str]) -> int:
     _exchange(report, arguments)
     sys.stdout.write(f"{path}\n")
     return _exit_code(report, arguments.fail_on)
+
+
+def _write_schema() -> int:
+    from trimkit.audit.exchange import schema
+
+    sys.stdout.write(schema())
+    return 0
 
 
 def _exchange(report: Report, arguments: argparse.Namespace) -> None:
@@ -129,6 +142,8 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--summary", metavar="FILE", help="also write both answers and a table as Markdown")
     p.add_argument("--out", metavar="DIR", help=f"folder of the report ({DEFAULT_FOLDER}, numbered where it exists)")
     p.add_argument("--force", action="store_true", help="replace the report in an existing --out folder")
+    p.add_argument("--schema", action="store_true", help="print the JSON Schema of results.json, and do no more")
+    p.add_argument("--selftest", action="store_true", help="audit planted models instead; see --selftest --help")
     return p
 
 

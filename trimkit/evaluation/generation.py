@@ -31,6 +31,10 @@ class Features:
         predictor: frozen, on its device.
         name: as it is reported.
         layer: whose output is taken; None for the predictor's own.
+
+    >>> features = make_features(nn.Sequential(nn.Flatten(), nn.Linear(16, 3)), "net")
+    >>> features(torch.rand(5, 1, 4, 4)).shape
+    torch.Size([5, 3])
     """
 
     predictor: FrozenPredictor

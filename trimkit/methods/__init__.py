@@ -13,6 +13,7 @@ from trimkit.methods.decomposition import (
 )
 from trimkit.methods.divergences import KernelName, check_kernel, maximum_mean_discrepancy
 from trimkit.methods.energies import MSSSIM, Perceptual
+from trimkit.methods.interpolation import Interpolation, between, interpolate
 from trimkit.methods.latent import GeneratedTransform, LatentTransform
 from trimkit.methods.likelihood import Likelihood, Scale
 from trimkit.methods.likelihoods import (
@@ -42,6 +43,7 @@ __all__ = [
     "Estimator",
     "Gaussian",
     "GeneratedTransform",
+    "Interpolation",
     "KernelName",
     "Laplace",
     "LatentSpace",
@@ -63,6 +65,7 @@ __all__ = [
     "adam",
     "as_schedule",
     "at_least_float32",
+    "between",
     "check_kernel",
     "chosen",
     "constant",
@@ -72,6 +75,7 @@ __all__ = [
     "gather",
     "gaussian_decomposition",
     "gaussian_kl",
+    "interpolate",
     "latent",
     "linear",
     "load_method",

@@ -28,6 +28,7 @@ class LatentSpace:
         exact_inverse: decode(encode(x).mean) = x up to rounding.
         stochastic: the posterior has a spread.
         needs_aux: encoding needs auxiliary variables.
+        gaussian: codes of new data are drawn from N(0, I).
         reason: why something above is impossible, for the message of a refusal.
     """
 
@@ -39,6 +40,7 @@ class LatentSpace:
     exact_inverse: bool = False
     stochastic: bool = False
     needs_aux: bool = False
+    gaussian: bool = False
     reason: str = ""
 
     @property
@@ -77,6 +79,15 @@ class LatentTransform(Transform):
     Attributes:
         method: as given.
         space: as given.
+
+    >>> from trimkit import create
+    >>> x = torch.rand(100, 4, generator=torch.Generator().manual_seed(0))
+    >>> method = create("method", "fastica", shape=(4,))
+    >>> method.fit(x, None)
+    >>> space = LatentTransform(method, method.latent_spaces()[0])
+    >>> z = space(x)
+    >>> z.shape, torch.allclose(space.inverse(z) + space.residual(x, z), x)
+    (torch.Size([100, 4]), True)
     """
 
     learnable = True

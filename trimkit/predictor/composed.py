@@ -21,7 +21,7 @@ from trimkit.predictor.guards import refuse_wrappers, survey, unchanged
 from trimkit.predictor.inputs import Inputs, Site
 from trimkit.predictor.kernels import math_attention
 from trimkit.predictor.replay import Key, recording
-from trimkit.predictor.rows import is_weakly_held, keyed_draws, map_tensors, same_rows, why_joined
+from trimkit.predictor.rows import is_weakly_held, keyed_draws, map_tensors, same_rows, why_joined, why_unsteady
 from trimkit.predictor.several import Several
 from trimkit.targets import Target, resolve_target, select
 from trimkit.transforms.base import Identity, Transform, single_leaf
@@ -30,6 +30,9 @@ _HALF = (torch.float16, torch.bfloat16)
 
 _joined: WeakKeyDictionary[Any, dict[tuple[str, bool], str | None]] = WeakKeyDictionary()
 """Why each model's rows are no samples, by the layer that was explained and the mode."""
+
+_unsteady: WeakKeyDictionary[Any, dict[str, str | None]] = WeakKeyDictionary()
+"""Why each model gives other outputs the next time, by the layer that was explained."""
 
 _placed: WeakKeyDictionary[Any, dict[str, bool]] = WeakKeyDictionary()
 """Whether each model tells samples by their place, by the layer that was explained."""
@@ -81,7 +84,7 @@ class Composed:
                     self.output = self.site.intercept(model, self._fused)
             else:
                 with self._eager():
-                    self.output = self.site.intercept(model, self._place, record=True)
+                    self.output = self.site.intercept(model, self._read, record=True)
                 if is_weakly_held(model):
                     self.site.replayed = _replayed.get(model, {}).get(str(self.site.layer), frozenset())
 
@@ -103,6 +106,10 @@ class Composed:
             exact = x.float() if x.dtype in _HALF and not isinstance(self.transform, Identity) else x
             self.s = self.transform(exact)
             self.residual = self.transform.residual(exact, tree.map_leaves(Tensor.detach, self.s))
+
+    def _read(self, h: Tensor) -> None:
+        """Keep a layer's output as it is now: what follows in the model may write to it."""
+        self._place(h.clone())
 
     def _fused(self, h: Tensor) -> Tensor:
         """What takes the place of a layer's output h: h itself, to which T⁻¹(s) adds nothing but its derivative in s.
@@ -146,12 +153,28 @@ class Composed:
             reasons[key] = "normalises over the batch"
         elif key not in reasons:
             reasons[key] = self._measure_rows(output, target)
-            if reasons[key]:
+            if reasons[key] and self.settle_steady(output, target):
+                reasons[key] = None
+            elif reasons[key]:
                 warn_of_joined_rows(reasons[key])
         if reasons[key]:
             self.site.rows = "batch"
         elif self.site.below is not None:
             self._settle_below()
+
+    def settle_steady(self, output: Any, target: Target) -> str | None:
+        """Measure, once a model in eval mode, whether f(s) is f(s) the next time; warn, and say why, where not."""
+        if self.site.samples == 0 or getattr(self.model, "training", False):
+            return None
+        held = _unsteady.setdefault(self.model, {}) if is_weakly_held(self.model) else {}
+        key = str(self.site.layer)
+        if key not in held:
+            with unchanged(self.model):
+                values = select(output, target, rows=self.site.samples).detach()
+                held[key] = why_unsteady(lambda: select(self(self.s), target, rows=self.site.samples), values)
+            if held[key]:
+                warn_of_unsteady(held[key])
+        return held[key]
 
     @torch.no_grad()
     def _settle_below(self) -> None:
@@ -214,7 +237,7 @@ class Composed:
             samples: (rows,) the number of the sample that each row belongs to, whose residual it gets.
         """
         if self._same:
-            x = single_leaf(s, "identity")
+            x = single_leaf(s, "identity").clone()  # a model may write to what it gets
             return x.contiguous() if self._contiguous else x
         with _full_precision(self.residual.device):
             x = self.transform.inverse(s, self.size)
@@ -261,6 +284,17 @@ def warn_of_joined_rows(reason: str | None) -> None:
         f"the model joins the rows of a batch: it {reason}. So each point of a path is evaluated with the whole batch, "
         "one call for each, and scores of a sample hold its effect on the other rows too. Say rows='batch' where this "
         "is meant, or rows={'edge_index': 'graph'} where an input indexes rows",
+        TrimkitWarning,
+        stacklevel=7,
+    )
+
+
+def warn_of_unsteady(reason: str | None) -> None:
+    """Say that the model is no function of its input."""
+    warnings.warn(
+        f"the model gives another output when it is called again with the same input: {reason}. So its scores are of "
+        "several functions at once. Remove the draws (functional dropout wants training=self.training), or what is "
+        "kept (a cache, a counter, a hidden state), for the explanation",
         TrimkitWarning,
         stacklevel=7,
     )

@@ -25,7 +25,10 @@ def check_input(x: Any) -> None:
         ShapeError: not a tensor, not floating, complex, without samples or without axes.
     """
     if not isinstance(x, Tensor):
-        raise ShapeError(f"expected a tensor x (N, ...), got {type(x).__name__}; convert it with torch.as_tensor")
+        way = "convert it with torch.as_tensor"
+        if isinstance(x, list | tuple) and any(isinstance(part, Tensor) for part in x):
+            way = "pass several inputs as a tuple or mapping of tensors, with at= naming what is explained"
+        raise ShapeError(f"expected a tensor x (N, ...), got {type(x).__name__}; {way}")
     if x.is_complex():
         raise ShapeError(
             f"expected floating real x, got {x.dtype}; pass torch.view_as_real(x), with a model that takes it, or "
@@ -45,11 +48,19 @@ def is_finite(x: Tensor) -> bool:
     return math.isfinite(float(x.detach().sum())) or bool(torch.isfinite(x).all())
 
 
+_still: WeakSet[nn.Module] = WeakSet()
+"""Models that, in eval mode, were seen to write to no buffer and to draw no random number."""
+
+
 @contextmanager
 def unchanged(model: Any) -> Iterator[None]:
-    """Leave a model's buffers, and the global random state where the model could draw from it, as they were."""
+    """Leave a model's buffers, and the global random state where the model could draw from it, as they were.
+
+    In eval mode a model is watched for the first time only, if it changes neither.
+    """
     modules = list(modules_of(model))
-    if not any(module.training for module in modules):
+    training = any(module.training for module in modules)
+    if not modules or (not training and is_still(model)):
         yield
         return
     buffers = [(m, name, b, b.detach().clone()) for m in modules for name, b in m._buffers.items() if b is not None]
@@ -59,14 +70,29 @@ def unchanged(model: Any) -> Iterator[None]:
     try:
         yield
     finally:
+        drew = not torch.equal(host, torch.get_rng_state())
         torch.set_rng_state(host)
         for device, state in accelerators:
             torch.cuda.set_rng_state(state, device)
-        for module, name, buffer, saved in buffers:
-            module._buffers[name] = buffer  # a model may replace one instead of writing to it
-            if not torch.equal(buffer, saved):  # a write, even of the same values, would spoil saved graphs
-                with torch.no_grad():
-                    buffer.copy_(saved)
+        wrote = [_put_back(*buffer) for buffer in buffers]
+        if not training and not drew and not any(wrote):
+            _still.add(model)
+
+
+def is_still(model: Any) -> bool:
+    """Whether a model was seen, in eval mode, to write to no buffer and to draw no number; a function has neither."""
+    return not isinstance(model, nn.Module) or model in _still
+
+
+@torch.no_grad()
+def _put_back(module: nn.Module, name: str, buffer: Tensor, saved: Tensor) -> bool:
+    """Give a buffer its saved values again; whether it had others."""
+    replaced = module._buffers.get(name) is not buffer  # a model may replace one instead of writing to it
+    module._buffers[name] = buffer
+    wrote = not torch.equal(buffer, saved)
+    if wrote:  # a write, even of the same values, would spoil saved graphs
+        buffer.copy_(saved)
+    return wrote or replaced
 
 
 class Survey(NamedTuple):

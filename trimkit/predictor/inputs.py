@@ -158,8 +158,9 @@ class Site:
             if samples is None:
                 samples = torch.arange(self.samples).repeat(len(value) // self.samples)
             above = replaying(model, self.below.outputs, self.replayed, samples)
+        own = value.clone()  # the model may write to it; made here, for the layer may run under no_grad
         with above:
-            return self.layer.run(model, lambda h: value.to(h), lambda: call_model(model, held))
+            return self.layer.run(model, lambda h: own.to(h), lambda: call_model(model, held))
 
     def _held(self, rows: int, samples: Tensor | None, device: torch.device) -> Any:
         """All inputs for some rows: by the number of the sample, or by an input's own rule."""

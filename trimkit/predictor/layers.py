@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from trimkit.errors import ModelError, OptionError, ShapeError, nearest
@@ -99,16 +100,29 @@ def find_layer(model: Any, at: str | int | nn.Module, inputs: Iterable[Any] = ()
     if not isinstance(model, nn.Module):
         raise ModelError(f"at={at!r} names a layer, and the model is a {type(model).__name__}; pass the module itself")
     inside = unwrapped(model)
+    if isinstance(inside, torch.jit.ScriptModule):
+        raise ModelError(
+            f"at={at!r}: a layer of a TorchScript model cannot be read; explain its input, or pass the module that it "
+            "was made from"
+        )
     if isinstance(at, nn.Module):
         paths = [path for path, module in inside.named_modules() if module is at and path]
         if not paths:
             raise OptionError(f"the {type(at).__name__} given as at= is no part of the model; pass one of its modules")
         return Layer(paths[0])
-    match = re.fullmatch(r"(.+?)(?:\[(\d+)\])?", str(at))
+    match = re.fullmatch(r"(.+?)(?:\[(\d+)\])?", _behind(model, str(at)))
     if match is None or not _is_module(inside, match[1]):
         names = [*map(str, inputs), *(path for path, _ in inside.named_modules() if path)]
         raise OptionError(f"at={at!r} is neither an input nor a layer of the model. {nearest(str(at), names)}")
     return Layer(match[1], None if match[2] is None else int(match[2]))
+
+
+def _behind(model: nn.Module, path: str) -> str:
+    """A layer's path without the wrappers' names, as the wrapped model's ``named_modules`` gives it."""
+    while not _is_module(unwrapped(model), path.partition("[")[0]) and path.partition(".")[0] in WRAPPERS:
+        wrapper, _, path = path.partition(".")
+        model = getattr(model, wrapper, model)
+    return path
 
 
 def _module(model: Any, path: str) -> nn.Module:

@@ -134,6 +134,22 @@ def why_joined(run: Callable[[Tree], Tensor], s: Tree, values: Tensor, model: An
             return f"does not take {2 * len(values)} rows in the place of {len(values)} ({lines[0]})"
 
 
+def why_unsteady(again: Callable[[], Tensor], values: Tensor) -> str | None:
+    """Why a model gives other outputs for what it was given before; None where it gives the same.
+
+    Args:
+        again: the explained number of each row, (N,), anew.
+        values: (N,) what it was.
+    """
+    with torch.no_grad(), keyed_draws():
+        first = again()
+    if _same(first, values):
+        return None
+    with torch.no_grad(), keyed_draws():
+        second = again()
+    return "it draws random numbers" if _same(second, first) else "it keeps something from call to call"
+
+
 def same_rows(one: Any, other: Any) -> bool:
     """Whether two outputs of one form hold the same numbers."""
     equal: list[bool] = []

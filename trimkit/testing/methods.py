@@ -197,7 +197,7 @@ def as_transform(trial: Trial) -> None:
     """Each space that encodes and decodes is a transform in which a model can be explained."""
     method = trained(trial)
     data = samples(trial, method)
-    for transform in _transforms(method):
+    for transform in transforms(method):
         space, x = transform.space, data.x[:3]
         s = transform(x)
         error = gap(transform.inverse(s) + transform.residual(x, s), x)
@@ -278,7 +278,13 @@ def _step(phase: Phase, batch: Batch, others: list[torch.nn.Parameter]) -> None:
             p.requires_grad_(True)
 
 
-def _transforms(method: Method) -> list[Any]:
+def transforms(method: Method) -> list[Any]:
+    """The method's spaces that encode and decode, as transforms.
+
+    Raises:
+        Inapplicable: there are none.
+        BrokenPromise: the method does not make them.
+    """
     spaces = method.latent_spaces()
     usable = [s.name for s in spaces if s.can_encode and s.can_decode and not s.needs_aux]
     if not usable:

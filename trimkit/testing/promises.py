@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any, TypeAlias
 
 import torch
@@ -14,6 +15,7 @@ from trimkit.coefficients import tree
 from trimkit.coefficients.tree import Tree
 from trimkit.errors import OptionError, TrimkitError
 from trimkit.registry import Part, Registry
+from trimkit.registry.lazy import make_callable
 
 Size: TypeAlias = tuple[int, ...]
 
@@ -55,6 +57,11 @@ class Trial:
         part: of the registry.
         registry: that makes it.
         example: its options and data.
+
+    >>> from trimkit.registry import default
+    >>> trial = Trial(default().find("penalty", "l1"), default())
+    >>> trial.make()(torch.ones(2, 3)).shape, trial.draw(4, (1, 8)).shape
+    (torch.Size([2]), torch.Size([4, 1, 8]))
     """
 
     part: Part
@@ -123,6 +130,9 @@ class Promise:
         run: tries to break it; raises where that succeeds.
         light: takes milliseconds, and belongs to ``trimkit plugins --check``.
         when: class or function of the part → whether it makes this promise.
+
+    >>> [each.name for each in promises("part")] == [each.name for each in promises("transform") if each.kind == "part"]
+    True
     """
 
     kind: str
@@ -134,6 +144,18 @@ class Promise:
 
 
 _PROMISES: list[Promise] = []
+
+_WRITTEN_IN = (
+    "attributions",
+    "devices",
+    "evaluations",
+    "methods",
+    "methods_in_use",
+    "parts",
+    "penalties",
+    "transforms",
+)
+"""The modules that register promises, imported at the first question for them."""
 
 
 def promise(
@@ -151,7 +173,12 @@ def promise(
 
 def promises(kind: str) -> list[Promise]:
     """What parts of a kind promise, those of all kinds first."""
+    for module in _WRITTEN_IN:
+        import_module(f"trimkit.testing.{module}")
     return [each for each in _PROMISES if each.kind in ("part", kind)]
+
+
+make_callable(__name__, f"{__name__}:promises")  # once imported, it hides the function of its package
 
 
 def require(condition: bool, message: str) -> None:

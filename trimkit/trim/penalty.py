@@ -26,6 +26,7 @@ from trimkit.predictor.guards import (
     warn_of_train_mode,
 )
 from trimkit.predictor.inputs import At, Inputs, Site, call_model
+from trimkit.predictor.raised import told_plainly
 from trimkit.predictor.rows import Rows, check_rows
 from trimkit.predictor.several import space_of
 from trimkit.registry import resolve
@@ -53,6 +54,12 @@ class PenaltyReport:
     def dead(self) -> Tensor:
         """Number of samples whose scores are all exactly zero (they carry no gradient), a 0-dim tensor."""
         return dead_rows(self.scores)
+
+    def _repr_html_(self) -> str:
+        """How the penalty spreads over samples, for notebooks."""
+        from trimkit.trim.shown import show_penalty
+
+        return show_penalty(self).to_html()
 
 
 class TrimPenalty:
@@ -172,15 +179,16 @@ class TrimPenalty:
             if not site.plain:
                 raise PenaltyError("points are drawn for a single input x; leave out points=, or at=")
             site = Site(model, self.points(site.value, generator), rows=self.rows)
-        composed = Composed(model, self.transform, x, keep_graph=True, site=site)
-        result = self.attribution.explain(
-            composed,
-            composed.s,
-            target=target,
-            baseline=composed.baseline(self.baseline),
-            create_graph=True,
-            generator=generator,
-        )
+        with told_plainly(model, x):
+            composed = Composed(model, self.transform, x, keep_graph=True, site=site)
+            result = self.attribution.explain(
+                composed,
+                composed.s,
+                target=target,
+                baseline=composed.baseline(self.baseline),
+                create_graph=True,
+                generator=generator,
+            )
         scores = site.without_padding(result.scores) if isinstance(self.transform, Identity) else result.scores
         values = self.values(scores, composed.size, composed.transform)
         reach = self._examine(composed, result, values)

@@ -21,12 +21,13 @@ from trimkit.coefficients import tree
 from trimkit.coefficients.baseline import Baseline
 from trimkit.errors import DataError, ModelError
 from trimkit.predictor.composed import Composed, Model, Reference
-from trimkit.predictor.guards import is_finite, unchanged, warn_of_train_mode
+from trimkit.predictor.guards import is_finite, is_still, unchanged, warn_of_train_mode
 from trimkit.predictor.inputs import At, Inputs, Site, take_rows
+from trimkit.predictor.raised import told_plainly
 from trimkit.predictor.rows import Rows, check_rows
 from trimkit.predictor.several import space_of
 from trimkit.registry import resolve
-from trimkit.targets import Target
+from trimkit.targets import Target, resolve_target
 from trimkit.transforms.base import Identity, Transform
 from trimkit.trim.result import TrimResult
 from trimkit.trim.steps import refined, rows_of
@@ -103,12 +104,14 @@ class Trim:
             raise DataError("expected finite values in x, got NaN or infinity; clean the data before explaining it")
         self.attribution.require_differentiable(create_graph)
         warn_of_train_mode(self.model, dropout=True)
-        with unchanged(self.model) if site.seen.training else nullcontext():
+        watched = site.seen.training or not is_still(self.model)
+        with told_plainly(self.model, x), unchanged(self.model) if watched else nullcontext():
             composed = Composed(self.model, self.transform, x, keep_graph=create_graph, site=site)
             s0 = composed.baseline(baseline)
             explained = self.attribution.explain(
                 composed, composed.s, target=target, baseline=s0, create_graph=create_graph, generator=generator
             )
+            composed.settle_steady(explained.output, resolve_target(target, explained.output))
             gap = change = None
             if self.attribution.complete:
                 change = composed.change(explained.output, target, s0)

@@ -30,7 +30,7 @@ def style_spaces(synthesis: Synthesis, z_dim: int, w_dim: int, reason: str) -> l
     """
 
     def space(name: str, shape: tuple[int, ...], layout: Groups | None = None) -> LatentSpace:
-        return LatentSpace(name, shape, layout, can_encode=False, reason=reason)
+        return LatentSpace(name, shape, layout, can_encode=False, gaussian=name == "z", reason=reason)
 
     return [
         space("w", (w_dim,)),

@@ -27,6 +27,7 @@ from trimkit.methods import (
     as_schedule,
     at_least_float32,
     make_likelihood,
+    standard_normal,
 )
 from trimkit_vae.networks import NetworkChoice, make_networks
 
@@ -73,7 +74,7 @@ class VAE(Method):
 
     def latent_spaces(self) -> Sequence[LatentSpace]:
         """One space z of D independent standard normals."""
-        return [LatentSpace("z", (self.latent_dim,), stochastic=True)]
+        return [LatentSpace("z", (self.latent_dim,), stochastic=True, gaussian=True)]
 
     def gaussian(self, x: Tensor) -> DiagonalGaussian:
         """N(μ(x), diag σ²(x)), in float32 or better: (N, *shape) → Gaussians over (N, D)."""
@@ -89,10 +90,11 @@ class VAE(Method):
 
     def sample(self, n: int, generator: torch.Generator | None = None, aux: Tensor | None = None) -> Tensor:
         """E[x|z] for n draws z ~ N(0, I): (n, *shape)."""
-        weight = next(self.parameters())
-        device = weight.device if generator is None else generator.device
-        z = torch.randn(n, self.latent_dim, generator=generator, device=device, dtype=weight.dtype)
-        return self.decode(z.to(weight.device))
+        return self.decode(self.sample_codes(n, generator))
+
+    def sample_codes(self, n: int, generator: torch.Generator | None = None, space: str | None = None) -> Tensor:
+        """z ~ N(0, I): (n, D)."""
+        return standard_normal(next(self.parameters()).new_empty(n, self.latent_dim), generator)
 
     def check(self, x: Tensor) -> None:
         """As every method, and data in the likelihood's range."""

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from trimkit.attributions import attention, recurrent
+from trimkit.attributions import attention, norms, recurrent
 from trimkit.attributions.carrier import Call, Rule, refuse
 from trimkit.attributions.contextual.norms import group_norm, layer_norm, rms_norm
 from trimkit.attributions.contextual.pair import RULES, SHAPLEY, Pair, add_constant, lift, on_groups, relevants
@@ -77,8 +77,9 @@ def unshared(call: Call) -> Tensor:
 
 
 def composite(call: Call) -> Any:
-    """Attention, written out."""
-    return getattr(attention, call.name)(*call.args, **call.kwargs)
+    """Attention and norms, written out."""
+    written = getattr(norms, call.name, None) or getattr(attention, call.name)
+    return written(*call.args, **{name: value for name, value in call.kwargs.items() if name != "out"})
 
 
 def quotient(call: Call) -> Any:
@@ -280,7 +281,7 @@ _NAMES: dict[Rule, str] = {
     recurrent.packed: "_pack_padded_sequence",
     zeros: "zeros_like new_zeros",
     aggregate: "index_add scatter_add",
-    composite: "scaled_dot_product_attention multi_head_attention_forward",
+    composite: ("scaled_dot_product_attention multi_head_attention_forward normalize cosine_similarity instance_norm"),
     add: "add",
     subtract: "sub subtract",
     subtract_from: "rsub __rsub__",

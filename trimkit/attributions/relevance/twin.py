@@ -19,6 +19,7 @@ class Twin(Carrier):
         reference: (N, ...) what the model computes at the reference.
         change: total − reference, computed by maps that are linear in the change of the input, so that its gradient
             there are the multipliers of Shrikumar et al. 2017.
+        is_root, divides: made by a square root, or by the reciprocal of one: what a norm divides by.
     """
 
     reference: Tensor
@@ -26,6 +27,8 @@ class Twin(Carrier):
     parts = ("total", "reference", "change")
     rules = RULES
     method = METHOD
+    is_root: bool = False
+    divides: bool = False
 
     @property
     def middle(self) -> Tensor:
