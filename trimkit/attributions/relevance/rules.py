@@ -9,8 +9,8 @@ relevance propagation for transformers (AttnLRP, Achtibat et al. 2024, arXiv:240
 - a product gives half to each factor: Δ(ab) = b̄ Δa + ā Δb with means over point and reference;
 - a norm c · r divides by what it divides by at the point, Δ(c r) = r Δc + c₀ Δr, so r counts only where c₀ ≠ 0; also
   where it is written out, with r a reciprocal root (the RMSNorm of Llama and T5);
-- recurrent layers go step by step, with gates that pass and signals that carry (`relevance.recurrent`);
 - the maximum of a window is shared by its largest entries at the point and at the reference;
+- recurrent layers go step by step, with gates that pass and signals that carry (`relevance.recurrent`);
 - softmax is e · 1/Σe, written out. AttnLRP expands it to first order and leaves the rest to nobody; here it is shared.
 """
 

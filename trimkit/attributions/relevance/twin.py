@@ -24,11 +24,11 @@ class Twin(Carrier):
 
     reference: Tensor
     change: Tensor
+    is_root: bool = False
+    divides: bool = False
     parts = ("total", "reference", "change")
     rules = RULES
     method = METHOD
-    is_root: bool = False
-    divides: bool = False
 
     @property
     def middle(self) -> Tensor:

@@ -126,8 +126,8 @@ class _Trial:
 
     def registered(self, made: Mapping[str, Any], refused: dict[str, tuple[int, str]]) -> Iterator[Outcome]:
         """Verdicts on attributions by their names; those that do not take the model are written down as refused."""
-        judged = {name: self._truth(name, part, refused) for name, part in made.items()}
-        truths = {name: truth for name, truth in judged.items() if truth is not None}
+        judged: dict[str, Truth | None] = {name: self._truth(name, part, refused) for name, part in made.items()}
+        truths: dict[str, Truth] = {name: truth for name, truth in judged.items() if truth is not None}
         for name, report, label in self._reports({name: made[name] for name in truths}, refused):
             for check, status in _statuses(report, label):
                 yield self._outcome("registered", name, truths[name], check, True, status)
@@ -143,7 +143,7 @@ class _Trial:
             yield from zip(made, [report] * len(made), report.labels, strict=True)
         except TrimkitError as error:
             if len(made) == 1:
-                _refuse(refused, *made, error)
+                _refuse(refused, next(iter(made)), error)
                 return
             for name, part in made.items():
                 yield from self._reports({name: part}, refused)
