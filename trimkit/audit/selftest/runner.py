@@ -34,7 +34,7 @@ MISSED = 0.25
 """Share of the contributions on features with a score of zero from which scores are wrong all the same."""
 
 RANDOMISATION = {"randomisation.copies": 32, "randomisation.samples": 32}
-"""Options of the check for explanations in closed form: its own 8 copies leave models of 32 features open."""
+"""Options of the check, but for attributions that draw: its own 8 copies leave models of 32 features open."""
 
 COMPARED = 32
 """Samples by which an attribution is held to be right or wrong."""
@@ -134,26 +134,27 @@ class _Trial:
     def registered(self, made: Mapping[str, Any], refused: dict[str, tuple[int, str]]) -> Iterator[Outcome]:
         """Verdicts on attributions by their names; those that do not take the model are written down as refused."""
         judged: dict[str, Truth | None] = {name: self._truth(name, part, refused) for name, part in made.items()}
-        taken = {name: made[name] for name, truth in judged.items() if truth is not None}
-        for name, report, label in self._reports(taken, refused):
-            for check, status in _statuses(report, label):
-                yield self._outcome("registered", name, judged[name] or "between", check, True, status)
+        for draws, thresholds in ((False, RANDOMISATION), (True, {})):
+            taken = {name: made[name] for name, truth in judged.items() if truth and made[name].stochastic is draws}
+            for name, report, label in self._reports(taken, thresholds, refused):
+                for check, status in _statuses(report, label):
+                    yield self._outcome("registered", name, judged[name] or "between", check, True, status)
 
     def _reports(
-        self, made: Mapping[str, Any], refused: dict[str, tuple[int, str]]
+        self, made: Mapping[str, Any], thresholds: Mapping[str, float], refused: dict[str, tuple[int, str]]
     ) -> Iterator[tuple[str, Result, str]]:
         """Name, report and label: all in one audit, which is cheaper; one by one where that is refused."""
         if not made:
             return
         try:
-            report = self._audit(list(made.values()), {})
+            report = self._audit(list(made.values()), thresholds)
             yield from zip(made, [report] * len(made), report.labels, strict=True)
         except TrimkitError as error:
             if len(made) == 1:
                 _refuse(refused, next(iter(made)), error)
                 return
             for name, part in made.items():
-                yield from self._reports({name: part}, refused)
+                yield from self._reports({name: part}, thresholds, refused)
 
     def _truth(self, name: str, attribution: Any, refused: dict[str, tuple[int, str]]) -> Truth | None:
         """Whether scores are right, from a few samples; None where the attribution does not take the model."""
