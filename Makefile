@@ -10,16 +10,21 @@ STAMP_ALL := $(VENV)/.made-with-extras
 STAMP_DOCS := $(VENV)/.made-with-docs
 PYPROJECTS := pyproject.toml constraints.txt $(PLUGINS:%=%/pyproject.toml)
 
-.PHONY: help demo test test-all fuzz lint docs dist rooms bench clean
+.PHONY: help demo test test-all fuzz soak lint docs dist downstream catalogue gallery newcomer rooms bench clean
 
 help:
 	@echo "make demo      the planted-shortcut story on real digits, ends in a report"
 	@echo "make test      the test suite"
 	@echo "make test-all  the suite with its slow tests, and those of Lightning and Hugging Face"
 	@echo "make fuzz      20,000 command lines that nobody should type"
+	@echo "make soak      runs that are killed, with a full disk, with damaged files"
 	@echo "make lint      format, lint, types, import contracts"
 	@echo "make docs      the documentation's site; a warning is an error"
 	@echo "make dist      wheels of trimkit and its plugins, in dist/"
+	@echo "make downstream  known plugins, each with its own tests, against this checkout"
+	@echo "make catalogue the list of known plugins in docs/catalogue.md, from their entry points"
+	@echo "make gallery   a picture for every transform and method, docs/_build/gallery.html"
+	@echo "make newcomer  how long a newcomer takes, from wheels to a plugin with green tests"
 	@echo "make rooms     the picture in docs/rooms.md, from the imports"
 	@echo "make bench     every performance claim, as ratios"
 
@@ -48,6 +53,9 @@ test-all: $(STAMP_ALL)
 fuzz: $(STAMP)
 	$(BIN)/python -m pytest tests/test_fuzz.py -m slow
 
+soak: $(STAMP)
+	$(BIN)/python benchmarks/soak.py --log soak.jsonl
+
 lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -62,11 +70,24 @@ dist: $(STAMP)
 	rm -rf dist
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist . $(PLUGINS:%=./%)
 
+downstream: $(STAMP)
+	$(BIN)/python downstream/run.py
+
+catalogue: $(STAMP)
+	$(BIN)/python docs/list_plugins.py
+
+gallery: $(STAMP)
+	$(BIN)/python docs/draw_gallery.py
+
+newcomer: $(STAMP)
+	$(BIN)/python benchmarks/newcomer.py
+
 rooms: $(STAMP)
 	$(BIN)/python docs/draw_rooms.py
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/penalty_step.py
+	$(BIN)/python benchmarks/trim_overhead.py
 	$(BIN)/python benchmarks/integrated_gradients.py
 	$(BIN)/python benchmarks/layer_paths.py
 	$(BIN)/python benchmarks/captum_overhead.py

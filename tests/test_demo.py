@@ -48,7 +48,11 @@ def test_the_report_is_one_valid_page_that_loads_nothing(folder):
     html = (folder / "report.html").read_text()
     document = html5lib.HTMLParser(strict=True, namespaceHTMLElements=False).parse(html)
     assert all(img.get("alt") and img.get("src").startswith("data:image/png") for img in document.iter("img"))
-    assert not list(document.iter("script"))
+    assert [(s.get("type"), s.get("src")) for s in document.iter("script")] == [
+        ("application/json", None),
+        (None, None),
+    ]
+    assert "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-" in html
     headings = [h.text for h in document.iter("h2")]
     for wanted in ("Accuracy on test digits", "The same digits, before and after", "Deletion curves", "Randomisation"):
         assert wanted in headings

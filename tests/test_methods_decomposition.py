@@ -22,6 +22,7 @@ from trimkit.methods import (
     own_rows,
     summarise_kl,
 )
+from trimkit.processes import Share, sharing
 
 ESTIMATORS = get_args(Estimator)
 NORMALISED = [name for name in ESTIMATORS if name != "mws"]
@@ -264,8 +265,7 @@ def test_on_several_processes_a_share_is_compared_with_the_posteriors_of_all(mon
     wanted = decompose_kl(z, q, estimator="mss", dataset_size=40).total_correlation[4:]
     others = iter([q.mean[:4], q.log_variance[:4], torch.zeros(4)])  # what rank 0 gathers, in the order of the calls
     monkeypatch.setattr(decomposition, "gather", lambda rows: torch.cat([next(others).to(rows), rows]))
-    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
-    monkeypatch.setattr(torch.distributed, "get_rank", lambda: 1)
     share = DiagonalGaussian(q.mean[4:], q.log_variance[4:])
-    found = decompose_kl(z[4:], share, estimator="mss", dataset_size=40).total_correlation
+    with sharing(Share(1, 2, 4, processes=2)):
+        found = decompose_kl(z[4:], share, estimator="mss", dataset_size=40).total_correlation
     torch.testing.assert_close(found, wanted)

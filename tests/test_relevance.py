@@ -158,6 +158,17 @@ OPERATIONS = {
     "einsum": lambda x: torch.einsum("nchw,nkhw->nckw", x, x.tanh()),
     "in place": lambda x: F.relu_(x.clone()).mul_(2).add_(1),
     "attention": lambda x: F.scaled_dot_product_attention(x, x, x, is_causal=True),
+    "max pool": nn.MaxPool2d(2),
+    "overlapping max pool": nn.MaxPool2d(3, stride=1, padding=1),
+    "adaptive max pool": nn.AdaptiveMaxPool2d(2),
+    "max of an axis": lambda x: x.max(dim=2).values,
+    "amax": lambda x: x.amax(-1, keepdim=True),
+    "log softmax": lambda x: F.log_softmax(x, dim=2),
+    "logsumexp": lambda x: x.logsumexp(2),
+    "instance norm": F.instance_norm,
+    "normalize": lambda x: F.normalize(x, dim=2),
+    "divided by its norm": lambda x: x / x.norm(dim=3, keepdim=True),
+    "cosine similarity": lambda x: F.cosine_similarity(x, x.tanh(), dim=3),
     "fft": lambda x: torch.fft.irfft2(torch.fft.rfft2(x)).abs(),
 }
 
@@ -175,7 +186,7 @@ def test_each_operation_passes_all_of_the_change(operation):
 
 
 REFUSED = {
-    "'max_pool2d'": nn.MaxPool2d(2),
+    "'cummax'": lambda x: x.cummax(2).values,
     "'cumprod'": lambda x: x.cumprod(1),
     "'batch_norm' in BatchNorm2d: in training": nn.BatchNorm2d(4).double(),
     "'dropout' in Dropout: it is in training": nn.Dropout(),
@@ -187,6 +198,11 @@ REFUSED = {
 def test_an_operation_without_a_rule_is_refused_by_name(says, function):
     with pytest.raises(AttributionError, match=rf"layerwise relevance cannot go through {says}"):
         LayerwiseRelevance()(lambda x: function(x).flatten(1).sum(1), X)
+
+
+def test_a_norm_that_is_not_euclidean_is_refused():
+    with pytest.raises(AttributionError, match="only the Euclidean norm"):
+        LayerwiseRelevance()(lambda x: F.normalize(x, p=1.0).flatten(1).sum(1), X)
 
 
 def test_what_is_written_into_a_view_is_noticed():
@@ -211,3 +227,41 @@ def test_near_the_reference_the_slope_is_the_derivative():
     x = torch.full((1, 6), 1e-9, dtype=torch.float64)
     scores = LayerwiseRelevance()(lambda s: torch.tanh(s).sum(1), x)
     assert torch.allclose(scores, x, rtol=1e-6)
+
+
+class WrittenOut(nn.Module):
+    """RMSNorm as language models have it: by hand, in single precision, the weight last."""
+
+    def __init__(self, width, root=torch.rsqrt, cast=torch.float64):
+        super().__init__()
+        self.weight = nn.Parameter(torch.linspace(0.5, 1.5, width, dtype=torch.float64))
+        self.root, self.cast = root, cast
+
+    def forward(self, h):
+        h = h.to(self.cast)
+        return self.weight * (h * self.root(h.pow(2).mean(-1, keepdim=True) + 1e-6)).to(torch.float64)
+
+
+@pytest.mark.parametrize("root", [torch.rsqrt, lambda v: 1 / v.sqrt(), lambda v: v.sqrt().reciprocal()])
+def test_a_norm_written_out_is_a_norm(root):
+    norm, last = nn.RMSNorm(6, eps=1e-6).double(), nn.Linear(6, 3).double()
+    norm.weight.data = torch.linspace(0.5, 1.5, 6, dtype=torch.float64)
+    x = torch.randn(4, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    explain = trimkit.create("attribution", "layerwise_relevance")
+    expected = explain(nn.Sequential(norm, last), x, target=1)
+    torch.testing.assert_close(explain(nn.Sequential(WrittenOut(6, root), last), x, target=1), expected)
+
+
+@pytest.mark.parametrize("scale", [0.01, 0.02, 1.0, 100.0])
+def test_a_norm_in_single_precision_adds_up_at_any_scale(scale):
+    x = scale * torch.randn(4, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    model = nn.Sequential(WrittenOut(6, cast=torch.float32), nn.Linear(6, 3).double())
+    result = trimkit.Trim(model, "identity", "layerwise_relevance")(x, 1)
+    torch.testing.assert_close(result.scores.sum(1), result.change, atol=1e-6, rtol=1e-6)
+
+
+def test_the_maximum_is_shared_as_by_shapley():
+    x, base = torch.tensor([[[3.0, 1.0, -1.0]]]), torch.tensor([[[0.0, 2.0, 0.5]]])
+    scores = LayerwiseRelevance()(lambda x: F.max_pool1d(x, 3).flatten(1), x, baseline=base)
+    first = ((3 - 2) + (3 - 1)) / 2  # max(3, 2) − max(0, 2), and max(3, 1) − max(0, 1)
+    torch.testing.assert_close(scores, torch.tensor([[[first, 1 - first, 0.0]]]))

@@ -1,3 +1,4 @@
+import gc
 from collections import OrderedDict, namedtuple
 
 import pytest
@@ -107,3 +108,15 @@ def test_leaves_of_dicts_are_matched_by_key():
 def test_keys_that_do_not_exist_are_refused():
     with pytest.raises(ShapeError, match="a dict with 'a' and a dict with 'c'"):
         tree.map_leaves(torch.add, {"a": torch.ones(2)}, {"c": torch.ones(2)})
+
+
+def test_trees_leave_nothing_to_the_garbage_collector():
+    s = {"a": torch.zeros(2, 3), "b": (torch.zeros(2), torch.zeros(2, 1))}
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(3):
+            tree.map_leaves(torch.neg, s)
+        assert gc.collect() == 0
+    finally:
+        gc.enable()

@@ -60,7 +60,7 @@ _NAMES = {
     "Attribution": "trimkit.attributions.base:Attribution",
     "FrozenPredictor": "trimkit.predictor.frozen:FrozenPredictor",
     "Objective": "trimkit.objective:Objective",
-    "PredictionLoss": "trimkit.predictor.frozen:PredictionLoss",
+    "PredictionLoss": "trimkit.predictor.prediction_loss:PredictionLoss",
     "Transform": "trimkit.transforms.base:Transform",
     "Trim": "trimkit.trim.trim:Trim",
     "TrimPenalty": "trimkit.trim.penalty:TrimPenalty",

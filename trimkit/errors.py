@@ -66,6 +66,10 @@ class TrimkitWarning(UserWarning):
     """Something legal that probably is not what was meant."""
 
 
+class DeprecatedWarning(TrimkitWarning):
+    """A name, option or hook that still works, until which version, and what to use instead."""
+
+
 def nearest(name: str, known: Iterable[str], *, most: int = 3) -> str:
     """A hint for a mistyped name: ``"Did you mean 'fft'?"``, or the known names where none is near.
 

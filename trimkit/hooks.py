@@ -18,11 +18,13 @@ No module here imports torch.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 import pluggy
+
+from trimkit.deprecation import Deprecated, deprecation
 
 __all__ = [
     "CHANGES",
@@ -32,11 +34,13 @@ __all__ = [
     "CheckSpec",
     "CommandSpec",
     "DatasetSpec",
+    "Deprecated",
     "Hooks",
     "MethodSpec",
     "PenaltySpec",
     "Spec",
     "TransformSpec",
+    "deprecation",
     "hookimpl",
     "hookspec",
 ]
@@ -68,6 +72,11 @@ class Spec:
         target: ``"package.module:attribute"``, imported at first use.
         summary: one sentence for ``trimkit list``.
         reference: paper and equation, or "".
+        deprecated: what to use instead, where the name is going; using it warns. By its name only.
+
+    >>> spec = TransformSpec("haar", "acme_trim.haar:Haar", "Sums and differences of neighbours.", "Haar 1910")
+    >>> isinstance(spec, Spec), spec.kind, spec.target
+    (True, 'transform', 'acme_trim.haar:Haar')
     """
 
     kind: ClassVar[str] = ""
@@ -76,6 +85,7 @@ class Spec:
     target: str
     summary: str
     reference: str = ""
+    deprecated: Deprecated | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,13 +161,25 @@ class CommandSpec(Spec):
     could not decide; an exception of `trimkit.errors` is printed as one line and exits with 2. The target's module is
     imported when the command runs, not for ``trimkit --help``; import torch inside ``run``, so that its own ``--help``
     is fast. `trimkit.cli.commands` has what core's own commands are written with.
+
+    Attributes:
+        example: a command line, with which the help of a parser of `trimkit.cli.commands` ends.
+
+    >>> CommandSpec("count", "acme_trim.count:run", "How many samples there are.").kind
+    'command'
     """
 
     kind: ClassVar[str] = "command"
 
+    example: str = field(default="", kw_only=True)
+
 
 class Hooks:
-    """The hook specifications. Each returns an iterable of records, and is called once, when its plugin is loaded."""
+    """The hook specifications. Each returns an iterable of records, and is called once, when its plugin is loaded.
+
+    >>> [hook for hook in vars(Hooks) if hook.startswith("trimkit_")] == [f"trimkit_{kind}" for kind in KINDS]
+    True
+    """
 
     @staticmethod
     @hookspec
@@ -205,3 +227,6 @@ KINDS: dict[str, type[Spec]] = {
     "commands": CommandSpec,
 }
 """Plural noun, as in the hook's name and ``trimkit list``, to the record of that kind."""
+
+ARGUMENTS: dict[str, Mapping[str, Any]] = {}
+"""Hook → the arguments that it is called with. None has any yet; a plugin names those that it wants, in any order."""

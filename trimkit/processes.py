@@ -68,6 +68,17 @@ def sharing(share: Share) -> Iterator[Share]:
         _share = before
 
 
+def share_index() -> int:
+    """Which share of the batch is at hand, from 0; 0 outside of a training step.
+
+    Example:
+        >>> with sharing(Share(1, 2, 4)):
+        ...     share_index()
+        1
+    """
+    return 0 if _share is None else _share.index
+
+
 def draw(make: Callable[[tuple[int, ...]], Tensor], shape: Sequence[int], copies: int = 1) -> Tensor:
     """Random numbers for the rows at hand: those that would be drawn for them within the whole batch.
 

@@ -113,7 +113,11 @@ def log_probabilities(output: Tensor) -> Tensor:
 
 
 def class_log_probabilities(output: Tensor) -> Tensor:
-    """log p_c of each class, (N, K) → (N, K); one logit z, (N,) or (N, 1), is binary: (N, 2) of log σ(−z), log σ(z)."""
+    """log p_c of each class, (N, K) → (N, K); one logit z, (N,) or (N, 1), is binary: (N, 2) of log σ(−z), log σ(z).
+
+    >>> class_log_probabilities(torch.zeros(1, 4)).exp(), class_log_probabilities(torch.zeros(1)).exp()
+    (tensor([[0.2500, 0.2500, 0.2500, 0.2500]]), tensor([[0.5000, 0.5000]]))
+    """
     if output.ndim == 1 or output.shape[1] == 1:
         logit = output.reshape(len(output))
         return torch.stack([logsigmoid(-logit), logsigmoid(logit)], dim=1)
@@ -178,9 +182,9 @@ def _per_sample(output: Tensor, target: Tensor, copies: int) -> Tensor:
         )
     if output.ndim != 2:
         raise ShapeError(f"a tensor target needs an output (N, K), got {tuple(output.shape)}; pass a callable")
-    index = target.to(output.device, torch.long)[:, None]
+    index = target.to(output.device, torch.long).unsqueeze(1)
     try:
-        return output.gather(1, index if copies == 1 else index.repeat(copies, 1))[:, 0]
+        return output.gather(1, index if copies == 1 else index.repeat(copies, 1)).squeeze(1)
     except RuntimeError as error:  # on the host, gather checks its index; a check of ours would be a second one
         low, high, most = int(target.min()), int(target.max()), output.shape[1] - 1
         if low >= 0 and high <= most:

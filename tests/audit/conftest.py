@@ -12,6 +12,7 @@ import trimkit
 from trimkit.audit.checks.base import Findings
 from trimkit.audit.counted import Counted
 from trimkit.audit.examine import as_dataset
+from trimkit.audit.state import State
 from trimkit.audit.statistics import Bootstrap
 from trimkit.audit.subject import Subject
 from trimkit.data import Dataset
@@ -112,6 +113,8 @@ def findings_of(subject_of):
 
     def make(values, **fields) -> Findings:
         n = len(next(iter(values.values())))
-        return Findings("a", list(range(n)), values, subject_of(**fields), 0, Bootstrap(range(n), 0))
+        state = State(0, {i: i for i in range(n)})
+        state.update(range(n), {name: torch.as_tensor(value) for name, value in values.items()})
+        return Findings("a", list(range(n)), state.finalise(), subject_of(**fields), 0, Bootstrap(range(n), 0))
 
     return make

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import itertools
 import json
 
 import numpy as np
@@ -14,18 +12,19 @@ from torch import nn
 import trimkit
 from trimkit.audit import Check, Status
 from trimkit.audit.checks.base import describe
-from trimkit.audit.runner import _Run, make_checks, named
-from trimkit.audit.subject import Subject
-from trimkit.audit.values import SampleValues
+from trimkit.audit.run import Part, Run
+from trimkit.audit.runner import make_checks, named
+from trimkit.audit.subject import blocks_of
 from trimkit.errors import AttributionError, DataError, ModelError, OptionError, TransformError, UnknownNameError
 from trimkit.predictor import state_hash
 from trimkit.report.sections import Text
 
 
-def values(subject):
-    run = _Run(subject, make_checks(None, {}))
-    run.measure(None)
-    return {name: store.finalise() for name, store in run.stores.items()}
+def columns(subject):
+    run = Run(subject, make_checks(None, {}))
+    run.prepare()
+    run.measure(blocks_of(subject.ids, subject.batch_size))
+    return {(*key, name): column for key, state in run.part.states.items() for name, column in state.finalise().items()}
 
 
 @pytest.fixture(scope="module")
@@ -40,45 +39,39 @@ def conv():
 @pytest.mark.parametrize("size", [16, 1])
 def test_values_do_not_depend_on_the_batch_size(subject_of, conv, size):
     common = {"module": conv, "transform": "fft", "samples": 48}
-    whole, parts = (values(subject_of(batch_size=n, **common)) for n in (64, size))
+    whole, parts = (columns(subject_of(batch_size=n, **common)) for n in (64, size))
     assert whole.keys() == parts.keys()
-    for name, (ids, found) in whole.items():
-        other_ids, other = parts[name]
-        assert ids == other_ids
-        for key in found:
-            np.testing.assert_allclose(found[key], other[key], rtol=1e-3, atol=1e-3, err_msg=f"{name} {key}")
+    for name, column in whole.items():
+        assert column.ids == parts[name].ids
+        for one, other in ((column.rows, parts[name].rows), (column.value, parts[name].value)):
+            np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-3, err_msg=str(name))
 
 
 def test_draws_of_a_stochastic_attribution_do_not_depend_on_the_batch(subject_of, noise):
-    whole, parts = (values(subject_of(attribution=noise, samples=24, batch_size=n)) for n in (24, 5))
-    assert np.array_equal(whole["bands", "a"][1]["mean"], parts["bands", "a"][1]["mean"])
+    whole, parts = (columns(subject_of(attribution=noise, samples=24, batch_size=n)) for n in (24, 5))
+    assert np.array_equal(whole["bands", "a", "mean"].rows, parts["bands", "a", "mean"].rows)
 
 
 @pytest.mark.parametrize("count", [2, 3])
 def test_shards_that_are_merged_give_the_same_bits(subject_of, conv, count):
-    class Shard(Subject):
-        number = 0
-
-        def batches(self):
-            return itertools.islice(super().batches(), self.number, None, count)
-
     subject = subject_of(module=conv, transform="fft", samples=80, batch_size=16)
-    whole = _Run(subject, make_checks(None, {}))
-    whole.measure(None)
-    runs = []
-    for number in reversed(range(count)):
-        shard = Shard(**{f.name: getattr(subject, f.name) for f in dataclasses.fields(subject)})
-        shard.number = number
-        runs.append(_Run(shard, make_checks(None, {})))
-        runs[-1].measure(None)
-    for name, store in whole.stores.items():
-        merged = SampleValues()
-        for run in runs:
-            merged.merge(run.stores[name])
-        ids, values = store.finalise()
-        found = merged.finalise(expected=ids)[1]
-        assert found.keys() == values.keys()
-        assert all(np.array_equal(found[key], values[key], equal_nan=True) for key in values), name
+    run = Run(subject, make_checks(None, {}))
+    run.prepare()
+    run.measure(blocks_of(subject.ids, 16))
+    whole, merged = run.part, Part()
+    for number in reversed(range(1, count + 1)):
+        run.part = Part()
+        run.measure(blocks_of(subject.ids, 16, (number, count)))
+        merged.merge(run.part)
+    assert merged.states.keys() == whole.states.keys()
+    assert merged.forwards == whole.forwards
+    for key, state in whole.states.items():
+        one, other = state.finalise(), merged.states[key].finalise()
+        assert one.keys() == other.keys()
+        for name, column in one.items():
+            for part in ("value", "draws", "rows"):
+                pair = getattr(column, part), getattr(other[name], part)
+                assert np.array_equal(*pair, equal_nan=True), (key, name, part)
 
 
 def test_audits_repeat_bit_for_bit(model, data):

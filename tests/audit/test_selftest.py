@@ -18,7 +18,8 @@ from trimkit.audit.selftest.explanations import closed_forms
 from trimkit.audit.selftest.models import cases
 from trimkit.audit.selftest.outcomes import OVERALL, Outcome, SelfTest, rate, tables
 from trimkit.audit.selftest.runner import judged_truth
-from trimkit.audit.statistics import Bootstrap
+from trimkit.audit.state import State
+from trimkit.audit.statistics import Resampling
 from trimkit.errors import OptionError
 from trimkit.report.verdicts import Status
 
@@ -152,16 +153,22 @@ def test_the_fall_without_silent_groups_is_measured(subject_of):
     subject = subject_of(module=Absence().eval(), data=x)
     batch = next(subject.batches())
     falls = silent_falls(subject, batch, torch.tensor([[-1.0, 0.0, 0.0]] * 20), torch.ones(20, 3))
-    assert torch.equal(falls, torch.tensor([[6.0, 0.0]] * 20, dtype=torch.float64))
+    assert torch.equal(falls, torch.tensor([[6.0, 0.0, 6.0]] * 20, dtype=torch.float64))
     assert not silent_falls(subject, batch, torch.ones(20, 3), torch.ones(20, 3)).any()
 
 
-def test_the_silent_share_counts_falls_only():
-    draws = Bootstrap(range(40), 0)
-    fall = torch.tensor([[1.0, -3.0]] * 40).numpy()
-    assert silent_share(fall, 0.1, draws) == (0.25, True)
-    assert silent_share(-fall, 0.1, draws) == (0.0, False)
-    assert silent_share(0 * fall, 0.1, draws) == (0.0, False)
+def columns(values):
+    """Values of samples, name → (n, ...), as checks get them."""
+    n = len(next(iter(values.values())))
+    state = State(0, {i: i for i in range(n)})
+    state.update(range(n), values)
+    return state.finalise()
+
+
+@pytest.mark.parametrize(("fall", "expected"), [(1.0, (0.25, True)), (-1.0, (0.0, False)), (0.0, (0.0, False))])
+def test_the_silent_share_counts_falls_only(fall, expected):
+    falls = columns({"falls": torch.tensor([[fall, -3 * fall, 4 * abs(fall)]] * 40)})["falls"]
+    assert silent_share(falls, 0.1, Resampling(40)) == expected
 
 
 def test_the_lead_is_held_against_that_of_the_best_order():
@@ -173,7 +180,7 @@ def test_the_lead_is_held_against_that_of_the_best_order():
             "scores": (inner + own).expand(-1, 3),
         }
         pairs = itertools.product(("baseline", "marginal", "mean"), curve)
-        return {f"{operator}/{order}": curve[order].numpy() for operator, order in pairs}
+        return columns({f"{operator}/{order}": curve[order] for operator, order in pairs})
 
     jitter = torch.randn(16, 1, generator=torch.Generator().manual_seed(0)) * 0.01
     share, below = lead_reached(values(0.56 + jitter), 0.25)

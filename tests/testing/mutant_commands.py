@@ -24,3 +24,8 @@ def exiting(argv: list[str]) -> int:
     """Say hello with a parser that leaves the interpreter."""
     argparse.ArgumentParser("trimkit exiting").parse_args(argv)
     return 0
+
+
+def misled(argv: list[str]) -> int:
+    """Say hello, though its record has an example with an option that is none."""
+    return hello(argv)

@@ -15,7 +15,7 @@ from trimkit.coefficients.groups import Groups
 from trimkit.data import Dataset
 from trimkit.errors import DataError
 from trimkit.hooks import KINDS, CheckSpec, DatasetSpec, hookimpl
-from trimkit.methods import Delta, LatentSpace, Method, Phase, StepResult, Term, adam
+from trimkit.methods import Delta, LatentSpace, Method, Phase, StepResult, Term, adam, gather, standard_normal
 from trimkit.penalties import measure, scale_invariant
 from trimkit.report.verdicts import judge
 from trimkit.transforms import Transform
@@ -397,7 +397,7 @@ class Autoencoder(Method):
 
     def loss(self, batch, generator, step):
         z = self.encode(batch.x).mean
-        x_hat = self.decode(z + 0.1 * torch.randn(z.shape, generator=generator))
+        x_hat = self.decode(z + 0.1 * standard_normal(z, generator))
         return StepResult({"recon": Term((x_hat - batch.x).flatten(1).square().sum(1))}, x_hat)
 
 
@@ -501,6 +501,47 @@ class SamplingGlobally(Autoencoder):
         return self.decode(torch.randn(n, self.width))
 
 
+@fault("method", "processes", r"take statistics of the batch of gather\(rows\)")
+class CentredOnItsOwnRows(Autoencoder):
+    """Codes are centred on the mean of the rows at hand."""
+
+    def loss(self, batch, generator, step):
+        z = self.encode(batch.x).mean
+        return StepResult({"recon": Term((z - z.mean(0)).square().sum(1))}, self.decode(z))
+
+
+@sound("method")
+class Centred(Autoencoder):
+    """Codes are centred on the mean of the batch, and divided by the scale of what is left."""
+
+    def loss(self, batch, generator, step):
+        z = self.encode(batch.x).mean
+        z = z - gather(z).mean(0)
+        z = z / (1 + gather(z.square()).mean())
+        return StepResult({"recon": Term(z.square().sum(1))}, self.decode(z))
+
+
+@fault("method", "averages", "keep nothing that is computed from parameters")
+class KeepingWeights(Autoencoder):
+    """The encoder's weight is doubled once, at the first use."""
+
+    doubled = None
+
+    def encode(self, x, aux=None, space=None):
+        if self.doubled is None:
+            self.doubled = 2 * self.encoder.weight.detach()
+        return Delta((x.flatten(1) - self.mean) @ self.doubled.T)
+
+
+@fault("method", "audited", "Draw nothing in encode and decode")
+class DrawingCodes(Autoencoder):
+    """Data come with other noise each time."""
+
+    def decode(self, z, space=None):
+        x = super().decode(z)
+        return x * (1 + torch.rand(x.shape))
+
+
 # ---- checks and datasets
 
 
@@ -559,7 +600,7 @@ class Unseeded(Size):
     name = "Unseeded"
 
     def conclude(self, findings):
-        findings.values["size"][:] += float(torch.rand(()))
+        findings.values["size"] = findings.values["size"] + float(torch.rand(()))
         return super().conclude(findings)
 
 
@@ -595,6 +636,7 @@ def misdeclared(split: str = "train") -> Dataset:
 
 SOUND["hello"] = "command"
 FAULTS["heavy"] = Fault("command", "help_without_torch", "import heavy modules inside run")
+FAULTS["misled"] = Fault("command", "example", "--quiet, which --help does not name")
 FAULTS["exiting"] = Fault("command", "usage_errors", "use plain_parser of trimkit.cli.commands")
 
 
@@ -618,7 +660,11 @@ def records(kind: str) -> list[Any]:
     spec = {**{s.kind: s for s in KINDS.values()}, "check": CheckSpec}[kind]
     more = {"shape": (4,)} if spec is DatasetSpec else {}
     module = "mutant_commands" if kind == "command" else "mutants"
-    return [spec(n, f"{module}:{n}", "A part of the tests.", **more) for n in names if kinds[n] == kind]
+    mine = [n for n in names if kinds[n] == kind]
+    if kind == "command":
+        examples = {"hello": "trimkit hello", "misled": "trimkit misled --quiet"}
+        return [spec(n, f"{module}:{n}", "A part of the tests.", example=examples.get(n, "")) for n in mine]
+    return [spec(n, f"{module}:{n}", "A part of the tests.", **more) for n in mine]
 
 
 @hookimpl

@@ -15,9 +15,10 @@ from trimkit.coefficients import tree
 from trimkit.coefficients.baseline import Baseline, expand_baseline
 from trimkit.coefficients.tree import Tree
 from trimkit.errors import AttributionError, PluginError, ShapeError
-from trimkit.predictor.composed import Composed
+from trimkit.predictor.composed import Composed, model_of
 from trimkit.predictor.graph import graph_leaves
 from trimkit.predictor.kernels import math_attention, math_in_backward
+from trimkit.predictor.turns import alone
 from trimkit.targets import Target, require_target, resolve_target, select
 
 Function: TypeAlias = Callable[[Tree], Any]
@@ -37,6 +38,12 @@ class Explanation:
     Attributes:
         output: what the model returned for the N samples.
         scores: real leaves with the structure and shape of the coefficients.
+
+    >>> from trimkit import create
+    >>> attribution = create("attribution", "input_x_gradient")
+    >>> explanation = attribution.explain(lambda s: 3 * s, torch.tensor([[2.0]]), target=0)
+    >>> explanation.output, explanation.scores
+    (tensor([[6.]]), tensor([[6.]]))
     """
 
     output: Any
@@ -149,10 +156,9 @@ class Probe:
         return list({id(leaf): leaf for leaf in behind if id(leaf) not in own}.values())
 
     def _call(self, points: Tree) -> Any:
-        if not self.create_graph:
-            return self.function(points)
-        with math_attention():
-            return self.function(points)
+        if not isinstance(self.function, Composed):
+            points = tree.map_leaves(Tensor.clone, points)  # a function may write to what it gets
+        return self.function(points)
 
     def _gradient(self, values: Tensor, points: Tree) -> Tree:
         wanted = tree.leaves(points)
@@ -235,10 +241,10 @@ class Attribution(ABC):
             ShapeError: coefficients, baseline or target that do not fit.
         """
         self.require_differentiable(create_graph)
-        require_target(target)
         _check_coefficients(s)
         leave = torch.inference_mode(False) if torch.is_inference_mode_enabled() else nullcontext()
-        with leave, torch.enable_grad(), math_attention() if create_graph else nullcontext():
+        kernel = math_attention() if create_graph else nullcontext()
+        with alone(model_of(function)), leave, torch.enable_grad(), kernel:
             point = track(s, keep_graph=create_graph)
             probe = Probe(function, point, target, create_graph)
             if self.stochastic and generator is None:
@@ -281,8 +287,8 @@ def gradients_of(values: Tensor, points: Sequence[Tensor], create_graph: bool) -
     """∂Σ values/∂points; None for each that the values do not depend on."""
     if not values.requires_grad:
         return [None] * len(points)
-    with math_attention() if create_graph else nullcontext():
-        return torch.autograd.grad(values.sum(), points, create_graph=create_graph, allow_unused=True)
+    ones = torch.ones_like(values)
+    return torch.autograd.grad(values, points, ones, create_graph=create_graph, allow_unused=True)
 
 
 def track(points: Tree, *, keep_graph: bool) -> Tree:
@@ -331,7 +337,6 @@ def _has_rows(output: Any, rows: int) -> bool:
 
 
 def _check_coefficients(s: Tree) -> None:
-    tree.batch_size(s)
     for leaf in tree.leaves(s):
         if not (leaf.is_floating_point() or leaf.is_complex()):
             raise ShapeError(f"expected floating or complex coefficients, got {leaf.dtype}; convert with x.float()")

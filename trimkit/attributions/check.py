@@ -45,6 +45,10 @@ class AttributionCheck:
             the model has none.
         input_error: the same along a random direction of s.
         message: one sentence, with the remedy where it is known.
+
+    >>> checked = check_attribution("integrated_gradients", torch.nn.Linear(3, 2), torch.ones(4, 3), target=0)
+    >>> checked.verdict, checked.input_error < 0.01
+    ('ok', True)
     """
 
     verdict: Verdict

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache, partial
-from typing import ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 from trimkit.attributions.base import Attribution, Probe, track
 from trimkit.attributions.recompute import sum_of_pieces
 from trimkit.coefficients import tree
-from trimkit.coefficients.baseline import difference, product
+from trimkit.coefficients.baseline import Baseline, difference, product
 from trimkit.coefficients.tree import Tree
 from trimkit.errors import AttributionError
 from trimkit.predictor.guards import why_not_again
@@ -55,6 +55,10 @@ class InputXGradient(Attribution):
     Sums to f(s) − f(s₀) only where f is linear between the two. A penalty on it gives no gradient to the biases of
     piecewise linear (ReLU) networks, since they do not enter ∂f/∂s.
     """
+
+    def resolve_baseline(self, baseline: Baseline, s: Tree) -> Any:
+        """s₀, or None for zeros, which nothing needs to be taken off for."""
+        return None if baseline is None else super().resolve_baseline(baseline, s)
 
     def attribute(self, probe: Probe, s: Tree, baseline: Tree, generator: torch.Generator | None) -> Tree:
         """One gradient at s."""

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from scipy.stats import norm, t
 
-from trimkit.audit.statistics import FEWEST, TAILS, Array, Bootstrap, generator
+from trimkit.audit.columns import Array, Column
+from trimkit.audit.statistics import FEWEST, Resampling, generator
 from trimkit.report.verdicts import Estimate
 
 
@@ -54,7 +55,10 @@ class _Deviations:
     copies: Array
 
     def __sub__(self, other: _Deviations) -> _Deviations:
-        return _Deviations(self.value - other.value, self.samples - other.samples, self.copies - other.copies)
+        b = min(len(self.samples), len(other.samples))  # many pairs of copies keep fewer resamples
+        return _Deviations(
+            self.value - other.value, self.samples[:b] - other.samples[:b], self.copies[:b] - other.copies[:b]
+        )
 
 
 class CopyBootstrap:
@@ -69,33 +73,34 @@ class CopyBootstrap:
         seed: of the audit.
     """
 
-    def __init__(self, bootstrap: Bootstrap, copies: int, seed: int) -> None:
+    def __init__(self, bootstrap: Resampling, copies: int, seed: int) -> None:
         self.bootstrap = bootstrap
         self.copies = copies
         drawn = torch.randint(copies, (bootstrap.draws, copies), generator=generator(seed, "bootstrap copies"))
         self.counts: Array = torch.nn.functional.one_hot(drawn, copies).sum(1).double().numpy()
-        self._widening = float(t.ppf(TAILS[1], copies - 1) / norm.ppf(TAILS[1])) * math.sqrt(copies / (copies - 1))
+        upper = bootstrap.tails[1]
+        self._widening = float(t.ppf(upper, copies - 1) / norm.ppf(upper)) * math.sqrt(copies / (copies - 1))
 
-    def trained(self, values: Array) -> Likeness:
+    def trained(self, values: Array | Column) -> Likeness:
         """Mean likeness of the model to its copies, from (n, K) correlations."""
         return self._likeness(self._of_copies(values))
 
-    def null(self, values: Array) -> Likeness:
+    def null(self, values: Array | Column) -> Likeness:
         """Mean likeness of the copies to each other, from (n, K(K − 1)/2) correlations in the order of combinations."""
         return self._likeness(self._of_pairs(values))
 
-    def excess(self, trained: Array, null: Array) -> Likeness:
+    def excess(self, trained: Array | Column, null: Array | Column) -> Likeness:
         """The first less the second, resampled together."""
         return self._likeness(self._of_copies(trained) - self._of_pairs(null))
 
-    def _of_copies(self, values: Array) -> _Deviations:
+    def _of_copies(self, values: Array | Column) -> _Deviations:
         return self._deviations(values, self.counts)
 
-    def _of_pairs(self, values: Array) -> _Deviations:
+    def _of_pairs(self, values: Array | Column) -> _Deviations:
         pairs = [self.counts[:, i] * self.counts[:, j] for i, j in combinations(range(self.copies), 2)]
         return self._deviations(values, np.stack(pairs, axis=1))
 
-    def _deviations(self, values: Array, weights: Array) -> _Deviations:
+    def _deviations(self, values: Array | Column, weights: Array) -> _Deviations:
         """From (n, m) values and (B, m) weights of their columns; a resample without any weight moves nothing."""
         mean, columns = float(values.mean()), values.mean(0)
         totals = weights.sum(1)
@@ -107,12 +112,11 @@ class CopyBootstrap:
         if self.bootstrap.n < FEWEST:
             return Likeness(Estimate(found.value, -math.inf, math.inf), math.inf, math.inf)
         copies = self._widening * found.copies
-        low, high = found.value + np.quantile(found.samples + copies, TAILS)
-        return Likeness(Estimate(found.value, float(low), float(high)), _half(found.samples), _half(copies))
+        low, high = found.value + np.quantile(found.samples + copies, self.bootstrap.tails)
+        return Likeness(Estimate(found.value, float(low), float(high)), self._half(found.samples), self._half(copies))
 
-
-def _half(deviations: Array) -> float:
-    return float(np.abs(np.quantile(deviations, TAILS)).max())
+    def _half(self, deviations: Array) -> float:
+        return float(np.abs(np.quantile(deviations, self.bootstrap.tails)).max())
 
 
 def _more(count: int, half: float, room: float) -> int | None:

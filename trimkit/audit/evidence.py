@@ -11,9 +11,9 @@ from torch import Tensor
 
 from trimkit.audit.checks.base import Findings
 from trimkit.audit.checks.controls import magnitude
+from trimkit.audit.columns import Column
 from trimkit.audit.layer import data_space, own_part
 from trimkit.audit.removal import without
-from trimkit.audit.statistics import Array, in_key_order
 from trimkit.audit.subject import Batch, Subject
 from trimkit.coefficients import tree
 from trimkit.coefficients.groups import Groups
@@ -78,10 +78,10 @@ def conclude_bands(findings: Findings) -> dict[str, Any]:
 
 def choose_examples(subject: Subject, most: int = MOST_EXAMPLES) -> list[int]:
     """Ids of samples to show: at random, but of different predicted classes as long as there are such."""
-    classes = dict(zip(subject.ids, subject.outputs.argmax(1).tolist(), strict=True))
+    classes = dict(zip(subject.first, subject.outputs.argmax(1).tolist(), strict=True))
     seen: set[int] = set()
     first, rest = [], []
-    for i in in_key_order(subject.ids, subject.seed):
+    for i in subject.order:
         (rest if classes[i] in seen else first).append(i)
         seen.add(classes[i])
     return sorted((first + rest)[:most])
@@ -120,7 +120,7 @@ def _from_largest(subject: Subject, part: Batch, scores: Tree) -> Tensor:
 
 
 def _names(subject: Subject, i: int) -> tuple[str, str]:
-    data, output = subject.data, subject.outputs[subject.ids.index(i)]
+    data, output = subject.data, subject.outputs[subject.first.index(i)]
     label = "" if data.y is None else data.classes[int(data.y[i])]
     if len(output) < 2:
         return label, ""
@@ -132,6 +132,6 @@ def _one(scores: Tree, row: int) -> Tree:
     return tree.map_leaves(lambda leaf: leaf[row : row + 1].cpu(), scores)
 
 
-def _band(findings: Findings, values: Array) -> Mapping[str, list[float]]:
+def _band(findings: Findings, values: Column) -> Mapping[str, list[float]]:
     value, low, high = findings.bootstrap.band(values)
     return {"value": value.tolist(), "low": low.tolist(), "high": high.tolist()}

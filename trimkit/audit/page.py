@@ -5,26 +5,29 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cache
+from itertools import accumulate
 from typing import Any
 
 from trimkit.audit.checks.controls import series_of
 from trimkit.audit.evidence import KEPT, Example
 from trimkit.audit.headlines import explanation_sentence, model_sentence
-from trimkit.audit.pictures import coefficient_figure, pixel_figure
+from trimkit.audit.pictures import layout, pixel_layout
 from trimkit.audit.result import Result
 from trimkit.report.charts import Chart, Series, Style
 from trimkit.report.pictures import Figure, input_figure
+from trimkit.report.samples import Measure, SampleRow, SampleRows, SampleTable
 from trimkit.report.sections import (
     Curve,
     Headline,
     Provenance,
-    SampleRow,
-    SampleRows,
     Section,
     Signature,
     Text,
     VerdictTable,
 )
+from trimkit.report.snippet import Snippet
+from trimkit.report.verdicts import Verdict
 from trimkit.transforms import Identity, Transform
 
 _LIMITATIONS = (
@@ -41,6 +44,12 @@ _LIMITATIONS = (
 _SPACES = {"FFT": "frequency", "DCT": "cosine", "Identity": "pixel", "FrequencyBands": "frequency-band"}
 
 _STYLES: tuple[Style, ...] = ("one", "two", "three")
+
+PICTURES = 600_000
+"""Bytes of samples' pictures on a page; samples that do not fit are left out, so that a page can be sent by mail."""
+
+MOST_SAMPLES = 256
+"""Rows of the table of single samples."""
 
 
 def sections_of(report: Result) -> tuple[str, str, list[Section]]:
@@ -61,6 +70,7 @@ def sections_of(report: Result) -> tuple[str, str, list[Section]]:
         parts += several
     for label in report.labels:
         parts += _of_attribution(report, label)
+    parts += sample_table(report)
     return title, lead, [*parts, limitations(report), provenance(report), Signature("Signed by")]
 
 
@@ -84,6 +94,31 @@ def headlines(report: Result) -> list[Headline]:
     ]
 
 
+def snippet(report: Result) -> Snippet:
+    """The audit in brief: both answers, the verdicts, one sample and where the scores lie."""
+    about, label = report.provenance, report.labels[0]
+    title = f"Audit of {about['model']['class']} on {about['data']['name']}, {space_name(report.transform)} space"
+    several = len(report.labels) > 1
+    statuses = tuple((one.subject, one.status, one.sentence) for one in headlines(report))
+    facts = tuple((_subject(v) if several else v.check, _in_brief(v)) for v in report.verdicts)
+    rows = sample_rows(report, label)
+    figures = tuple(
+        replace(figure, caption=column)
+        for row in rows.rows[:1]
+        for column, figure in zip(rows.columns, row.figures, strict=True)
+    )
+    chart = band_chart({label: report}, label, "Where the scores lie")
+    return Snippet(title, statuses, facts, figures, (chart,), "The whole page: report.save('report.html')")
+
+
+def _subject(verdict: Verdict) -> str:
+    return " · ".join(filter(None, (verdict.check, verdict.attribution)))
+
+
+def _in_brief(verdict: Verdict) -> str:
+    return " · ".join(filter(None, (str(verdict.status), verdict.figures)))
+
+
 def space_name(transform: Transform) -> str:
     """The space in a word, such as "frequency"."""
     return _SPACES.get(type(transform).__name__, type(transform).__name__)
@@ -91,8 +126,10 @@ def space_name(transform: Transform) -> str:
 
 def sample_rows(report: Result, label: str, title: str = "Samples", lead: str = "") -> SampleRows:
     """Input, pixel map, coefficient map (in another space than pixels) and reconstruction of a few samples."""
-    rows = tuple(_row(report, example) for example in report.examples[label])
-    maps = ("Pixel map",) if _in_pixels(report) else ("Pixel map", "Coefficient map")
+    layouts = _Layouts(report.transform)
+    rows = _fitting([_row(layouts, example) for example in report.examples[label]], PICTURES // len(report.labels))
+    own = f"{_own_space(report).capitalize()} map"
+    maps = (own,) if _in_pixels(report) else (own, "Coefficient map")
     return SampleRows(title, lead, ("Input", *maps, f"Top {KEPT:.0%}"), rows)
 
 
@@ -130,12 +167,56 @@ def compare_samples(title: str, lead: str, reports: Mapping[str, Result], label:
 
     Samples are matched by their ids; those that not every report shows are left out.
     """
-    shown = [{e.id: (report, e) for e in report.examples[label]} for report in reports.values()]
+    shown = [
+        {e.id: (layouts, e) for e in report.examples[label]}
+        for report, layouts in ((report, _Layouts(report.transform)) for report in reports.values())
+    ]
     common = [i for i in shown[0] if all(i in one for one in shown)]
-    kinds = {name: ("pixels",) if _in_pixels(one) else ("pixels", "coefficients") for name, one in reports.items()}
+    own = {"pixel": "pixels", "data": "data"}[_own_space(next(iter(reports.values())))]
+    kinds = {name: (own,) if _in_pixels(one) else (own, "coefficients") for name, one in reports.items()}
     columns = ("Input", *(f"{name}: {kind}" for name, several in kinds.items() for kind in several))
-    rows = [SampleRow(_caption(shown[0][i][1]), _compared([one[i] for one in shown])) for i in common]
-    return SampleRows(title, lead, columns, tuple(rows))
+    rows = [SampleRow(_caption(shown[0][i][1]), _compared([one[i] for one in shown]), str(i)) for i in common]
+    return SampleRows(title, lead, columns, _fitting(rows, PICTURES))
+
+
+def sample_table(report: Result) -> list[SampleTable]:
+    """Values of single samples by check and attribution, of up to `MOST_SAMPLES`, first those that have pictures.
+
+    None where no check keeps values of single samples.
+    """
+    shown = {str(e.id): _caption(e) for several in report.examples.values() for e in several}
+    ids = sorted({int(i) for one in report.paired.values() for i in one["ids"]})
+    kept = set([*map(int, shown), *(i for i in ids if str(i) not in shown)][:MOST_SAMPLES])
+    measures = tuple(_measure(report, name, one, kept) for name, one in report.paired.items())
+    lead = f"What each check measured on single samples. {_counted(len(kept), len(ids))}"
+    return [SampleTable("Sample by sample", lead, measures, shown)] if measures and kept else []
+
+
+def _counted(kept: int, measured: int) -> str:
+    return f"{kept} of {measured} measured samples." if kept < measured else f"All {measured} measured samples."
+
+
+def _measure(report: Result, name: str, one: Mapping[str, Any], kept: set[int]) -> Measure:
+    about = next((label for label in report.labels if name.endswith(f" [{label}]")), "")
+    pairs = zip(one["ids"], one["values"], strict=True)
+    values = {str(i): value for i, value in pairs if value is not None and int(i) in kept}
+    alone = len(report.labels) < 2
+    return Measure(name.removesuffix(f" [{about}]"), values, one["better"], "" if alone else about)
+
+
+class _Layouts:
+    """How scores lie in pictures, in the data's own space and in a transform's; once for each size of sample."""
+
+    def __init__(self, transform: Transform) -> None:
+        self.in_pixels = isinstance(transform, Identity)
+        self.pixels = cache(pixel_layout)
+        self.coefficients = cache(lambda size: layout(transform, size))
+
+
+def _fitting(rows: Sequence[SampleRow], most: int) -> tuple[SampleRow, ...]:
+    """The first rows whose pictures fit into so many bytes, at least one."""
+    sizes = accumulate(sum(figure.size for figure in row.figures) for row in rows)
+    return tuple(row for i, (row, size) in enumerate(zip(rows, sizes, strict=True)) if not i or size <= most)
 
 
 def limitations(report: Result) -> Text:
@@ -165,7 +246,7 @@ def provenance(report: Result) -> Provenance:
 
 def _of_attribution(report: Result, label: str) -> list[Section]:
     suffix = f" · {label}" if len(report.labels) > 1 else ""
-    space = space_name(report.transform)
+    space, own = space_name(report.transform), {"pixel": "pixels", "data": "the data"}[_own_space(report)]
     parts: list[Section] = [
         sample_rows(
             report,
@@ -173,7 +254,7 @@ def _of_attribution(report: Result, label: str) -> list[Section]:
             f"Samples{suffix}",
             "Red raises the explained output, blue lowers it."
             if _in_pixels(report)
-            else f"The same attribution, once in pixels and once in {space} space. Red raises the explained output, "
+            else f"The same attribution, once in {own} and once in {space} space. Red raises the explained output, "
             "blue lowers it.",
         ),
         Curve(
@@ -188,31 +269,37 @@ def _of_attribution(report: Result, label: str) -> list[Section]:
         for several in report.sections.get(label, {}).values()
         for s in several
     ]
-    return parts
+    return [replace(part, about=label) for part in parts] if suffix else parts
 
 
-def _row(report: Result, example: Example) -> SampleRow:
+def _row(layouts: _Layouts, example: Example) -> SampleRow:
     figures = (
         _input(example),
-        *_maps(report, example),
+        *_maps(layouts, example),
         input_figure(example.kept, "data from these coefficients alone", _kept(example)),
     )
-    return SampleRow(_caption(example), figures)
+    return SampleRow(_caption(example), figures, str(example.id))
+
+
+def _own_space(report: Result) -> str:
+    """What the data's own space consists of: "pixel" for pictures, else "data"."""
+    return "pixel" if all(e.x.ndim == 3 for several in report.examples.values() for e in several) else "data"
 
 
 def _in_pixels(report: Result) -> bool:
     return isinstance(report.transform, Identity)
 
 
-def _maps(report: Result, example: Example) -> tuple[Figure, ...]:
-    pixels = pixel_figure(example.pixels, f"Scores of sample {example.id} in the data's own space.")
-    if _in_pixels(report):
+def _maps(layouts: _Layouts, example: Example) -> tuple[Figure, ...]:
+    alt = f"Scores of sample {example.id} in the data's own space."
+    pixels = layouts.pixels(tuple(example.pixels.shape)).figure(example.pixels[None], alt)
+    if layouts.in_pixels:
         return (pixels,)
-    return pixels, coefficient_figure(report.transform, example.scores, example.x.shape)
+    return pixels, layouts.coefficients(tuple(example.x.shape)).figure(example.scores)
 
 
-def _compared(shown: Sequence[tuple[Result, Example]]) -> tuple[Figure, ...]:
-    return (_input(shown[0][1]), *(figure for report, example in shown for figure in _maps(report, example)))
+def _compared(shown: Sequence[tuple[_Layouts, Example]]) -> tuple[Figure, ...]:
+    return (_input(shown[0][1]), *(figure for layouts, example in shown for figure in _maps(layouts, example)))
 
 
 def _input(example: Example) -> Figure:

@@ -7,8 +7,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from trimkit.audit.columns import Array
 from trimkit.audit.energy import label_row
-from trimkit.audit.statistics import Array, generator
+from trimkit.audit.statistics import generator
 from trimkit.audit.subject import Subject
 from trimkit.coefficients import tree
 
@@ -24,12 +25,12 @@ def probe_accuracies(subject: Subject, groups: list[int]) -> dict[int, float]:
     the audit's seed.
 
     Args:
-        subject: its audited samples are used; they must have labels.
+        subject: its first samples are used (`trimkit.audit.subject.Subject.first`); they must have labels.
         groups: numbers of groups.
     Returns:
         Number of the group → share of samples whose label is predicted.
     """
-    labels = subject.labels(subject.ids)
+    labels = subject.labels(subject.first)
     assert labels is not None
     columns = _columns(subject)
     index = label_row(subject)
@@ -40,7 +41,7 @@ def probe_accuracies(subject: Subject, groups: list[int]) -> dict[int, float]:
 
 def _columns(subject: Subject) -> Tensor:
     """(n, coefficients, 1 or 2) float64: real and imaginary parts."""
-    parts = [subject.coefficients(subject.data.x[p]) for p in torch.tensor(subject.ids).split(subject.batch_size)]
+    parts = [subject.coefficients(subject.data.x[p]) for p in torch.tensor(subject.first).split(subject.batch_size)]
     s = tree.map_leaves(lambda leaf: leaf.cpu(), tree.concatenate(parts))
     real = tree.rows(tree.map_leaves(lambda leaf: leaf.real if leaf.is_complex() else leaf, s))
     if not any(leaf.is_complex() for leaf in tree.leaves(s)):

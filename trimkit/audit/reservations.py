@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
 from scipy.stats import ttest_1samp
 from torch import Tensor
 
+from trimkit.audit.columns import Column
 from trimkit.audit.removal import OPERATORS, values_of_sets
-from trimkit.audit.statistics import TAILS, Array, Bootstrap
+from trimkit.audit.statistics import TAILS, Resampling
 from trimkit.audit.subject import Batch, Subject
 from trimkit.coefficients import tree
 from trimkit.coefficients.tree import Tree
@@ -32,18 +34,20 @@ def silent_falls(subject: Subject, batch: Batch, scores: Tree, replacement: Tree
         scores: of one attribution.
         replacement: what removed coefficients become.
     Returns:
-        (N, 2) float64 on the CPU, see `trimkit.audit.removal.measured_value`; zeros where no group is silent.
+        (N, 3) float64 on the CPU: both falls, see `trimkit.audit.removal.measured_value`, and the sum of their
+            magnitudes; zeros where no group is silent.
     """
     sizes = subject.groups.sums(tree.map_leaves(Tensor.abs, scores)).cpu()
     silent = sizes <= SILENT * sizes.amax(1, keepdim=True)
     if not bool(silent.any()):
-        return torch.zeros(len(batch), 2, dtype=torch.float64)
+        return torch.zeros(len(batch), 3, dtype=torch.float64)
     sets = torch.stack([torch.zeros_like(silent), silent, ~silent], dim=1)
     values = values_of_sets(subject, batch, sets, replacement)
-    return values[:, :1] - values[:, 1:]
+    falls = values[:, :1] - values[:, 1:]
+    return torch.cat([falls, falls.abs().sum(1, keepdim=True)], dim=1)
 
 
-def lead_reached(values: Mapping[str, Array], least: float) -> tuple[float, bool]:
+def lead_reached(values: Mapping[str, Column], least: float) -> tuple[float, bool]:
     """How much of the lead of the best order over random ones the scores reach, over all removal operators.
 
     Args:
@@ -54,35 +58,35 @@ def lead_reached(values: Mapping[str, Array], least: float) -> tuple[float, bool
     """
     leads, bests = np.zeros(1), np.zeros(1)
     for operator in OPERATORS:
-        best = values[f"{operator}/best"]
+        best = values[f"{operator}/best"].rows
         some = ~np.isnan(best)
-        random, own = (values[f"{operator}/{order}"][some, 1:-1].mean(1) for order in ("random", "scores"))
+        random, own = (values[f"{operator}/{order}"].rows[some, 1:-1].mean(1) for order in ("random", "scores"))
         leads, bests = leads + random - own, bests + random - best[some]
     if len(leads) < 2 or bests.mean() <= 0:
         return 1.0, False
     short = leads - least * bests
-    below = np.ptp(short) > 0 and ttest_1samp(short, 0.0, alternative="less").pvalue < TAILS[0]
+    test: Any = ttest_1samp(short, 0.0, alternative="less") if np.ptp(short) > 0 else None
+    below = test is not None and test.pvalue < TAILS[0]
     return float(leads.mean() / bests.mean()), bool(below)
 
 
-def silent_share(falls: Array, most: float, bootstrap: Bootstrap) -> tuple[float, bool]:
+def silent_share(falls: Column, most: float, bootstrap: Resampling) -> tuple[float, bool]:
     """How much of the output's movement is a fall without the groups scored zero.
 
     Args:
-        falls: (n, 2) of `silent_falls`.
+        falls: (n, 3) of `silent_falls`.
         most: share that is allowed.
         bootstrap: over the samples.
     Returns:
         The share, and whether it lies above ``most`` with its whole interval.
     """
-    moved = np.abs(falls).sum(1)
-    if not moved.any():
+    fall, moved = falls[:, 0], falls[:, 2]
+    if not moved.mean():
         return 0.0, False
-    share = float(falls[:, 0].mean() / moved.mean())
-    return max(0.0, share), bootstrap.estimate(falls[:, 0] - most * moved).low > 0
+    return max(0.0, fall.mean() / moved.mean()), bootstrap.estimate(fall - most * moved).low > 0
 
 
-def reservation(values: Mapping[str, Array], bootstrap: Bootstrap, reach: float, silent: float) -> str:
+def reservation(values: Mapping[str, Column], bootstrap: Resampling, reach: float, silent: float) -> str:
     """Why an order that beats both controls everywhere is no PASS yet, or "".
 
     Args:

@@ -4,45 +4,33 @@ from __future__ import annotations
 
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any, TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from trimkit.attributions.base import Attribution
-from trimkit.audit.checks.base import Check, Findings
+from trimkit.audit.checks.base import Check
 from trimkit.audit.checks.controls import magnitude
 from trimkit.audit.counted import Counted
-from trimkit.audit.evidence import Example, choose_examples, conclude_bands, examples, measure_bands
 from trimkit.audit.examine import Data, Wanted, as_dataset, examine
 from trimkit.audit.layer import at_layer
-from trimkit.audit.performance import right
-from trimkit.audit.provenance import provenance
 from trimkit.audit.report import Report
+from trimkit.audit.run import Progress, Run
 from trimkit.audit.selection import Forbid
-from trimkit.audit.statistics import Bootstrap
-from trimkit.audit.subject import Batch, Subject
-from trimkit.audit.values import SampleValues
+from trimkit.audit.subject import Subject, blocks_of
 from trimkit.coefficients import tree
 from trimkit.coefficients.baseline import Baseline
 from trimkit.data import Dataset, few
 from trimkit.errors import DataError, OptionError, TransformError, TrimkitWarning, nearest
 from trimkit.predictor.inputs import At
 from trimkit.registry import available, create, resolve, specification
-from trimkit.report.sections import Section
-from trimkit.report.verdicts import Verdict
 from trimkit.transforms.base import Transform
 from trimkit.trim import Choice
 
-Progress: TypeAlias = Callable[[int, int], None]
-"""Called with (samples done, samples in all) after every batch."""
-
 MOST_FITTED = 4096
 """Samples to which a transform is fitted where samples are made when asked for; all of a tensor."""
-
-_BANDS = "bands"
 
 
 def audit(
@@ -54,7 +42,7 @@ def audit(
     target: Wanted = "predicted",
     checks: Sequence[str | tuple[str, dict[str, Any]] | Check] | None = None,
     thresholds: Mapping[str, float] | None = None,
-    samples: int = 256,
+    samples: int | None = 256,
     batch_size: int = 64,
     seed: int = 0,
     at: At = None,
@@ -76,7 +64,7 @@ def audit(
             one output has no choice.
         checks: names, (name, options) or `trimkit.audit.Check`; all installed ones by default.
         thresholds: options of checks by "check.option", such as {"completeness.tolerance": 0.02}.
-        samples: at most so many samples of the data, chosen by the seed.
+        samples: at most so many samples of the data, chosen by the seed; None for all.
         batch_size: samples in one forward. Draws do not depend on it, values only by rounding.
         seed: of every draw.
         at: a layer of the model, see `trimkit.predictor.inputs.At`: its activation is what the space acts on and what
@@ -105,7 +93,7 @@ def audit(
     if at is not None:
         model, data, reference, transform = at_layer(model, data, reference, transform, at, batch_size)
     dataset = as_dataset(data)
-    if samples < 1 or batch_size < 1:
+    if (samples is not None and samples < 1) or batch_size < 1:
         raise DataError(f"expected samples ≥ 1 and batch_size ≥ 1, got {samples} and {batch_size}")
     understood = examine(model, dataset, target)
     for note in understood.notes:
@@ -125,10 +113,11 @@ def audit(
         allow=allow,
     )
     check_transform(subject)
-    run = _Run(subject, make_checks(checks, thresholds or {}))
+    run = Run(subject, make_checks(checks, thresholds or {}))
     if subject.forbidden and not any(check.about == "model" for check in run.checks):
         raise OptionError("forbid and allow need the check 'reliance', which is not among the checks of this audit")
-    run.measure(progress)
+    run.prepare()
+    run.measure(blocks_of(subject.ids, batch_size), progress, len(subject.ids))
     return run.conclude(understood.notes)
 
 
@@ -190,132 +179,6 @@ def check_transform(subject: Subject) -> None:
         name = type(subject.transform).__name__
         raise TransformError(f"{name} gives random coefficients, so nothing can be said of them; put it in eval mode")
     subject.groups.sums(magnitude(first))
-
-
-class _Run:
-    """One pass over the audited samples, and the conclusions."""
-
-    def __init__(self, subject: Subject, checks: list[Check]) -> None:
-        self.subject = subject
-        self.checks = checks
-        self.stores: dict[tuple[str, str], SampleValues] = defaultdict(SampleValues)
-        self.examples: dict[str, list[Example]] = {label: [] for label in subject.attributions}
-        self.forwards: dict[str, int] = defaultdict(int)
-        self.reasons: dict[tuple[str, str], str] = {}
-        self.bootstraps: dict[tuple[int, ...], Bootstrap] = {}
-
-    def measure(self, progress: Progress | None) -> None:
-        """Explain every batch once, let the checks improve the scores, then measure."""
-        subject = self.subject
-        self._prepare()
-        chosen = {check.name: check.chosen(subject) for check in self.checks}
-        shown = choose_examples(subject)
-        done = 0
-        for bare in subject.batches():
-            batch = self._explain(bare)
-            for check in self.checks:
-                self._measure(check, batch, chosen[check.name])
-            self._store(_BANDS, batch, measure_bands(subject, batch))
-            for label, several in examples(subject, batch, shown).items():
-                self.examples[label] += several
-            done += len(batch)
-            if progress:
-                progress(done, len(subject.ids))
-
-    def conclude(self, notes: tuple[str, ...]) -> Report:
-        """Verdicts and evidence from all samples."""
-        verdicts: list[Verdict] = []
-        evidence: dict[str, dict[str, Any]] = defaultdict(dict)
-        sections: dict[str, dict[str, Sequence[Section]]] = defaultdict(dict)
-        paired = self._paired_accuracy()
-        for check in self.checks:
-            for label in self._labels(check):
-                if reason := self.reasons.get((check.name, label), ""):
-                    verdicts.append(check.not_applicable(self.subject, label, reason))
-                    continue
-                findings = self._findings(check.name, label)
-                verdicts.append(check.conclude(findings))
-                evidence[label][check.name] = findings.evidence = check.evidence(findings)
-                sections[label][check.name] = check.sections(findings)
-                paired |= _paired(check, findings)
-        for label in self.subject.attributions:
-            evidence[label][_BANDS] = conclude_bands(self._findings(_BANDS, label))
-        shown = {label: tuple(several) for label, several in self.examples.items()}
-        record = provenance(self.subject, self.checks)
-        return Report(
-            tuple(verdicts),
-            dict(evidence),
-            shown,
-            record,
-            self.subject.transform,
-            notes,
-            dict(sections),
-            self.subject.performance,
-            paired,
-        )
-
-    def _paired_accuracy(self) -> dict[str, dict[str, Any]]:
-        subject = self.subject
-        if subject.performance.accuracy is None:
-            return {}
-        hits = right(subject.outputs, subject.labels(subject.ids))
-        assert hits is not None
-        return {"accuracy": {"ids": subject.ids, "values": hits.tolist(), "better": "higher"}}
-
-    def _prepare(self) -> None:
-        for check in self.checks:
-            check.prepare(self.subject)
-            for label in self._labels(check):
-                if reason := check.inapplicable(self.subject, label):
-                    self.reasons[check.name, label] = reason
-
-    def _labels(self, check: Check) -> list[str]:
-        return [""] if check.of_transform else list(self.subject.attributions)
-
-    def _explain(self, bare: Batch) -> Batch:
-        with self._counting("explaining"):
-            batch = self.subject.explain_all(bare)
-        for check in self.checks:
-            with self._counting(check.name):
-                for label in self.subject.attributions:
-                    batch = check.improve(self.subject, batch, label)
-        return batch
-
-    def _measure(self, check: Check, batch: Batch, chosen: set[int]) -> None:
-        labels = [label for label in self._labels(check) if (check.name, label) not in self.reasons]
-        rows = [row for row, i in enumerate(batch.ids) if i in chosen]
-        if labels and rows:
-            part = batch if len(rows) == len(batch) else batch.rows(rows)
-            with self._counting(check.name):
-                values = check.measure(self.subject, part, labels)
-            self._store(check.name, part, values)
-
-    def _store(self, name: str, batch: Batch, values: Mapping[str, Mapping[str, Tensor]]) -> None:
-        for label, columns in values.items():
-            self.stores[name, label].update(batch.ids, columns)
-
-    @contextmanager
-    def _counting(self, name: str) -> Iterator[None]:
-        counter = self.subject.model.counter
-        before = counter.value
-        yield
-        self.forwards[name] += counter.value - before
-
-    def _findings(self, name: str, label: str) -> Findings:
-        ids, values = self.stores[name, label].finalise()
-        if tuple(ids) not in self.bootstraps:
-            self.bootstraps[tuple(ids)] = Bootstrap(ids, self.subject.seed)
-        draws = self.bootstraps[tuple(ids)]
-        return Findings(label, ids, values, self.subject, self.forwards[name], draws)
-
-
-def _paired(check: Check, findings: Findings) -> dict[str, dict[str, Any]]:
-    """A check's values of single samples, named by check, measure and attribution."""
-    about = f" [{findings.label}]" if findings.label else ""
-    return {
-        f"{check.name}: {name}{about}": {"ids": findings.ids, "values": values.tolist(), "better": better}
-        for name, (values, better) in check.paired(findings).items()
-    }
 
 
 def _make_check(wanted: str | tuple[str, dict[str, Any]] | Check, options: Mapping[str, dict[str, Any]]) -> Check:

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import norm, t
 
-from trimkit.audit.statistics import Array, Bootstrap
+from trimkit.audit.columns import Array, Column
+from trimkit.audit.statistics import Resampling
 from trimkit.report.verdicts import Estimate
 
 FEWEST_GROUPS = 4
@@ -75,9 +76,9 @@ class GroupStanding:
 
 def standings(
     names: tuple[str, ...],
-    values: Mapping[str, Array],
+    values: Mapping[str, Column],
     energy: Array,
-    draws: Bootstrap,
+    draws: Resampling,
     limits: tuple[float, float],
 ) -> list[GroupStanding]:
     """Every group, those that stand out first, the others by their effect.
@@ -115,7 +116,7 @@ def standings(
     return sorted(rows, key=lambda row: (not row.stands_out, -row.excess, -row.effect.value))
 
 
-def _expected_loss(values: Mapping[str, Array]) -> Array:
+def _expected_loss(values: Mapping[str, Column]) -> Array:
     """κ φ of each group, κ from the others: (G,)."""
     return _rates(values["flips"].mean(0), values["loss"].mean(0)) * values["flips"].mean(0)
 
@@ -126,7 +127,7 @@ def _rates(flips: Array, loss: Array) -> Array:
     return np.clip((loss.sum(-1, keepdims=True) - loss) / np.where(others <= 0, 1, others), 0, None)
 
 
-def _useless(values: Mapping[str, Array], draws: Bootstrap, alpha: float, least: float) -> Array:
+def _useless(values: Mapping[str, Column], draws: Resampling, alpha: float, least: float) -> Array:
     flips, loss = draws.means(values["flips"]), draws.means(values["loss"])
     margin = _rates(flips, loss) * flips / 2 - loss  # (B, G)
     z = norm.ppf(1 - alpha / values["flips"].shape[1])
@@ -135,7 +136,7 @@ def _useless(values: Mapping[str, Array], draws: Bootstrap, alpha: float, least:
     return (value - z * margin.std(0) > 0) & (mean_flips - z * flips.std(0) > least)
 
 
-def _outweighs(values: Mapping[str, Array], energy: Array, draws: Bootstrap, alpha: float, least: float) -> Array:
+def _outweighs(values: Mapping[str, Column], energy: Array, draws: Resampling, alpha: float, least: float) -> Array:
     groups = len(energy)
     if groups < FEWEST_FOR_A_LINE:
         return np.zeros(groups, bool)

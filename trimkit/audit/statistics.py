@@ -6,8 +6,10 @@ generator keyed by (seed, purpose, sample id), so it is the same whatever the ba
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,16 +17,22 @@ from numpy.typing import NDArray
 from scipy.stats import binom, rankdata
 from torch import Tensor
 
+from trimkit.audit.columns import BITS, Array, Column
 from trimkit.processes import hash_to_seed
 from trimkit.report.verdicts import Estimate
-
-Array = NDArray[np.float64]
 
 LEVEL = 0.95
 """Of every interval."""
 
 FEWEST = 20
 """Samples below which a bootstrap says nothing: intervals from fewer are infinite. One sample has no spread at all."""
+
+
+DRAWS = 2000
+"""Resamples of a bootstrap."""
+
+MANY = 2**20
+"""Ids beyond which keys are mixed in place of hashed."""
 
 
 def key(seed: int, *parts: str | int) -> int:
@@ -42,24 +50,93 @@ def generator(seed: int, *parts: str | int) -> torch.Generator:
     return torch.Generator().manual_seed(key(seed, *parts))
 
 
-def choose(total: int, n: int, seed: int) -> list[int]:
-    """n of the ids 0 … total − 1 without replacement, in rising order: those whose keys are smallest.
+def choose(total: int, n: int | None, seed: int) -> Sequence[int]:
+    """n of the ids 0 … total − 1 without replacement, in rising order: those whose keys are smallest; None for all.
 
     A larger n keeps the ids of a smaller one.
     """
-    return sorted(in_key_order(range(total), seed)[:n])
+    everything = range(total)
+    if n is None or n >= total:
+        return everything if total > MANY else list(everything)
+    return sorted(in_key_order(everything, seed, n))
 
 
-def in_key_order(ids: Sequence[int], seed: int) -> list[int]:
-    """The ids in a random order that depends on each id and the seed alone."""
-    return sorted(ids, key=lambda i: key(seed, "sample", i))
+def in_key_order(ids: Sequence[int], seed: int, most: int | None = None) -> list[int]:
+    """The ids in a random order that depends on each id and the seed alone; the first ``most`` of them.
+
+    Keys of more than `MANY` ids are mixed (SplitMix64, Steele et al. 2014, doi:10.1145/2660193.2660195) in place of
+    hashed, since hashing 10⁸ ids takes minutes.
+    """
+    count = len(ids) if most is None else min(most, len(ids))
+    if len(ids) <= MANY:
+        return heapq.nsmallest(count, ids, key=lambda i: key(seed, "sample", i))
+    parts = [np.asarray(ids[start : start + MANY], np.uint64) for start in range(0, len(ids), MANY)]
+    best = np.zeros(0, np.uint64)
+    for part in parts if count < len(ids) else [np.concatenate(parts)]:
+        both = np.concatenate([best, part])
+        best = both[np.argsort(_mixed(both, seed), kind="stable")[:count]]
+    return [int(i) for i in best]
 
 
-class Bootstrap:
-    """Resampling of samples by keyed Poisson(1) weights: id i has the same weights in every check and every shard.
+def _mixed(ids: NDArray[np.uint64], seed: int) -> NDArray[np.uint64]:
+    x = (ids + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(key(seed, "sample"))
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        x = (x ^ (x >> np.uint64(shift))) * np.uint64(factor)
+    return x ^ (x >> np.uint64(31))
 
-    Comparisons of values of the same samples are therefore paired. The distribution of weighted means over draws stands
-    for the sampling distribution of the mean.
+
+def poisson_weights(seed: int, ids: Sequence[int], draws: int) -> NDArray[np.uint8]:
+    """Keyed Poisson(1) weights, (n, draws): id i has the same in every check and every shard."""
+    ones = torch.ones(draws)
+    rows = [torch.poisson(ones, generator=generator(seed, "bootstrap", int(i))).byte() for i in ids]
+    return torch.stack(rows).numpy()
+
+
+class Resampling:
+    """Means of resamples stand for the sampling distribution of a mean; comparisons of the same samples are paired.
+
+    Args:
+        n: samples.
+        spent: share of the error rate 1 − `LEVEL` that these intervals may spend; below 1 where several looks share it.
+    """
+
+    def __init__(self, n: int, spent: float = 1.0) -> None:
+        self.n = n
+        self.spent = spent
+        self.draws = DRAWS
+
+    @property
+    def tails(self) -> tuple[float, float]:
+        """Quantiles at which an interval ends."""
+        return (1 - LEVEL) / 2 * self.spent, 1 - (1 - LEVEL) / 2 * self.spent
+
+    def means(self, values: Any) -> Array:
+        """Means of the resamples of a `Column` (n, ...): (B, ...)."""
+        return values.draws
+
+    def estimate(self, values: Any) -> Estimate:
+        """Mean of (n,) values with its percentile interval, which is infinite below `FEWEST` samples."""
+        if self.n < FEWEST:
+            return Estimate(float(values.mean()), -math.inf, math.inf)
+        low, high = np.quantile(self.means(values), self.tails)
+        return Estimate(float(values.mean()), float(low), float(high))
+
+    def band(self, values: Any) -> tuple[Array, Array, Array]:
+        """Means of (n, ...) values with pointwise intervals: value, low and high, each (...)."""
+        low, high = np.quantile(self.means(values), self.tails, axis=0)
+        return values.mean(0), low, high
+
+    def p_value(self, differences: Any) -> float:
+        """One-sided paired test that the mean of (n,) differences is above zero: the share of resamples that are not.
+
+        (1 + number of resampled means ≤ 0) / (1 + B), so it is never zero.
+        """
+        means = self.means(differences)
+        return float((1 + (means <= 0).sum()) / (1 + len(means)))
+
+
+class Bootstrap(Resampling):
+    """Resampling of samples whose values are all there, by `poisson_weights`.
 
     Args:
         ids: sample ids, n.
@@ -67,40 +144,20 @@ class Bootstrap:
         draws: resamples B.
     """
 
-    def __init__(self, ids: Sequence[int], seed: int, draws: int = 2000) -> None:
-        ones = torch.ones(draws)
-        self.n = len(ids)
+    def __init__(self, ids: Sequence[int], seed: int, draws: int = DRAWS) -> None:
+        super().__init__(len(ids))
         self.draws = draws
-        rows = [torch.poisson(ones, generator=generator(seed, "bootstrap", int(i))).byte() for i in ids]
-        self.weights: NDArray[np.uint8] = torch.stack(rows).numpy()
+        self.weights = poisson_weights(seed, ids, draws)
 
-    def means(self, values: Array) -> Array:
+    def means(self, values: Any) -> Array:
         """Means of the resamples: (n, ...) → (B, ...)."""
+        if isinstance(values, Column):
+            return values.draws
         totals = self.weights.sum(0, dtype=np.float64)
         flat = values.reshape(len(values), -1)
         sums = sum(self.weights[part].T.astype(np.float64) @ flat[part] for part in _chunks(len(flat)))
         means = sums / np.where(totals == 0, 1, totals)[:, None]
         return means[totals > 0].reshape(-1, *values.shape[1:])
-
-    def estimate(self, values: Array) -> Estimate:
-        """Mean of (n,) values with its percentile interval, which is infinite below `FEWEST` samples."""
-        if self.n < FEWEST:
-            return Estimate(float(values.mean()), -math.inf, math.inf)
-        low, high = np.quantile(self.means(values), TAILS)
-        return Estimate(float(values.mean()), float(low), float(high))
-
-    def band(self, values: Array) -> tuple[Array, Array, Array]:
-        """Means of (n, ...) values with pointwise intervals: value, low and high, each (...)."""
-        low, high = np.quantile(self.means(values), TAILS, axis=0)
-        return values.mean(0), low, high
-
-    def p_value(self, differences: Array) -> float:
-        """One-sided paired test that the mean of (n,) differences is above zero: the share of resamples that are not.
-
-        (1 + number of resampled means ≤ 0) / (1 + B), so it is never zero.
-        """
-        means = self.means(differences)
-        return float((1 + (means <= 0).sum()) / (1 + len(means)))
 
 
 def _chunks(n: int, size: int = 1024) -> list[slice]:
@@ -112,33 +169,57 @@ TAILS = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
 """Quantiles at which an interval ends."""
 
 
-def quantile_estimate(values: Array, q: float) -> Estimate:
+def quantile_estimate(values: Array | Column, q: float, spent: float = 1.0) -> Estimate:
     """A quantile with its exact interval from order statistics, which needs no assumption on the distribution.
 
     The number of values below the quantile is Binomial(n, q); the interval runs between the order statistics that leave
-    at most 2.5 % on either side. Where n is too small for an upper end it is infinite (`fewest_samples`).
+    at most 2.5 % on either side. Where n is too small for an upper end it is infinite (`fewest_samples`). Of a column
+    whose rows are not all kept, order statistics come from its counts, and the interval's ends move outwards by their
+    rounding, 0.4 %.
 
     Args:
         values: (n,).
         q: in (0, 1), such as 0.95.
+        spent: share of the error rate, see `Resampling`.
     """
-    ordered = np.sort(values)
-    n = len(ordered)
-    below = int(binom.ppf(TAILS[0], n, q))  # P(count < below) ≤ 2.5 %
-    above = int(binom.ppf(TAILS[1], n, q)) + 1  # P(count ≥ above) ≤ 2.5 %
-    low = ordered[below - 1] if below >= 1 else -math.inf
-    high = ordered[above - 1] if above <= n else math.inf
-    return Estimate(float(np.quantile(ordered, q)), float(low), float(high))
+    n = len(values)
+    tail = TAILS[0] * spent
+    below = int(binom.ppf(tail, n, q))  # P(count < below) ≤ 2.5 %
+    above = int(binom.ppf(1 - tail, n, q)) + 1  # P(count ≥ above) ≤ 2.5 %
+    exact = not isinstance(values, Column) or values.complete
+    wider = 0.0 if exact else 2.0**-BITS
+    ends = _order_statistics(values, [max(1, below), min(above, n)])
+    low = ends[0] - wider * abs(ends[0]) if below >= 1 else -math.inf
+    high = ends[1] + wider * abs(ends[1]) if above <= n else math.inf
+    return Estimate(float(quantiles(values, [q])[0]), float(low), float(high))
 
 
-def fewest_samples(q: float) -> int:
+def quantiles(values: Array | Column, levels: Sequence[float]) -> Array:
+    """Quantiles of (n,) values, linear between order statistics."""
+    places = np.asarray(levels) * (len(values) - 1)
+    low = np.floor(places).astype(int)
+    ends = _order_statistics(values, [*(low + 1), *(np.ceil(places).astype(int) + 1)])
+    first, second = ends[: len(low)], ends[len(low) :]
+    return first + (second - first) * (places - low)
+
+
+def _order_statistics(values: Array | Column, ranks: Sequence[int]) -> Array:
+    """The values of these ranks, 1 for the smallest; those of counted values where rows are not all kept."""
+    if isinstance(values, Column) and not values.complete:
+        ordered = np.array(sorted(values.counts))
+        ends = np.cumsum([values.counts[value] for value in ordered.tolist()])
+        return ordered[np.minimum(np.searchsorted(ends, ranks), len(ordered) - 1)]
+    return np.sort(np.asarray(values))[np.asarray(ranks) - 1]
+
+
+def fewest_samples(q: float, spent: float = 1.0) -> int:
     """The smallest n for which a quantile above the median has a finite upper end: qⁿ ≤ 2.5 %.
 
     Example:
         >>> fewest_samples(0.95)
         72
     """
-    return math.ceil(math.log(TAILS[0]) / math.log(q))
+    return math.ceil(math.log(TAILS[0] * spent) / math.log(q))
 
 
 def spearman(a: Tensor, b: Tensor) -> Tensor:

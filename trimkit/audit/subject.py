@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, cast
@@ -17,7 +17,8 @@ from trimkit.audit.counted import Counted
 from trimkit.audit.examine import Wanted, explained_values, place, resolve_target
 from trimkit.audit.performance import Performance, performance
 from trimkit.audit.selection import Forbid, Forbidden, forbidden
-from trimkit.audit.statistics import choose, generator
+from trimkit.audit.state import FIRST
+from trimkit.audit.statistics import choose, generator, in_key_order
 from trimkit.coefficients import tree
 from trimkit.coefficients.baseline import Baseline, expand_baseline, number_of
 from trimkit.coefficients.groups import Groups
@@ -72,6 +73,7 @@ class Batch:
         s: coefficients of x.
         residual: x − T⁻¹(s).
         explained: attribution's label → its scores.
+        outputs: (N, K) what the model says, as `Subject.outputs`; None where nobody asked it.
     """
 
     ids: tuple[int, ...]
@@ -80,6 +82,7 @@ class Batch:
     s: Tree
     residual: Tensor
     explained: Mapping[str, Explained] = field(default_factory=dict)
+    outputs: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -93,7 +96,8 @@ class Batch:
             take_target(self.target, at),
             take(self.s, at),
             self.residual[at],
-            {label: found.rows(at) for label, found in self.explained.items()},
+            {label: explained.rows(at) for label, explained in self.explained.items()},
+            None if self.outputs is None else self.outputs[list(index)],
         )
 
 
@@ -105,6 +109,20 @@ def filled(groups: Groups) -> Groups:
     new[present] = torch.arange(len(present))
     labels = tree.map_leaves(lambda leaf: new.to(leaf.device)[leaf], groups.labels)
     return replace(groups, names=tuple(groups.names[i] for i in present), labels=labels)
+
+
+def blocks_of(ids: Sequence[int], size: int, shard: tuple[int, int] = (1, 1)) -> Iterator[Sequence[int]]:
+    """Consecutive ids, ``size`` at a time, the last perhaps fewer; of n shards, shard i takes every n-th block.
+
+    The blocks are the same whatever the number of shards.
+
+    Example:
+        >>> [list(block) for block in blocks_of(range(7), 3)], [list(block) for block in blocks_of(range(7), 3, (2, 2))]
+        ([[0, 1, 2], [3, 4, 5], [6]], [[3, 4, 5]])
+    """
+    number, count = shard
+    for start in range((number - 1) * size, len(ids), count * size):
+        yield ids[start : start + size]
 
 
 def take(values: Tree, index: Tensor) -> Tree:
@@ -135,7 +153,7 @@ class Subject:
         transform: the space.
         attributions: label → attribution, in the order of the report.
         data: where samples come from.
-        samples: how many are audited, at most.
+        samples: how many are audited, at most; None for all.
         target: what is explained, see `trimkit.audit.examine.Wanted`.
         reference: where removed coefficients take their values from.
         batch_size: samples in one batch.
@@ -149,7 +167,7 @@ class Subject:
     transform: Transform
     attributions: Mapping[str, Attribution]
     data: Dataset
-    samples: int = 256
+    samples: int | None = 256
     target: Wanted = "predicted"
     reference: Dataset | None = None
     batch_size: int = 64
@@ -162,9 +180,21 @@ class Subject:
         self.attributions = {label: without_refinement(made) for label, made in self.attributions.items()}
 
     @cached_property
-    def ids(self) -> list[int]:
+    def ids(self) -> Sequence[int]:
         """The audited samples: a random choice that depends on the seed and their indices alone."""
         return choose(len(self.data), self.samples, self.seed)
+
+    @cached_property
+    def order(self) -> list[int]:
+        """The first `FIRST` audited samples in key order."""
+        return in_key_order(self.ids, self.seed, FIRST)
+
+    @cached_property
+    def first(self) -> list[int]:
+        """The same, rising: all audited samples where there are no more. What must be known before, and what cannot be
+        summed up, is taken from these alone.
+        """
+        return sorted(self.order)
 
     @cached_property
     def groups(self) -> Groups:
@@ -181,31 +211,31 @@ class Subject:
 
     @cached_property
     def performance(self) -> Performance:
-        """How good the model is on the audited samples."""
-        return performance(self.outputs, None if callable(self.target) else self.labels(self.ids))
+        """How good the model is on the first samples; the audit puts that on all samples in its place at the end."""
+        return performance(self.outputs, None if callable(self.target) else self.labels(self.first))
 
     @cached_property
     def outputs(self) -> Tensor:
-        """(n, K) logits of the audited samples, float64 on the CPU; for a callable target the explained values (n, 1).
+        """(n, K) logits of the first samples, float64 on the CPU; for a callable target the explained values (n, 1).
 
         Raises:
             ModelError: some are not finite.
         """
-        parts = []
-        for part in torch.tensor(self.ids).split(self.batch_size):
-            output = self.evaluate(place(self.data.x[part], self.model))
-            values = explained_values(output, self.target)[:, None] if callable(self.target) else output
-            parts.append(values.cpu().double())  # not on the device: some have no float64
-        outputs = torch.cat(parts)
-        if not bool(torch.isfinite(outputs).all()):
-            bad = int((~torch.isfinite(outputs).all(1)).nonzero()[0])
-            raise ModelError(f"the model's output for sample {self.ids[bad]} is NaN or infinite")
-        return outputs
+        parts = torch.tensor(self.first).split(self.batch_size)
+        return torch.cat([self._read(part, self.evaluate(place(self.data.x[part], self.model))) for part in parts])
+
+    def _read(self, ids: Tensor, output: Any) -> Tensor:
+        values = explained_values(output, self.target)[:, None] if callable(self.target) else output
+        values = values.cpu().double()  # not on the device: some have no float64
+        bad = ~torch.isfinite(values).all(1)
+        if bool(bad.any()):
+            raise ModelError(f"the model's output for sample {int(ids[bad.nonzero()[0]])} is NaN or infinite")
+        return values
 
     @cached_property
     def scale(self) -> float:
-        """Standard deviation of the explained outputs over the audited samples: what counts as a large change."""
-        labels = self.labels(self.ids)
+        """Standard deviation of the explained outputs over the first samples: what counts as a large change."""
+        labels = self.labels(self.first)
         target = None if callable(self.target) else resolve_target(self.target, self.outputs, labels)
         values = self.outputs[:, 0] if target is None else explained_values(self.outputs, target)
         return float(values.std(correction=0)) or 1.0
@@ -241,14 +271,16 @@ class Subject:
         """The audited model's output, without graph."""
         return self.model(x)
 
-    def batches(self) -> Iterator[Batch]:
-        """The audited samples in the order of their ids; the last batch may be smaller. Without scores."""
-        for part in torch.tensor(self.ids).split(self.batch_size):
+    def batches(self, blocks: Iterable[Sequence[int]] | None = None) -> Iterator[Batch]:
+        """Samples block by block, without scores; the audited samples in the order of their ids by default."""
+        for block in blocks_of(self.ids, self.batch_size) if blocks is None else blocks:
+            part = torch.tensor(block)
             x = place(self.data.x[part], self.model)
             output = self.evaluate(x)
             target = resolve_target(self.target, output, self.labels(part))
             composed = Composed(self.model, self.transform, x, keep_graph=False)
-            yield Batch(tuple(part.tolist()), x, target, composed.s, composed.residual)
+            outputs = self._read(part, output)
+            yield Batch(tuple(part.tolist()), x, target, composed.s, composed.residual, outputs=outputs)
 
     def explain_all(self, batch: Batch) -> Batch:
         """The batch with the scores of every attribution.
@@ -257,8 +289,8 @@ class Subject:
             AttributionError: scores that are not finite.
         """
         explained = {label: self.explain(batch, label) for label in self.attributions}
-        for label, found in explained.items():
-            bad = ~torch.isfinite(tree.rows(found.scores)).all(1)
+        for label, one in explained.items():
+            bad = ~torch.isfinite(tree.rows(one.scores)).all(1)
             if bool(bad.any()):
                 sample = batch.ids[int(bad.nonzero()[0])]
                 raise AttributionError(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from trimkit.errors import OptionError, PluginError, nearest
 from trimkit.registry import default
-from trimkit.registry.loader import summary
+from trimkit.registry.loader import printable, summary
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
@@ -26,6 +26,10 @@ class _OneLine:
     prog: str
     _option_string_actions: dict[str, Any]
 
+    def format_help(self) -> str:
+        """As usual, ending with the example of the command's record, where it has one."""
+        return super().format_help() + example_of(self.prog)  # type: ignore[misc]
+
     def error(self, message: str, *_: Any, **__: Any) -> NoReturn:
         see = f"See `{self.prog} --help`."
         if message.endswith(see):  # jsonargparse takes the first error for one of a value, and reports it again
@@ -35,6 +39,20 @@ class _OneLine:
 
 class _PlainParser(_OneLine, argparse.ArgumentParser):
     pass
+
+
+def example_of(prog: str) -> str:
+    """The last lines of a command's help.
+
+    Args:
+        prog: what the user typed, such as ``"trimkit train beta-vae"``.
+    Returns:
+        The example of the record of the command that this begins with; "" where there is none.
+    """
+    command = prog.removeprefix("trimkit ").partition(" ")[0]
+    spec = default().available("commands").get(command)
+    example = getattr(spec, "example", "")
+    return f"\nexample:\n  {printable(example)}\n" if example else ""
 
 
 def plain_parser(prog: str, description: str) -> argparse.ArgumentParser:

@@ -29,6 +29,37 @@ def write_table(headings: Sequence[str], rows: Sequence[Sequence[str]], title: s
         sys.stdout.write(plain_table(headings, rows, title))
 
 
+def write_entries(headings: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:
+    """Write a table of long texts to stdout: as `write_table` on a terminal, elsewhere within 100 columns.
+
+    There the first cell of a row begins its line. The others follow, and go on in lines that begin with spaces.
+
+    Args:
+        headings: one a column.
+        rows: cells, as many a row as there are headings.
+        title: a line above, or "".
+    """
+    if sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
+        write_table(headings, rows, title)
+        return
+    cells = [[" ".join(printable(cell).split()) or "-" for cell in row] for row in (headings, *rows)]
+    indent = 2 + max(len(row[0]) for row in cells)
+    lines = [f"{row[0]:<{indent}}" + f"\n{'':<{indent}}".join(_packed(row[1:], 100 - indent)) for row in cells]
+    sys.stdout.write("\n".join([title, *lines] if title else lines) + "\n")
+
+
+def _packed(cells: Sequence[str], columns: int) -> list[str]:
+    """Cells in lines: beside the one before where they fit, else in lines of their own."""
+    lines = [""]
+    for cell in cells:
+        beside = f"{lines[-1]}  {cell}" if lines[-1] else cell
+        if len(beside) <= columns:
+            lines[-1] = beside
+        else:
+            lines += textwrap.wrap(cell, max(columns, 20), break_long_words=False, break_on_hyphens=False)
+    return [line for line in lines if line]
+
+
 def verdict_line(head: str, text: str) -> str:
     """One line for other programs; on a terminal, wrapped below its own beginning at 100 columns or the terminal's."""
     if not sys.stdout.isatty():

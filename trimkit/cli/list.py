@@ -8,10 +8,13 @@ from dataclasses import asdict
 from typing import Any
 
 from trimkit.cli._arguments import plain_parser
-from trimkit.cli._tables import write_table
+from trimkit.cli._tables import write_entries
 from trimkit.errors import PluginError
 from trimkit.hooks import KINDS
 from trimkit.registry import Part, default, plural
+
+_IF_GIVEN = ("deprecated", "example")
+"""Fields of records that few have."""
 
 
 def run(argv: list[str]) -> int:
@@ -50,16 +53,22 @@ def _write(parts: dict[str, list[Part]]) -> None:
     for number, (kind, found) in enumerate(parts.items()):
         if number:
             sys.stdout.write("\n")
-        rows = [(p.name, p.spec.summary, p.spec.reference, p.plugin.distribution) for p in found]
+        rows = [(p.name, _summary(p), p.spec.reference, p.plugin.distribution) for p in found]
         if rows:
-            write_table(("name", "summary", "reference", "distribution"), rows, kind if len(parts) > 1 else "")
+            write_entries(("name", "summary", "reference", "distribution"), rows, kind if len(parts) > 1 else "")
         else:
             sys.stdout.write(f"{kind}: none is installed; `trimkit plugins` shows what is.\n")
 
 
+def _summary(part: Part) -> str:
+    going = part.spec.deprecated
+    return f"{part.spec.summary} Going: use {going.instead!r}." if going else part.spec.summary
+
+
 def _plain(part: Part) -> dict[str, Any]:
     origin = {"distribution": part.plugin.distribution, "version": part.plugin.version}
-    return {**asdict(part.spec), **_facts(part), "name": part.name, **origin}
+    spec = {field: value for field, value in asdict(part.spec).items() if value or field not in _IF_GIVEN}
+    return {**spec, **_facts(part), "name": part.name, **origin}
 
 
 def _facts(part: Part) -> dict[str, Any]:

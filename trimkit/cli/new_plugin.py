@@ -94,6 +94,7 @@ EXAMPLES = {
         "What a dataset holds: samples, their shape, classes.",
         "Sub-commands of the command line.",
         "trimkit NAME digits",
+        ('example="trimkit NAME digits"',),
     ),
 }
 """Kind → the example of that kind."""
@@ -191,7 +192,8 @@ def _values(name: str, kinds: list[str], licence: str, author: str) -> dict[str,
     names = {kind: f"{plugin}-{EXAMPLES[kind].name}" for kind in kinds}
     parts = [
         {
-            **{field: getattr(EXAMPLES[kind], field) for field in ("target", "summary", "hook", "more")},
+            **{field: getattr(EXAMPLES[kind], field) for field in ("target", "summary", "hook")},
+            "more": [line.replace("NAME", names[kind]) for line in EXAMPLES[kind].more],
             "kind": kind,
             "module": kind,
             "name": names[kind],

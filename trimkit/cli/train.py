@@ -13,7 +13,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
-from trimkit.cli._arguments import add_part, make_part, parser
+from trimkit.cli._arguments import add_part, example_of, make_part, parser
 from trimkit.cli._tables import write_table
 from trimkit.cli._warnings import one_line_warnings
 from trimkit.errors import OptionError, TrainingError, TrimkitWarning
@@ -48,10 +48,10 @@ def run(argv: list[str]) -> int:
         TrimkitError: an option, data, a predictor or a run that does not fit.
     """
     if not argv:
-        sys.stderr.write(_HELP.format(methods=_method_lines()))
+        sys.stderr.write(_help())
         return 2
     if argv[0] in ("-h", "--help"):
-        sys.stdout.write(_HELP.format(methods=_method_lines()))
+        sys.stdout.write(_help())
         return 0
     name, *rest = argv
     if name.startswith("-"):
@@ -80,10 +80,11 @@ def _answer(work: Callable[[], Run]) -> int:
     return 0
 
 
-def _method_lines() -> str:
+def _help() -> str:
     specs = available("methods")
     width = max(map(len, specs), default=0)
-    return "\n".join(f"  {name:<{width}}  {spec.summary}" for name, spec in specs.items()) or "  none is installed"
+    lines = "\n".join(f"  {name:<{width}}  {spec.summary}" for name, spec in specs.items()) or "  none is installed"
+    return _HELP.format(methods=lines) + example_of("trimkit train")
 
 
 def _parser(name: str) -> ArgumentParser:
@@ -207,7 +208,8 @@ def _initial_weights(config: Any) -> Iterator[None]:
 
 
 def _make_method(name: str, p: ArgumentParser, config: Any, data: Dataset) -> Method:
-    given = {"shape": data.shape, "dataset_size": len(data), **_size_of_aux(data)}
+    sees_aux = vars(config.get("method", {})).get("conditional", True)
+    given = {"shape": data.shape, "dataset_size": len(data), **(_size_of_aux(data) if sees_aux else {})}
     signature = signature_of(default().find("method", name).load())
     filled = {option: value for option, value in given.items() if signature and option in signature.parameters}
     with _initial_weights(config):

@@ -29,9 +29,9 @@ def product(gradient: Tree, difference: Tree) -> Tree:
     return tree.map_leaves(leaf, gradient, difference)
 
 
-def difference(s: Tree, baseline: Tree) -> Tree:
-    """s − s₀, leaf by leaf."""
-    return tree.map_leaves(torch.sub, s, baseline)
+def difference(s: Tree, baseline: Tree | None) -> Tree:
+    """s − s₀, leaf by leaf; s itself where s₀ is None, which stands for zeros."""
+    return s if baseline is None else tree.map_leaves(torch.sub, s, baseline)
 
 
 def number_of(baseline: Baseline) -> float | None:

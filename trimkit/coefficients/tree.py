@@ -24,7 +24,7 @@ def leaves(tree: Tree) -> list[Tensor]:
     Raises:
         ShapeError: something in the tree is neither a tensor nor a tuple, list or dict.
     """
-    return list(_walk(tree))
+    return [tree] if isinstance(tree, Tensor) else list(_walk(tree))
 
 
 def _walk(tree: Tree) -> Iterator[Tensor]:
@@ -55,6 +55,8 @@ def map_leaves(function: Callable[..., Tensor], tree: Tree, *others: Tree) -> Tr
     Raises:
         ShapeError: the trees differ in structure.
     """
+    if isinstance(tree, Tensor) and all(isinstance(other, Tensor) for other in others):
+        return function(tree, *others)
     columns = [leaves(tree), *(matched_leaves(tree, other) for other in others)]
     return rebuild(tree, [function(*row) for row in zip(*columns, strict=True)])
 
@@ -96,19 +98,18 @@ def _structure(tree: Tree) -> str:
 
 def rebuild(like: Tree, tensors: Sequence[Tensor]) -> Tree:
     """Put tensors, in the order of `leaves`, into the structure of another tree."""
-    supply = iter(tensors)
+    return _build(like, iter(tensors))
 
-    def build(node: Tree) -> Tree:
-        if isinstance(node, Tensor):
-            return next(supply)
-        if isinstance(node, Mapping):
-            return type(node)((key, build(child)) for key, child in node.items())  # type: ignore[call-arg]
-        children = [build(child) for child in node]
-        if hasattr(node, "_fields"):
-            return type(node)(*children)
-        return type(node)(children)  # type: ignore[call-arg]
 
-    return build(like)
+def _build(node: Tree, supply: Iterator[Tensor]) -> Tree:
+    if isinstance(node, Tensor):
+        return next(supply)
+    if isinstance(node, Mapping):
+        return type(node)((key, _build(child, supply)) for key, child in node.items())  # type: ignore[call-arg]
+    children = [_build(child, supply) for child in node]
+    if hasattr(node, "_fields"):
+        return type(node)(*children)
+    return type(node)(children)  # type: ignore[call-arg]
 
 
 def batch_size(tree: Tree) -> int:
@@ -140,12 +141,14 @@ def rows(tree: Tree) -> Tensor:
     flat = leaves(tree)
     if any(leaf.is_complex() for leaf in flat):
         raise ShapeError("expected real scores, got complex ones; scores of complex coefficients are Re(conj(g)·Δ)")
-    return torch.cat([leaf.reshape(size, -1) for leaf in flat], dim=1)
+    columns = [leaf if leaf.ndim == 2 else leaf.reshape(size, -1) for leaf in flat]
+    return torch.cat(columns, dim=1) if len(columns) > 1 else columns[0]
 
 
 def sample_sums(tree: Tree) -> Tensor:
     """Sum of all entries of each sample: leaves (N, ...) → (N,)."""
-    return torch.stack([leaf.flatten(1).sum(1) if leaf.ndim > 1 else leaf for leaf in leaves(tree)]).sum(0)
+    sums = [leaf.flatten(1).sum(1) if leaf.ndim > 1 else leaf for leaf in leaves(tree)]
+    return torch.stack(sums).sum(0) if len(sums) > 1 else sums[0]
 
 
 def concatenate(trees: Sequence[Tree]) -> Tree:

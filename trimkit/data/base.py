@@ -18,7 +18,13 @@ Split = Literal["train", "test"]
 
 
 class SplitError(DataError):
-    """Data that have no such split."""
+    """Data that have no such split.
+
+    >>> import trimkit
+    >>> trimkit.data.load("digits", "tset")
+    Traceback (most recent call last):
+    trimkit.data.base.SplitError: ...
+    """
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,10 @@ def recorded_data(folder: Path) -> str:
 
     Raises:
         DataError: nothing is named, a function, data that only the program knew, or other data than then.
+
+    >>> recorded_data(Path("no-such-run"))
+    Traceback (most recent call last):
+    trimkit.errors.DataError: no-such-run/config.yaml does not name the data of the run; give them with --data
     """
     try:
         config = yaml.safe_load((folder / "config.yaml").read_text("utf-8"))

@@ -59,6 +59,11 @@ class Evaluation:
         sources: name of codes → comparison → mean correlation with the true sources, the run's first; empty without.
         kl: "total", "per_dimension", "active", and "parts" by two estimators; empty for posteriors without a density.
         notes: what a reader has to know.
+
+    >>> import trimkit
+    >>> evaluation = trimkit.evaluate(lambda x: x[:, :3], "toy-factors", samples=200)
+    >>> evaluation.settings["samples"], "factor_vae_score" in evaluation.metrics
+    (200, True)
     """
 
     method: str

@@ -10,7 +10,8 @@ from typing import Any, TypeAlias
 import torch
 from torch import nn
 
-from trimkit.data import Dataset
+from trimkit.data import Dataset, as_dataset
+from trimkit.data.collect import Source
 from trimkit.errors import OptionError
 from trimkit.evaluation.encoder import evaluate_encoder
 from trimkit.evaluation.generation import Features, evaluate_samples
@@ -26,7 +27,7 @@ Evaluated: TypeAlias = str | os.PathLike[str] | Method | Callable[[Any], Any]
 
 def evaluate(
     run_or_encoder: Evaluated,
-    data: str | Dataset,
+    data: Source,
     *,
     split: str | None = None,
     space: str | None = None,
@@ -43,8 +44,10 @@ def evaluate(
     Args:
         run_or_encoder: folder of a run, a trained method, or any function (n, ...) → (n, D) of a batch of samples, such
             as a module, which is put on the device and into evaluation mode.
-        data: a `Dataset`, or what `trimkit.data.load` takes.
-        split: of data given by name; by default all, where a dataset has that, else test, else train.
+        data: a `Dataset`, samples, (x, y), a name, file or folder, a PyTorch dataset or loader, a list, an iterable of
+            batches: what `trimkit.data.as_dataset` takes.
+        split: of data given by name; by default all, where a dataset has that, else test, else train. What other data
+            are called: "train" for those of training, else "given".
         space: latent space of a method; its first by default.
         samples: at most so many, ≥ 20.
         protocol: "quick", or "dlib" as disentanglement_lib, which takes many minutes.
@@ -78,15 +81,22 @@ def evaluate(
     elif space is not None or features is not None:
         raise OptionError("space and features are for a run or a method; an encoder has one space, and no samples")
     else:
-        rows = data if isinstance(data, Dataset) else load_for_evaluation(data, split)
+        rows = _take(data, split)
         if isinstance(run_or_encoder, nn.Module):
             run_or_encoder = run_or_encoder.to(device).eval()
         return evaluate_encoder(run_or_encoder, rows, settings, device=device)
-    rows = data if isinstance(data, Dataset) else load_for_evaluation(data, split)
+    rows = _take(data, split, method.shape)
     if features is not None:
         return evaluate_samples(folder, method, rows, settings, features, space=space, device=device)
-    train = rows if isinstance(data, Dataset) else training_data(data, rows)
+    train = training_data(str(data), rows) if isinstance(data, str | os.PathLike) else rows
     if (own := evaluate_own(folder, method, rows, settings, train, device=device)) is not None:
         return own
     evaluation = evaluate_run(folder, method, rows, settings, space=space, device=device)
     return add_independence(evaluation, method, rows, settings, train, space=space, device=device)
+
+
+def _take(data: Source, split: str | None, shape: tuple[int, ...] = ()) -> Dataset:
+    """Data in any form; those of a name in the split that suits metrics best."""
+    if isinstance(data, str | os.PathLike):
+        return load_for_evaluation(str(data), split)
+    return as_dataset(data, split or "given", shape=shape)

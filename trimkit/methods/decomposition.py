@@ -25,7 +25,7 @@ from torch import Tensor
 from trimkit.errors import OptionError, ShapeError, nearest
 from trimkit.methods.posteriors import DiagonalGaussian, Posterior
 from trimkit.methods.precision import at_least_float32, no_autocast
-from trimkit.processes import gather
+from trimkit.processes import gather, share_index
 
 Estimator: TypeAlias = Literal["symmetric", "mss", "mws", "batch", "leave-one-out"]
 """See `decompose_kl`."""
@@ -42,6 +42,10 @@ class Decomposition:
         mutual_information: log q(z|x) − log q(z); its mean is I(x; z).
         total_correlation: log q(z) − Σ_d log q(z_d); its mean is KL(q(z) ‖ Π_d q(z_d)).
         dimension_wise_kl: Σ_d (log q(z_d) − log p(z_d)).
+
+    >>> parts = Decomposition(*torch.tensor([[0.5], [0.25], [1.0]]))
+    >>> parts.mutual_information + parts.total_correlation + parts.dimension_wise_kl      # the KL of the sample
+    tensor([1.7500])
     """
 
     mutual_information: Tensor
@@ -204,11 +208,9 @@ def own_rows(rows: Tensor) -> Tensor:
     Returns:
         (N,) indices into ``gather(rows)``.
     """
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return torch.arange(len(rows), device=rows.device)
-    rank = torch.distributed.get_rank()
-    owners = gather(torch.full((len(rows),), float(rank), device=rows.device))
-    return (owners == rank).nonzero()[:, 0]
+    own = float(share_index())
+    owners = gather(torch.full((len(rows),), own, device=rows.device))
+    return (owners == own).nonzero()[:, 0]
 
 
 def _decomposed(z: Tensor, own: DiagonalGaussian, columns: DiagonalGaussian, weights: Tensor) -> Decomposition:

@@ -47,6 +47,11 @@ def check_kernel(kernel: str) -> None:
 
     Raises:
         OptionError: with the nearest.
+
+    >>> check_kernel("imq")
+    >>> check_kernel("rbff")
+    Traceback (most recent call last):
+    trimkit.errors.OptionError: there is no kernel 'rbff'. Did you mean 'rbf'?
     """
     if kernel not in _KERNELS:
         raise OptionError(f"there is no kernel {kernel!r}. {nearest(kernel, _KERNELS)}")

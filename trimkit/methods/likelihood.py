@@ -21,6 +21,12 @@ class Likelihood(nn.Module, ABC):
     """p(x|r): ``likelihood(r, x)`` gives −log p of each image, ``likelihood.mean(r)`` the image itself.
 
     Computed in float32 or better, also where the decoder ran in bfloat16.
+
+    >>> import torch
+    >>> from trimkit.methods import Bernoulli
+    >>> likelihood = Bernoulli()
+    >>> likelihood.mean(torch.zeros(1, 2)), likelihood(torch.zeros(1, 2), torch.ones(1, 2))    # 2 log 2
+    (tensor([[0.5000, 0.5000]]), tensor([1.3863]))
     """
 
     def forward(self, r: Tensor, x: Tensor) -> Tensor:

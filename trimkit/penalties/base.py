@@ -37,12 +37,24 @@ def scale_invariant(function: F) -> F:
 
 
 def is_scale_invariant(penalty: Any) -> bool:
-    """True for a function marked by `scale_invariant`, also behind functools.partial."""
+    """True for a function marked by `scale_invariant`, also behind functools.partial.
+
+    >>> from trimkit.penalties import hoyer, l1
+    >>> is_scale_invariant(hoyer), is_scale_invariant(l1)
+    (True, False)
+    """
     return getattr(penalty.func if isinstance(penalty, partial) else penalty, "is_scale_invariant", False)
 
 
 def signed(function: F) -> F:
-    """Mark a function whose scores must carry their sign: magnitudes of gradients would make it say nothing."""
+    """Mark a function whose scores must carry their sign: magnitudes of gradients would make it say nothing.
+
+    >>> @signed
+    ... def positive_part(scores):
+    ...     return scores.clamp(min=0).flatten(1).sum(1)
+    >>> positive_part.needs_signs
+    True
+    """
     function.needs_signs = True  # type: ignore[attr-defined]
     return function
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cached_property
 from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
 
@@ -16,12 +17,13 @@ from trimkit.coefficients.baseline import Baseline, expand_baseline
 from trimkit.coefficients.groups import Groups
 from trimkit.coefficients.tree import Tree
 from trimkit.errors import TrimkitWarning
-from trimkit.predictor.guards import is_compiled, mixes_samples, refuse_wrappers, unchanged
+from trimkit.predictor.guards import refuse_wrappers, survey, unchanged
 from trimkit.predictor.inputs import Inputs, Site
 from trimkit.predictor.kernels import math_attention
 from trimkit.predictor.replay import Key, recording
-from trimkit.predictor.rows import is_weakly_held, keyed_draws, map_tensors, same_rows, why_joined
+from trimkit.predictor.rows import is_weakly_held, keyed_draws, map_tensors, same_rows, why_joined, why_unsteady
 from trimkit.predictor.several import Several
+from trimkit.predictor.turns import process_wide
 from trimkit.targets import Target, resolve_target, select
 from trimkit.transforms.base import Identity, Transform, single_leaf
 
@@ -29,6 +31,9 @@ _HALF = (torch.float16, torch.bfloat16)
 
 _joined: WeakKeyDictionary[Any, dict[tuple[str, bool], str | None]] = WeakKeyDictionary()
 """Why each model's rows are no samples, by the layer that was explained and the mode."""
+
+_unsteady: WeakKeyDictionary[Any, dict[str, str | None]] = WeakKeyDictionary()
+"""Why each model gives other outputs the next time, by the layer that was explained."""
 
 _placed: WeakKeyDictionary[Any, dict[str, bool]] = WeakKeyDictionary()
 """Whether each model tells samples by their place, by the layer that was explained."""
@@ -66,13 +71,12 @@ class Composed:
         keep_graph: bool,
         site: Site | None = None,
     ) -> None:
-        refuse_wrappers(model)
         self.model = model
         self.site = site or Site(model, x)
+        refuse_wrappers(self.site.seen)
         packing = self.site.packing
         self.transform = transform.packed_as(packing) if packing and isinstance(transform, Several) else transform
         self.output: Any = None
-        self._compiled = is_compiled(model)
         with torch.set_grad_enabled(keep_graph):
             if self.site.layer is None:
                 self._place(self.site.value)
@@ -81,24 +85,32 @@ class Composed:
                     self.output = self.site.intercept(model, self._fused)
             else:
                 with self._eager():
-                    self.output = self.site.intercept(model, self._place, record=True)
+                    self.output = self.site.intercept(model, self._read, record=True)
                 if is_weakly_held(model):
                     self.site.replayed = _replayed.get(model, {}).get(str(self.site.layer), frozenset())
 
     s: Tree
-    residual: Tensor
+
+    @cached_property
+    def residual(self) -> Tensor:
+        """r, like x, detached; an identity leaves zeros."""
+        return torch.zeros_like(single_leaf(self.s, "identity"), requires_grad=False)
 
     def _place(self, x: Tensor) -> None:
         self.size = x.shape[1:]
         self._dtype, self._contiguous = x.dtype, x.is_contiguous()
         self._same = type(self.transform) is Identity
         if self._same:  # s = x, of which nothing is left
-            self.s, self.residual = x, torch.zeros_like(x, requires_grad=False)
+            self.s = x
             return
         with _full_precision(x.device):
             exact = x.float() if x.dtype in _HALF and not isinstance(self.transform, Identity) else x
             self.s = self.transform(exact)
             self.residual = self.transform.residual(exact, tree.map_leaves(Tensor.detach, self.s))
+
+    def _read(self, h: Tensor) -> None:
+        """Keep a layer's output as it is now: what follows in the model may write to it."""
+        self._place(h.clone())
 
     def _fused(self, h: Tensor) -> Tensor:
         """What takes the place of a layer's output h: h itself, to which T⁻¹(s) adds nothing but its derivative in s.
@@ -106,6 +118,9 @@ class Composed:
         The task's gradient is that of the plain model also where T is lossy: what passes through s is taken off again.
         """
         self._place(h)
+        if self._same:
+            self.s = h if h.requires_grad else h.detach().requires_grad_()
+            return self.s.clone()  # what comes next may write to it
         given = self.s
         self.s = tree.map_leaves(lambda leaf: leaf + torch.zeros_like(leaf).requires_grad_(), given)
         return h + (self.data(self.s) - self.data(given)).to(h)
@@ -135,16 +150,32 @@ class Composed:
             return
         reasons = _joined.setdefault(self.model, {}) if is_weakly_held(self.model) else {}
         key = (str(self.site.layer), getattr(self.model, "training", False))
-        if mixes_samples(self.model):  # of which a warning has told
+        if survey(self.model).mixes:  # of which a warning has told
             reasons[key] = "normalises over the batch"
         elif key not in reasons:
             reasons[key] = self._measure_rows(output, target)
-            if reasons[key]:
+            if reasons[key] and self.settle_steady(output, target):
+                reasons[key] = None
+            elif reasons[key]:
                 warn_of_joined_rows(reasons[key])
         if reasons[key]:
             self.site.rows = "batch"
         elif self.site.below is not None:
             self._settle_below()
+
+    def settle_steady(self, output: Any, target: Target) -> str | None:
+        """Measure, once a model in eval mode, whether f(s) is f(s) the next time; warn, and say why, where not."""
+        if self.site.samples == 0 or getattr(self.model, "training", False):
+            return None
+        held = _unsteady.setdefault(self.model, {}) if is_weakly_held(self.model) else {}
+        key = str(self.site.layer)
+        if key not in held:
+            with unchanged(self.model):
+                values = select(output, target, rows=self.site.samples).detach()
+                held[key] = why_unsteady(lambda: select(self(self.s), target, rows=self.site.samples), values)
+            if held[key]:
+                warn_of_unsteady(held[key])
+        return held[key]
 
     @torch.no_grad()
     def _settle_below(self) -> None:
@@ -197,7 +228,7 @@ class Composed:
 
     def _eager(self) -> AbstractContextManager[Any]:
         """Compiled code has no second derivative."""
-        return torch.compiler.set_stance("force_eager") if self._compiled else nullcontext()
+        return _as_written() if self.site.seen.compiled else nullcontext()
 
     def data(self, s: Tree, samples: Tensor | None = None) -> Tensor:
         """T⁻¹(s) + r, (rows, *size), in the number type of x and laid out in memory as x was: models may ask for both.
@@ -207,12 +238,14 @@ class Composed:
             samples: (rows,) the number of the sample that each row belongs to, whose residual it gets.
         """
         if self._same:
-            x = single_leaf(s, "identity")
+            x = single_leaf(s, "identity").clone()  # a model may write to what it gets
             return x.contiguous() if self._contiguous else x
+        transform = self.transform if samples is None else self.transform.at_rows(samples)
         with _full_precision(self.residual.device):
-            x = self.transform.inverse(s, self.size)
+            x = transform.inverse(s, self.size)
         if samples is None:
-            residual = self.residual.repeat(len(x) // len(self.residual), *[1] * len(self.size))
+            copies = len(x) // len(self.residual)
+            residual = self.residual if copies == 1 else self.residual.repeat(copies, *[1] * len(self.size))
         else:
             residual = self.residual[samples]
         x = (x + residual).to(self._dtype)
@@ -258,6 +291,17 @@ def warn_of_joined_rows(reason: str | None) -> None:
     )
 
 
+def warn_of_unsteady(reason: str | None) -> None:
+    """Say that the model is no function of its input."""
+    warnings.warn(
+        f"the model gives another output when it is called again with the same input: {reason}. So its scores are of "
+        "several functions at once. Remove the draws (functional dropout wants training=self.training), or what is "
+        "kept (a cache, a counter, a hidden state), for the explanation",
+        TrimkitWarning,
+        stacklevel=7,
+    )
+
+
 def _full_precision(device: torch.device) -> AbstractContextManager[Any]:
     """No autocast: a transform in half precision would not give the data back."""
     return torch.autocast(device.type, enabled=False) if torch.is_autocast_enabled(device.type) else nullcontext()
@@ -293,9 +337,11 @@ def fitted_labels(groups: Groups, s: Tree) -> Tree:
 @contextmanager
 def eager(model: Any) -> Iterator[None]:
     """Run a compiled model as it was written, so that hooks and tensor subclasses are seen; others run as they are."""
-    modules = model.modules() if isinstance(model, nn.Module) else ()
-    if any(hasattr(module, "_orig_mod") or module._compiled_call_impl is not None for module in modules):
-        with torch.compiler.set_stance("force_eager"):
-            yield
-    else:
+    with _as_written() if survey(model).compiled else nullcontext():
+        yield
+
+
+@contextmanager
+def _as_written() -> Iterator[None]:
+    with process_wide(), torch.compiler.set_stance("force_eager"):
         yield

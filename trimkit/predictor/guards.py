@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 from weakref import WeakSet
 
 import torch
@@ -14,6 +16,7 @@ from torch import Tensor, nn
 from trimkit.coefficients import tree
 from trimkit.errors import ModelError, ShapeError, TrimkitWarning
 from trimkit.predictor.graph import custom_functions
+from trimkit.predictor.turns import alone, process_wide
 
 
 def check_input(x: Any) -> None:
@@ -23,7 +26,10 @@ def check_input(x: Any) -> None:
         ShapeError: not a tensor, not floating, complex, without samples or without axes.
     """
     if not isinstance(x, Tensor):
-        raise ShapeError(f"expected a tensor x (N, ...), got {type(x).__name__}; convert it with torch.as_tensor")
+        way = "convert it with torch.as_tensor"
+        if isinstance(x, list | tuple) and any(isinstance(part, Tensor) for part in x):
+            way = "pass several inputs as a tuple or mapping of tensors, with at= naming what is explained"
+        raise ShapeError(f"expected a tensor x (N, ...), got {type(x).__name__}; {way}")
     if x.is_complex():
         raise ShapeError(
             f"expected floating real x, got {x.dtype}; pass torch.view_as_real(x), with a model that takes it, or "
@@ -40,84 +46,157 @@ def check_input(x: Any) -> None:
 
 def is_finite(x: Tensor) -> bool:
     """Whether a tensor holds no NaN or infinity; by its sum, unless that overflows."""
-    return bool(torch.isfinite(x.detach().sum())) or bool(torch.isfinite(x).all())
+    return math.isfinite(float(x.detach().sum())) or bool(torch.isfinite(x).all())
+
+
+_still: WeakSet[nn.Module] = WeakSet()
+"""Models that, in eval mode, were seen to write to no buffer and to draw no random number."""
 
 
 @contextmanager
 def unchanged(model: Any) -> Iterator[None]:
-    """Leave a model's buffers, and the global random state where the model could draw from it, as they were."""
-    training = isinstance(model, nn.Module) and any(module.training for module in model.modules())
-    if not training:
-        yield
-        return
-    buffers = [
-        (m, name, b, b.detach().clone()) for m in model.modules() for name, b in m._buffers.items() if b is not None
-    ]
-    devices = {p.device.index for p in model.parameters() if p.device.type == "cuda"}
-    with torch.random.fork_rng(devices=sorted(devices)):
-        try:
+    """Leave a model's buffers, and the global random state where the model could draw from it, as they were.
+
+    In eval mode a model is watched for the first time only, if it changes neither. Within, no other thread explains it.
+    """
+    with alone(model):
+        modules = list(modules_of(model))
+        training = any(module.training for module in modules)
+        if not modules or (not training and is_still(model)):
             yield
-        finally:
-            with torch.no_grad():
-                for module, name, buffer, saved in buffers:
-                    module._buffers[name] = buffer  # a model may replace one instead of writing to it
-                    if not torch.equal(buffer, saved):  # a write, even of the same values, would spoil saved graphs
-                        buffer.copy_(saved)
+            return
+        with process_wide(), _put_back(model, modules) as changes:
+            yield
+        if not training and not changes:
+            _still.add(model)
+
+
+@contextmanager
+def _put_back(model: nn.Module, modules: Sequence[nn.Module]) -> Iterator[list[str]]:
+    """Put buffers and random states back at the end; the list then says which of both were touched."""
+    buffers = [(m, name, b, b.detach().clone()) for m in modules for name, b in m._buffers.items() if b is not None]
+    on_cuda = torch.cuda.is_initialized()
+    devices = {p.device for p in model.parameters() if p.device.type == "cuda"} if on_cuda else ()
+    host, accelerators = torch.get_rng_state(), [(device, torch.cuda.get_rng_state(device)) for device in devices]
+    changes: list[str] = []
+    try:
+        yield changes
+    finally:
+        changes += ["random state"] * (not torch.equal(host, torch.get_rng_state()))
+        torch.set_rng_state(host)
+        for device, state in accelerators:
+            torch.cuda.set_rng_state(state, device)
+        changes += [buffer[1] for buffer in buffers if _restore(*buffer)]
+
+
+def is_still(model: Any) -> bool:
+    """Whether a model was seen, in eval mode, to write to no buffer and to draw no number; a function has neither."""
+    return not isinstance(model, nn.Module) or model in _still
+
+
+@torch.no_grad()
+def _restore(module: nn.Module, name: str, buffer: Tensor, saved: Tensor) -> bool:
+    """Give a buffer its saved values again; whether it had others."""
+    replaced = module._buffers.get(name) is not buffer  # a model may replace one instead of writing to it
+    module._buffers[name] = buffer
+    wrote = not torch.equal(buffer, saved)
+    if wrote:  # a write, even of the same values, would spoil saved graphs
+        buffer.copy_(saved)
+    return wrote or replaced
+
+
+class Survey(NamedTuple):
+    """What one walk over a model's modules shows, in the mode that they are in now.
+
+    Attributes:
+        training: one of them is in train mode.
+        mixes: batch normalisation in train mode: a sample's output depends on the rest of its batch.
+        drops: dropout in train mode.
+        compiled: a part was compiled; compiled code has no second derivative.
+        parallel: `DistributedDataParallel`.
+        refusal: why second derivatives would be silently wrong; None where they are not.
+    """
+
+    training: bool = False
+    mixes: bool = False
+    drops: bool = False
+    compiled: bool = False
+    parallel: bool = False
+    refusal: str | None = None
+
+
+def survey(model: Any) -> Survey:
+    """Look at every module of a model once; of a bare function there is nothing to see."""
+    training = mixes = drops = compiled = parallel = False
+    refusal: str | None = None
+    for module in modules_of(model):
+        kind = _kind(type(module))
+        compiled |= "_orig_mod" in module._modules or module._compiled_call_impl is not None
+        if module.training:
+            training = True
+            mixes |= kind == "batch norm"
+            drops |= kind == "dropout"
+        if kind == "parallel":
+            parallel = True
+            refusal = _STATIC if getattr(module, "static_graph", False) else refusal
+        elif kind == "sharded":
+            refusal = _SHARDED
+    return Survey(training, mixes, drops, compiled, parallel, refusal)
+
+
+def modules_of(model: Any) -> Iterator[nn.Module]:
+    """Every module of a model once, in no order that counts; none of a bare function."""
+    seen: set[nn.Module] = set()
+    waiting: list[nn.Module | None] = [model] if isinstance(model, nn.Module) else []
+    while waiting:
+        module = waiting.pop()
+        if module is not None and module not in seen:
+            seen.add(module)
+            waiting.extend(module._modules.values())
+            yield module
+
+
+@lru_cache(maxsize=1024)
+def _kind(cls: type) -> str:
+    names = {base.__name__ for base in cls.__mro__}
+    if names & {"FullyShardedDataParallel", "FSDPModule"}:
+        return "sharded"
+    if "DistributedDataParallel" in names:
+        return "parallel"
+    if issubclass(cls, nn.modules.batchnorm._BatchNorm):
+        return "batch norm"
+    return "dropout" if issubclass(cls, nn.modules.dropout._DropoutNd) else ""
+
+
+_SHARDED = (
+    "a penalty under FSDP is refused: its second derivatives fail or are silently wrong; use "
+    "DistributedDataParallel, or the training loop of trimkit"
+)
+_STATIC = (
+    "a penalty under DistributedDataParallel(static_graph=True) is refused: its gradients are silently not "
+    "reduced across processes; build the wrapper with static_graph=False"
+)
 
 
 def refuse_wrappers(model: Any) -> None:
     """Refuse wrappers whose second derivatives are silently wrong.
 
+    Args:
+        model: any, or its `Survey`.
     Raises:
         ModelError: FSDP, or DDP with static_graph=True.
     """
-    for module in model.modules() if isinstance(model, nn.Module) else ():
-        names = {base.__name__ for base in type(module).__mro__}
-        if names & {"FullyShardedDataParallel", "FSDPModule"}:
-            raise ModelError(
-                "a penalty under FSDP is refused: its second derivatives fail or are silently wrong; use "
-                "DistributedDataParallel, or the training loop of trimkit"
-            )
-        if "DistributedDataParallel" in names and getattr(module, "static_graph", False):
-            raise ModelError(
-                "a penalty under DistributedDataParallel(static_graph=True) is refused: its gradients are silently not "
-                "reduced across processes; build the wrapper with static_graph=False"
-            )
-
-
-def is_compiled(model: Any) -> bool:
-    """True where a part of a model was compiled; compiled code has no second derivative."""
-    return isinstance(model, nn.Module) and any(map(_compiled, model.modules()))
-
-
-def _compiled(module: nn.Module) -> bool:
-    return hasattr(module, "_orig_mod") or module._compiled_call_impl is not None
+    refusal = (model if isinstance(model, Survey) else survey(model)).refusal
+    if refusal:
+        raise ModelError(refusal)
 
 
 def why_not_again(model: Any) -> str | None:
     """Why a model must not be called during backward; None where it may."""
-    if not isinstance(model, nn.Module):
-        return None
-    if any("DistributedDataParallel" in {base.__name__ for base in type(m).__mro__} for m in model.modules()):
+    seen = survey(model)
+    if seen.parallel:
         return "DistributedDataParallel cannot be called during the backward pass"
-    return "batch normalisation in train mode would count the batch again" if mixes_samples(model) else None
-
-
-def mixes_samples(model: Any) -> bool:
-    """True for a model with batch normalisation in train mode: a sample's output depends on the rest of its batch."""
-    modules = model.modules() if isinstance(model, nn.Module) else ()
-    return any(isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training for m in modules)
-
-
-def drops(model: Any) -> bool:
-    """True for a model with dropout in train mode."""
-    modules = model.modules() if isinstance(model, nn.Module) else ()
-    return any(isinstance(m, nn.modules.dropout._DropoutNd) and m.training for m in modules)
-
-
-def changes_in_training(model: Any) -> bool:
-    """True for a model whose mode makes another function of it at each call."""
-    return mixes_samples(model) or drops(model)
+    return "batch normalisation in train mode would count the batch again" if seen.mixes else None
 
 
 def warn_of_custom_functions(output: Any) -> None:
@@ -149,7 +228,8 @@ def warn_of_train_mode(model: Any, *, dropout: bool) -> None:
     if not isinstance(model, nn.Module) or not model.training or model in _warned:
         return
     _warned.add(model)
-    if mixes_samples(model):
+    seen = survey(model)
+    if seen.mixes:
         warnings.warn(
             "the model has batch normalisation in train mode: the gradient of a sample's output also flows to the "
             "other samples of the batch, so scores are not per sample, and points on a path count in its running "
@@ -157,7 +237,7 @@ def warn_of_train_mode(model: Any, *, dropout: bool) -> None:
             TrimkitWarning,
             stacklevel=4,
         )
-    elif dropout and drops(model):
+    elif dropout and seen.drops:
         warnings.warn(
             "the model has dropout in train mode: what is explained is one random network; call model.eval() first",
             TrimkitWarning,

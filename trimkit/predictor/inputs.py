@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from trimkit.errors import OptionError, ShapeError, nearest
-from trimkit.predictor.guards import check_input
+from trimkit.predictor.guards import check_input, survey
 from trimkit.predictor.layers import Layer, find_layer
 from trimkit.predictor.replay import Key, Recording, can_replay, recording, replaying
 from trimkit.predictor.rows import Rows, check_rows, copies_of, map_tensors, run_whole
@@ -44,12 +44,14 @@ class Site:
         packing: how several explained inputs lie side by side; else None.
         below: what the modules below the layer gave, where it was recorded.
         replayed: which of it is given again instead of being computed.
+        seen: what the model's modules are, in the mode that they were in.
     """
 
     def __init__(self, model: Callable[..., Any], x: Inputs, at: At = None, rows: Rows = None) -> None:
         self.x: Any = dict(x) if isinstance(x, Mapping) else x
-        self.rows: Any = check_rows(rows)
-        self._rules = _rules(self.x, rows)
+        self.seen = survey(model)
+        self.rows: Any = rows if rows is None else check_rows(rows)
+        self._rules = _rules(self.x, rows) if rows else {}
         self.below: Recording | None = None
         self.replayed: frozenset[Key] = frozenset()
         self._recorded: Any = None
@@ -156,8 +158,9 @@ class Site:
             if samples is None:
                 samples = torch.arange(self.samples).repeat(len(value) // self.samples)
             above = replaying(model, self.below.outputs, self.replayed, samples)
+        own = value.clone()  # the model may write to it; made here, for the layer may run under no_grad
         with above:
-            return self.layer.run(model, lambda h: value.to(h), lambda: call_model(model, held))
+            return self.layer.run(model, lambda h: own.to(h), lambda: call_model(model, held))
 
     def _held(self, rows: int, samples: Tensor | None, device: torch.device) -> Any:
         """All inputs for some rows: by the number of the sample, or by an input's own rule."""
@@ -229,10 +232,12 @@ def _rules(x: Any, rows: Any) -> dict[Any, Any]:
 
 def _input_key(x: Any, at: At) -> int | str | None:
     """The position or name of the explained input; None for the only tensor, or where ``at`` must be a layer."""
+    if at is None and isinstance(x, Tensor):
+        return None
     names = _names(x)
     if isinstance(at, list | tuple | set | Mapping):
         raise OptionError(f"expected an input, a list of inputs or a layer as at=, got {at!r}")
-    if at is None and not isinstance(x, Tensor):
+    if at is None:
         if isinstance(x, tuple | dict) and len(x) != 1:
             raise OptionError(f"expected at= with {len(x)} inputs; name what is explained: one of {names}, or a layer")
         return names[0] if names else None

@@ -8,12 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from trimkit.errors import ModelError, OptionError, ShapeError, nearest
-
-WRAPPERS = ("module", "_orig_mod", "inner")
-"""Attributes under which DistributedDataParallel, torch.compile and `trimkit.FrozenPredictor` keep the model."""
+from trimkit.predictor.turns import WRAPPERS, in_this_thread, unwrapped
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,7 @@ class Layer:
             parts = [new if i == self.element else part for i, part in enumerate(output)]
             return type(output)(*parts) if hasattr(output, "_fields") else type(output)(parts)
 
-        handle = _module(model, self.path).register_forward_hook(hook)
+        handle = _module(model, self.path).register_forward_hook(in_this_thread(hook))
         try:
             yield
         finally:
@@ -98,38 +97,39 @@ def find_layer(model: Any, at: str | int | nn.Module, inputs: Iterable[Any] = ()
     """
     if not isinstance(model, nn.Module):
         raise ModelError(f"at={at!r} names a layer, and the model is a {type(model).__name__}; pass the module itself")
-    modules = dict(unwrapped(model).named_modules())
+    inside = unwrapped(model)
+    if isinstance(inside, torch.jit.ScriptModule):
+        raise ModelError(
+            f"at={at!r}: a layer of a TorchScript model cannot be read; explain its input, or pass the module that it "
+            "was made from"
+        )
     if isinstance(at, nn.Module):
-        paths = [path for path, module in modules.items() if module is at and path]
+        paths = [path for path, module in inside.named_modules() if module is at and path]
         if not paths:
             raise OptionError(f"the {type(at).__name__} given as at= is no part of the model; pass one of its modules")
         return Layer(paths[0])
-    match = re.fullmatch(r"(.+?)(?:\[(\d+)\])?", str(at))
-    if match is None or match[1] not in modules:
-        names = [*map(str, inputs), *filter(None, modules)]
+    match = re.fullmatch(r"(.+?)(?:\[(\d+)\])?", _behind(model, str(at)))
+    if match is None or not _is_module(inside, match[1]):
+        names = [*map(str, inputs), *(path for path, _ in inside.named_modules() if path)]
         raise OptionError(f"at={at!r} is neither an input nor a layer of the model. {nearest(str(at), names)}")
     return Layer(match[1], None if match[2] is None else int(match[2]))
 
 
+def _behind(model: nn.Module, path: str) -> str:
+    """A layer's path without the wrappers' names, as the wrapped model's ``named_modules`` gives it."""
+    while not _is_module(unwrapped(model), path.partition("[")[0]) and path.partition(".")[0] in WRAPPERS:
+        wrapper, _, path = path.partition(".")
+        model = getattr(model, wrapper, model)
+    return path
+
+
 def _module(model: Any, path: str) -> nn.Module:
-    return dict(unwrapped(model).named_modules())[path]
+    return unwrapped(model).get_submodule(path)
 
 
-def unwrapped(model: nn.Module) -> nn.Module:
-    """The module behind the wrappers of distributed training, compilation and freezing."""
-    while True:
-        inside = (getattr(model, name, None) for name in WRAPPERS)
-        wrapped = next((m for m in inside if isinstance(m, nn.Module)), None)
-        if wrapped is None or type(model).__name__ not in _WRAPPER_TYPES:
-            return model
-        model = wrapped
-
-
-_WRAPPER_TYPES = (
-    "DistributedDataParallel",
-    "DataParallel",
-    "OptimizedModule",
-    "FrozenPredictor",
-    "_Explained",
-    "_Logits",
-)
+def _is_module(model: nn.Module, path: str) -> bool:
+    try:
+        model.get_submodule(path)
+    except AttributeError:
+        return False
+    return True

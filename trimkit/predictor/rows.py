@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from trimkit.coefficients import tree
 from trimkit.coefficients.tree import Tree
 from trimkit.errors import OptionError
+from trimkit.predictor.turns import process_wide
 
 Rule: TypeAlias = Literal["graph", "edge", "shared"] | Callable[[Any, int, int], Any]
 """What becomes of an input that has no row a sample when the model gets k copies of the batch. "graph": it indexes rows
@@ -134,6 +135,22 @@ def why_joined(run: Callable[[Tree], Tensor], s: Tree, values: Tensor, model: An
             return f"does not take {2 * len(values)} rows in the place of {len(values)} ({lines[0]})"
 
 
+def why_unsteady(again: Callable[[], Tensor], values: Tensor) -> str | None:
+    """Why a model gives other outputs for what it was given before; None where it gives the same.
+
+    Args:
+        again: the explained number of each row, (N,), anew.
+        values: (N,) what it was.
+    """
+    with torch.no_grad(), keyed_draws():
+        first = again()
+    if _same(first, values):
+        return None
+    with torch.no_grad(), keyed_draws():
+        second = again()
+    return "it draws random numbers" if _same(second, first) else "it keeps something from call to call"
+
+
 def same_rows(one: Any, other: Any) -> bool:
     """Whether two outputs of one form hold the same numbers."""
     equal: list[bool] = []
@@ -152,7 +169,7 @@ def is_weakly_held(model: Any) -> bool:
 @contextmanager
 def keyed_draws() -> Iterator[None]:
     """Random numbers that are the same each time, and the caller's state as it was."""
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+    with process_wide(), torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(0)
         yield
 

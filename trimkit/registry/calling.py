@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from inspect import Parameter, Signature
 from typing import Any
 
+from trimkit.deprecation import Deprecated, current_options
 from trimkit.errors import OptionError, PluginError, TrimkitError, nearest
 from trimkit.registry.loader import summary
 
@@ -23,7 +24,7 @@ def call(label: str, target: Callable[..., Any], args: Sequence[Any], options: M
         label: what error messages call it, such as ``"transform 'fft'"``.
         target: what is called.
         args: positional arguments.
-        options: keyword arguments.
+        options: keyword arguments; those of `trimkit.deprecation.renamed_option` by their old names too.
     Returns:
         What the target returns.
     Raises:
@@ -31,6 +32,7 @@ def call(label: str, target: Callable[..., Any], args: Sequence[Any], options: M
         PluginError: the target cannot be called, or raised something else.
         TrimkitError: the target's own, as it is.
     """
+    options = current_options(label, _renamed(target), options)
     _check(label, target, args, options)
     try:
         return target(*args, **options)
@@ -54,8 +56,15 @@ def bind(label: str, function: Callable[..., Any], options: Mapping[str, Any]) -
         OptionError: an option is unknown or missing, or the scores are given already.
         PluginError: the target cannot be called.
     """
+    options = current_options(label, _renamed(function), options)
     _check(label, function, (None,), options)
     return functools.partial(function, **options) if options else function
+
+
+def _renamed(target: Any) -> dict[str, Deprecated]:
+    """The options that a function, or a class with its parents, takes by old names."""
+    callables = _constructors(target) if isinstance(target, type) else [target]
+    return {old: new for each in reversed(callables) for old, new in getattr(each, "renamed_options", {}).items()}
 
 
 def _check(label: str, target: Any, args: Sequence[Any], options: Mapping[str, Any]) -> None:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from types import ModuleType
 from typing import Any
 
+from trimkit.deprecation import Deprecated, deprecation
 
-def lazy_names(module: str, names: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+
+def lazy_names(
+    module: str, names: Mapping[str, str], renamed: Mapping[str, Deprecated] | None = None
+) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """The ``__getattr__`` and ``__dir__`` of a module whose public names are imported when they are first asked for.
 
         __getattr__, __dir__ = lazy_names(__name__, {"Trim": "trimkit.trim.trim:Trim", "metrics": "trimkit.metrics"})
@@ -17,11 +22,16 @@ def lazy_names(module: str, names: Mapping[str, str]) -> tuple[Callable[[str], A
     Args:
         module: the module's own ``__name__``.
         names: public name to ``"module:attribute"``, or to ``"module"`` for a submodule.
+        renamed: names before, to the public names that replaced them; they work with a warning, and are not listed.
     Returns:
         The two functions. A name that is not in the table raises AttributeError, as usual.
     """
 
     def get(name: str) -> Any:
+        if renamed and name in renamed:
+            instead, since = renamed[name]
+            warnings.warn(deprecation(f"{module}.{name}", f"{module}.{instead}", since), stacklevel=2)
+            return getattr(sys.modules[module], instead)
         if name not in names:
             raise AttributeError(f"module {module!r} has no attribute {name!r}", name=name, obj=sys.modules[module])
         value = import_target(names[name])

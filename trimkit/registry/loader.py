@@ -20,7 +20,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import pluggy
 
 from trimkit.errors import TrimkitWarning, nearest
-from trimkit.hooks import CHANGES, GROUP, KINDS, TRIMKIT_API, Hooks, Spec
+from trimkit.hooks import ARGUMENTS, CHANGES, GROUP, KINDS, TRIMKIT_API, Deprecated, Hooks, Spec
 
 State: TypeAlias = Literal["loaded", "blocked", "failed"]
 
@@ -283,9 +283,10 @@ def _answers(manager: pluggy.PluginManager, plural: str, name: str, trace: list[
     hook = f"{GROUP}_{plural}"
     specs: list[Spec] = []
     for implementation in getattr(manager.hook, hook).get_hookimpls():
+        arguments = [ARGUMENTS[hook][name] for name in implementation.argnames]
         began = time.perf_counter()
         with _refusing(f"{hook}() raised"):
-            answer = list(_checked(implementation.function(), hook, KINDS[plural]))
+            answer = list(_checked(implementation.function(*arguments), hook, KINDS[plural]))
         trace.append(Call(name, f"{hook}()", time.perf_counter() - began, len(answer)))
         specs += answer
     return specs
@@ -306,10 +307,16 @@ def _check_spec(spec: Spec, hook: str) -> None:
     texts = (spec.name, spec.target, spec.summary, spec.reference)
     if not all(isinstance(text, str) for text in texts):
         raise _Refused(f"{hook}(): name, target, summary and reference must be strings, got {texts!r}")
+    if spec.deprecated is not None and not (isinstance(spec.deprecated, Deprecated) and _versioned(spec.deprecated)):
+        raise _Refused(f"{hook}(): expected deprecated=Deprecated('new name', '0.2'), got {spec.deprecated!r}")
     if not _NAME.fullmatch(spec.name):
         raise _Refused(f"{hook}(): a name is letters, digits and any of _ - . + :, got {spec.name!r}")
     if not _TARGET.fullmatch(spec.target):
         raise _Refused(f"{hook}(): the target of {spec.name!r} must be 'package.module:attribute', got {spec.target!r}")
+
+
+def _versioned(deprecated: Deprecated) -> bool:
+    return all(isinstance(text, str) for text in deprecated) and bool(re.match(r"\d+\.\d+", deprecated.since))
 
 
 def _refuse_doubles(specs: Iterable[Spec], taken: Collection[tuple[str, str]]) -> None:

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import functools
 import os
+import warnings
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import EntryPoint
 from types import MappingProxyType
 from typing import Any
 
+from trimkit.deprecation import deprecation
 from trimkit.errors import NameConflictError, OptionError, PluginError, UnknownNameError, nearest
 from trimkit.hooks import KINDS, Spec
 from trimkit.registry import loader as _loader
@@ -142,6 +144,9 @@ class Registry:
         """
         part = self.find(kind, name)
         target = part.load()
+        if part.spec.deprecated:
+            instead, since = part.spec.deprecated
+            warnings.warn(deprecation(part.label, repr(instead), since, part.plugin.distribution), stacklevel=3)
         if part.spec.kind == "penalty" and not isinstance(target, type):
             if args:
                 raise OptionError(f"{part.label} takes its options by name, got {len(args)} without")
@@ -259,6 +264,9 @@ def plural(kind: str) -> str:
 
     Raises:
         UnknownNameError: there is no such kind.
+
+    >>> plural("transform"), plural("transforms")
+    ('transforms', 'transforms')
     """
     for name, record in KINDS.items():
         if kind in (name, record.kind):

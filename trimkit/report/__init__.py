@@ -8,20 +8,20 @@ html = render("Title", "What this is.", [Text("Result", paragraphs=("…",)), Ve
 from trimkit.report.charts import Chart, Series
 from trimkit.report.page import render, write_text
 from trimkit.report.pictures import Figure, bar_figure, input_figure, signed_figure
+from trimkit.report.samples import Measure, SampleRow, SampleRows, SampleTable
 from trimkit.report.sections import (
     Curve,
     DeletionCurves,
     Headline,
     Provenance,
     RandomisationPanel,
-    SampleRow,
-    SampleRows,
     Section,
     Signature,
     Table,
     Text,
     VerdictTable,
 )
+from trimkit.report.snippet import Snippet
 
 __all__ = [
     "Chart",
@@ -29,13 +29,16 @@ __all__ = [
     "DeletionCurves",
     "Figure",
     "Headline",
+    "Measure",
     "Provenance",
     "RandomisationPanel",
     "SampleRow",
     "SampleRows",
+    "SampleTable",
     "Section",
     "Series",
     "Signature",
+    "Snippet",
     "Table",
     "Text",
     "VerdictTable",

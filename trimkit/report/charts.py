@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
+from trimkit.report.verdicts import number
+
 Style = Literal["one", "two", "three", "random", "input"]
 """Colours and dashes of the page's style sheet; the controls are grey and ochre everywhere."""
 
@@ -59,6 +61,21 @@ class Shape:
     interval: str
     points: tuple[tuple[float, float], ...]
     whiskers: tuple[tuple[float, float, float], ...]
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a chart shows at one place of its x axis, as text.
+
+    Attributes:
+        at: the place, in per cent of the axis.
+        name: of the place.
+        cells: one value a series, with its interval.
+    """
+
+    at: float
+    name: str
+    cells: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -133,9 +150,25 @@ class Chart:
         parts = []
         for series in self.series:
             top = max(range(len(series.values)), key=lambda i: abs(series.values[i]))
-            where = self.labels[top] if self.labels else _label(self.x[top], self.x_percent)
-            parts.append(f"{series.name}: largest {_label(series.values[top], self.percent)} at {where}")
+            parts.append(f"{series.name}: largest {_label(series.values[top], self.percent)} at {self._name(top)}")
         return f"{self.title or self.y_axis or 'Chart'}. {'; '.join(parts)}."
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """The chart as a table: one row for each place on the x axis, one cell for each of `series`."""
+        count = max((len(series.values) for series in self.series), default=0)
+        return tuple(Row(self._x(i), self._name(i), tuple(self._cell(s, i) for s in self.series)) for i in range(count))
+
+    def _name(self, i: int) -> str:
+        return self.labels[i] if self.labels else _label(self.x[i], self.x_percent)
+
+    def _cell(self, series: Series, i: int) -> str:
+        if i >= len(series.values):
+            return "–"
+        ends = (
+            (f"[{_label(series.low[i], self.percent)}, {_label(series.high[i], self.percent)}]",) if series.low else ()
+        )
+        return " ".join((_label(series.values[i], self.percent), *ends))
 
     def _shape(self, series: Series) -> Shape:
         points = tuple((self._x(i), self._y(v)) for i, v in enumerate(series.values))
@@ -179,5 +212,4 @@ def _path(points: Sequence[tuple[float, float]]) -> str:
 
 
 def _label(value: float, percent: bool) -> str:
-    text = f"{100 * value:.3g} %" if percent else f"{value:.3g}"
-    return text.replace("-", "−", 1) if value < 0 else text
+    return f"{number(value, '%')} %" if percent else number(value)

@@ -6,7 +6,8 @@ import base64
 import io
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +24,15 @@ _RDBU_R = (
 CENTRE = 127
 """Index of zero in the palette of 255 colours."""
 
+LARGEST = 161
+"""Pixels of the longer side of a picture; larger ones are averaged down."""
+
+LARGEST_COLOURED = 112
+"""The same for pictures of three colours, which take thrice the bytes."""
+
+MOST_POINTS = 512
+"""Of a line; longer signals are drawn by the least and the greatest value of equal stretches."""
+
 
 @dataclass(frozen=True)
 class Bar:
@@ -36,6 +46,44 @@ class Bar:
 
 
 @dataclass(frozen=True)
+class Places:
+    """What lies where in a picture of scores, for whoever points at it: the same for every sample of a space.
+
+    Attributes:
+        axis: what the groups are, such as "spatial frequency (cycles/pixel)".
+        groups: names of groups.
+        group: (K,) the group of each thing that is shown, −1 for none.
+        marks: (K,) its place within the space, such as "0.25" or "row 3, column 4"; () where the group says it all.
+        unit: of the marks, written behind them.
+        index: (h, w) which of the K things lies at each place of the picture, −1 for none.
+    """
+
+    axis: str
+    groups: tuple[str, ...]
+    group: tuple[int, ...]
+    index: NDArray[np.int64] = field(repr=False)
+    marks: tuple[str, ...] = ()
+    unit: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain JSON values; the index as base64 of unsigned bytes, or of 16-bit numbers from 255 things on."""
+        small = len(self.group) < 255
+        packed = np.where(self.index < 0, 255 if small else 65535, self.index).astype("u1" if small else "<u2")
+        rows, columns = self.index.shape
+        return {
+            "axis": self.axis,
+            "groups": list(self.groups),
+            "group": list(self.group),
+            "marks": list(self.marks),
+            "unit": self.unit,
+            "rows": rows,
+            "columns": columns,
+            "bytes": packed.itemsize,
+            "index": base64.b64encode(packed.tobytes()).decode(),
+        }
+
+
+@dataclass(frozen=True)
 class Figure:
     """A picture with its caption: a PNG, or bars, or a line.
 
@@ -46,6 +94,8 @@ class Figure:
         bars: bars of scores, where there is no PNG.
         line: points "x,y x,y …" of a signal, in per cent, where there is neither.
         aspect: width / height.
+        places: what lies where, or None for a picture without a readout.
+        scores: (K,) of the things in `places`.
     """
 
     caption: str
@@ -54,6 +104,13 @@ class Figure:
     bars: tuple[Bar, ...] = ()
     line: str = ""
     aspect: float = 1.0
+    places: Places | None = field(default=None, compare=False, repr=False)
+    scores: tuple[float, ...] = field(default=(), repr=False)
+
+    @property
+    def size(self) -> int:
+        """About how many bytes it takes on a page."""
+        return len(self.uri) + len(self.line) + 90 * len(self.bars) + 3 * len(self.scores)
 
 
 def palette() -> NDArray[np.uint8]:
@@ -72,7 +129,7 @@ def signed_figure(values: Tensor, caption: str, alt: str, limit: float | None = 
         alt: for those who do not see it.
         limit: magnitude of the deepest colour; by default `robust_limit`.
     """
-    limit = limit or robust_limit(values)
+    limit, values = limit or robust_limit(values), shrink(values)
     index = (values.double() / limit * CENTRE).round().clamp(-CENTRE, CENTRE) + CENTRE
     return Figure(caption, alt, _png(index.numpy().astype(np.uint8), palette()), aspect=_aspect(values))
 
@@ -96,9 +153,20 @@ def input_figure(x: Tensor, caption: str, alt: str) -> Figure:
     if x.ndim < 3:
         return Figure(caption, alt, line=_polyline(x.reshape(-1, x.shape[-1])[0].tolist()), aspect=1.0)
     low, high = (0.0, 1.0) if float(x.min()) >= 0 and float(x.max()) <= 1 else (float(x.min()), float(x.max()))
-    scaled = ((x - low) / ((high - low) or 1.0) * 255).clamp(0, 255).round()
+    small = shrink(x, LARGEST_COLOURED if x.shape[0] == 3 else LARGEST)
+    scaled = ((small - low) / ((high - low) or 1.0) * 255).clamp(0, 255).round()
     pixels = scaled.permute(1, 2, 0) if x.shape[0] == 3 else scaled.mean(0)
     return Figure(caption, alt, _png(pixels.numpy().astype(np.uint8)), aspect=_aspect(x))
+
+
+def shrink(values: Tensor, most: int = LARGEST) -> Tensor:
+    """Maps (..., h, w) whose longer side has at most `most` pixels, averaged over areas; smaller ones as they are."""
+    height, width = values.shape[-2:]
+    if max(height, width) <= most:
+        return values
+    size = (max(1, round(height * most / max(height, width))), max(1, round(width * most / max(height, width))))
+    maps = torch.nn.functional.adaptive_avg_pool2d(values.reshape(1, -1, height, width).double(), size)
+    return maps.reshape(*values.shape[:-2], *size)
 
 
 def bar_figure(values: Sequence[float], caption: str, alt: str) -> Figure:
@@ -172,6 +240,9 @@ def _aspect(values: Tensor) -> float:
 
 
 def _polyline(values: Sequence[float]) -> str:
+    if len(values) > MOST_POINTS:
+        parts = np.array_split(np.asarray(values), MOST_POINTS // 2)
+        values = [float(end) for part in parts for end in (part.min(), part.max())]
     low, high = min(values), max(values)
     span, last = (high - low) or 1.0, max(1, len(values) - 1)
     return " ".join(f"{100 * i / last:.2f},{96 - 92 * (v - low) / span:.2f}" for i, v in enumerate(values))

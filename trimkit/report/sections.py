@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from trimkit.report.charts import Chart, Tick, round_numbers
+from trimkit.report.charts import Chart, Row, Tick, round_numbers
 from trimkit.report.pictures import Figure
-from trimkit.report.verdicts import Status, Verdict
+from trimkit.report.verdicts import Status, Verdict, number
 
 
 @dataclass(frozen=True)
@@ -20,12 +20,14 @@ class Section:
     Attributes:
         title: its heading; "" for a part that belongs to the one before.
         lead: a paragraph below the heading that says in plain words what is seen.
+        about: the attribution that it is about, by which a reader can choose; "" for a part that is about none.
     """
 
     macro: ClassVar[str]
 
     title: str
     lead: str = ""
+    about: str = field(default="", kw_only=True)
 
     @property
     def anchor(self) -> str:
@@ -101,31 +103,6 @@ class VerdictTable(Section):
 
         label = f"Estimate and interval: {verdict.figures}"
         return Gauge(at(e.value), at(e.low), at(e.high), at(threshold), verdict.direction == "≤", label)
-
-
-@dataclass(frozen=True)
-class SampleRow:
-    """Pictures of one sample, one for each column."""
-
-    caption: str
-    figures: tuple[Figure, ...]
-
-
-@dataclass(frozen=True)
-class SampleRows(Section):
-    """Samples as rows of pictures: input, maps, reconstruction, or the same map before and after training.
-
-    Attributes:
-        columns: headings, one a picture.
-        rows: with as many pictures each.
-        scale: show the colour scale of signed maps.
-    """
-
-    macro = "sample_rows"
-
-    columns: tuple[str, ...] = ()
-    rows: tuple[SampleRow, ...] = ()
-    scale: bool = True
 
 
 @dataclass(frozen=True)
@@ -238,6 +215,16 @@ class RandomisationPanel(Section):
         """Round correlations on the axis."""
         low, high = self.edges[0], self.edges[-1]
         return tuple(Tick(self.at(v), f"{v:g}".replace("-", "−")) for v in round_numbers(low, high, 4))
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """The panel as a table: one row a bin, the share of the model's correlations and of the null's in it."""
+        trained, null = _shares(self.trained), _shares(self.null)
+        bins = zip(self.edges, self.edges[1:], trained, null, strict=False)
+        return tuple(
+            Row(self.at((a + b) / 2), f"{number(a)} to {number(b)}", (f"{number(t, '%')} %", f"{number(n, '%')} %"))
+            for a, b, t, n in bins
+        )
 
     @property
     def alt(self) -> str:

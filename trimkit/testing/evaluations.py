@@ -6,6 +6,8 @@ import contextlib
 import io
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 from typing import Any
@@ -17,7 +19,7 @@ from trimkit.audit import Check, Report, Status, Verdict, audit
 from trimkit.data import Dataset, Samples
 from trimkit.errors import TrimkitError
 from trimkit.report.verdicts import judge
-from trimkit.testing.promises import BrokenPromise, Trial, promise, require, same_randomness
+from trimkit.testing.promises import BrokenPromise, Inapplicable, Trial, promise, require, same_randomness
 
 AUDITED = 40
 MOST_COMPARED = 65_536
@@ -190,6 +192,30 @@ def usage_errors(trial: Trial) -> None:
     except SystemExit as leaving:
         raise BrokenPromise(f"it calls sys.exit({leaving.code}); use plain_parser of trimkit.cli.commands") from leaving
     raise BrokenPromise("--no-such-option-exists is taken; let the parser refuse it")
+
+
+@promise("command", light=True)
+def example(trial: Trial) -> None:
+    """The example of its record, where there is one, calls it, with options that `--help` has."""
+    words = shlex.split(getattr(trial.part.spec, "example", ""))
+    if not words:
+        raise Inapplicable("its record has no example")
+    name = trial.part.spec.name
+    require(words[:2] == ["trimkit", name], f"expected an example that begins with 'trimkit {name}', got {words[:2]}")
+    options = {word.partition("=")[0] for word in words if word.startswith("--")}
+    unknown = sorted(
+        options - set(re.findall(r"--[\w.-]+", _help(trial, [word for word in words[2:3] if not word.startswith("-")])))
+    )
+    require(not unknown, f"the example has {', '.join(unknown)}, which --help does not name; mend the example")
+
+
+def _help(trial: Trial, before: list[str]) -> str:
+    """What the command prints for ``--help``, alone and after the first word of its example."""
+    out = io.StringIO()
+    for words in (["--help"], [*before, "--help"]):
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out), contextlib.suppress(SystemExit):
+            trial.part.load()(words)
+    return out.getvalue()
 
 
 def _rows(data: Any) -> set[bytes]:

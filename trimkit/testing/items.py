@@ -30,6 +30,9 @@ class Item:
         promise: what is tried.
         trial: on what.
         number: of the example, where a part has several.
+
+    >>> item = next(item for item in items_of("trimkit", kinds=("penalty",)) if item.id == "penalty-l1-rows")
+    >>> item()          # returns where the promise is kept
     """
 
     promise: Promise

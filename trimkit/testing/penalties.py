@@ -25,7 +25,8 @@ class Case(NamedTuple):
     scores: Tensor
 
 
-def _case(trial: Trial) -> Case:
+def case(trial: Trial) -> Case:
+    """The penalty with its options, of groups too where it wants them."""
     size = (*trial.example.sizes, *SIZES)[0]
     penalty = trial.make()
     if _wants_groups(penalty):
@@ -44,7 +45,7 @@ def _wants_groups(penalty: Any) -> bool:
 @promise("penalty", light=True)
 def values(trial: Trial) -> None:
     """Scores (N, ...) give (N,) finite values of their number type, in float32 too; a measure's lie in [0, 1]."""
-    penalty, scores = _case(trial)
+    penalty, scores = case(trial)
     for typed in (scores, scores.float()):
         result = penalty(typed)
         shape = tuple(result.shape) if isinstance(result, Tensor) else type(result).__name__
@@ -60,7 +61,7 @@ def values(trial: Trial) -> None:
 @promise("penalty", light=True)
 def rows(trial: Trial) -> None:
     """The value of a sample depends on its scores alone, wherever it stands in the batch."""
-    penalty, scores = _case(trial)
+    penalty, scores = case(trial)
     whole, order = penalty(scores), torch.tensor([3, 0, 4, 1, 2])
     require(
         torch.allclose(penalty(scores[order]), whole[order]), "other order of samples, other values; reduce each row"
@@ -74,7 +75,7 @@ def rows(trial: Trial) -> None:
 @promise("penalty", light=True, when=lambda target: is_scale_invariant(target))
 def scale(trial: Trial) -> None:
     """Where it is marked so, the value does not change when all scores are multiplied by c > 0."""
-    penalty, scores = _case(trial)
+    penalty, scores = case(trial)
     for c in (1e-3, 7.0):
         same = torch.allclose(penalty(c * scores), penalty(scores), rtol=1e-6, atol=1e-9)
         require(
@@ -85,7 +86,7 @@ def scale(trial: Trial) -> None:
 @promise("penalty", light=True)
 def dead_rows(trial: Trial) -> None:
     """A sample whose scores are all 0 has a finite value, a finite gradient, and hurts no other."""
-    penalty, scores = _case(trial)
+    penalty, scores = case(trial)
     alone = penalty(scores)[1:]
     dead = torch.cat([torch.zeros_like(scores[:1]), scores[1:]]).requires_grad_()
     result = penalty(dead)
@@ -101,7 +102,7 @@ def dead_rows(trial: Trial) -> None:
 @promise("penalty", light=True)
 def nan_is_not_hidden(trial: Trial) -> None:
     """A NaN among a sample's scores is NaN in its value, and in no other."""
-    penalty, scores = _case(trial)
+    penalty, scores = case(trial)
     marred = scores.clone()
     marred[0] = float("nan")
     result = penalty(marred)
@@ -112,13 +113,13 @@ def nan_is_not_hidden(trial: Trial) -> None:
 @promise("penalty")
 def first_derivatives(trial: Trial) -> None:
     """Its gradient equals finite differences."""
-    _check(gradcheck, _case(trial))
+    _check(gradcheck, case(trial))
 
 
 @promise("penalty")
 def second_derivatives(trial: Trial) -> None:
     """Its second derivative equals finite differences."""
-    _check(gradgradcheck, _case(trial))
+    _check(gradgradcheck, case(trial))
 
 
 def _gradient(result: Tensor, scores: Tensor) -> tuple[Tensor, ...]:

@@ -57,6 +57,11 @@ class Trial:
         part: of the registry.
         registry: that makes it.
         example: its options and data.
+
+    >>> from trimkit.registry import default
+    >>> trial = Trial(default().find("penalty", "l1"), default())
+    >>> trial.make()(torch.ones(2, 3)).shape, trial.draw(4, (1, 8)).shape
+    (torch.Size([2]), torch.Size([4, 1, 8]))
     """
 
     part: Part
@@ -125,6 +130,9 @@ class Promise:
         run: tries to break it; raises where that succeeds.
         light: takes milliseconds, and belongs to ``trimkit plugins --check``.
         when: class or function of the part → whether it makes this promise.
+
+    >>> [each.name for each in promises("part")] == [each.name for each in promises("transform") if each.kind == "part"]
+    True
     """
 
     kind: str
@@ -137,7 +145,16 @@ class Promise:
 
 _PROMISES: list[Promise] = []
 
-_WRITTEN_IN = ("attributions", "evaluations", "methods", "parts", "penalties", "transforms")
+_WRITTEN_IN = (
+    "attributions",
+    "devices",
+    "evaluations",
+    "methods",
+    "methods_in_use",
+    "parts",
+    "penalties",
+    "transforms",
+)
 """The modules that register promises, imported at the first question for them."""
 
 

@@ -39,6 +39,13 @@ class Run:
         history: the lines of metrics.jsonl, one a logged step and phase.
         folder: of its files, or None.
         rank: of this process among those that trained together; the one of rank 0 wrote the files.
+
+    >>> import trimkit
+    >>> from trimkit.data import load
+    >>> method = trimkit.create("method", "beta-vae", shape=(1, 16, 16), latent_dim=2, network="mlp")
+    >>> run = trimkit.train(method, load("digits").take(32), steps=2, batch_size=8, log_every=1)
+    >>> run.steps, len(run.history), run.folder
+    (2, 2, None)
     """
 
     method: Method
@@ -47,6 +54,12 @@ class Run:
     history: list[dict[str, Any]] = field(default_factory=list)
     folder: Path | None = None
     rank: int = 0
+
+    def _repr_html_(self) -> str:
+        """Losses by step and the numbers on data, for notebooks."""
+        from trimkit.training.shown import show_run
+
+        return show_run(self).to_html()
 
 
 @dataclass(frozen=True)

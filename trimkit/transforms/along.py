@@ -130,11 +130,17 @@ class Along(Transform):
 
 
 def _to_last(x: Tensor, places: Places) -> Tensor:
-    return x.movedim([place + 1 for place in places], list(range(-len(places), 0)))
+    return x if places == _last(x, places) else x.movedim([place + 1 for place in places], list(range(-len(places), 0)))
 
 
 def _from_last(x: Tensor, places: Places) -> Tensor:
+    if places == _last(x, places):
+        return x
     return x.movedim(list(range(-len(places), 0)), [place + 1 for place in places])
+
+
+def _last(x: Tensor, places: Places) -> Places:
+    return tuple(range(x.ndim - 1 - len(places), x.ndim - 1))
 
 
 def require_real(name: str, x: Tensor) -> None:

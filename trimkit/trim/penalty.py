@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
+from functools import cached_property, partial
 from inspect import signature
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -26,6 +26,7 @@ from trimkit.predictor.guards import (
     warn_of_train_mode,
 )
 from trimkit.predictor.inputs import At, Inputs, Site, call_model
+from trimkit.predictor.raised import told_plainly
 from trimkit.predictor.rows import Rows, check_rows
 from trimkit.predictor.several import space_of
 from trimkit.registry import resolve
@@ -41,13 +42,24 @@ class PenaltyReport:
 
     Attributes:
         values: (N,) the penalty of each sample, detached.
-        dead: number of samples whose scores are all exactly zero (they carry no gradient), a 0-dim tensor.
+        scores: of which it is one, detached.
         reached: how many of the parameters it is meant for the penalty's graph reaches.
     """
 
     values: Tensor
-    dead: Tensor
+    scores: Tree
     reached: int
+
+    @cached_property
+    def dead(self) -> Tensor:
+        """Number of samples whose scores are all exactly zero (they carry no gradient), a 0-dim tensor."""
+        return dead_rows(self.scores)
+
+    def _repr_html_(self) -> str:
+        """How the penalty spreads over samples, for notebooks."""
+        from trimkit.trim.shown import show_penalty
+
+        return show_penalty(self).to_html()
 
 
 class TrimPenalty:
@@ -167,20 +179,20 @@ class TrimPenalty:
             if not site.plain:
                 raise PenaltyError("points are drawn for a single input x; leave out points=, or at=")
             site = Site(model, self.points(site.value, generator), rows=self.rows)
-        composed = Composed(model, self.transform, x, keep_graph=True, site=site)
-        result = self.attribution.explain(
-            composed,
-            composed.s,
-            target=target,
-            baseline=composed.baseline(self.baseline),
-            create_graph=True,
-            generator=generator,
-        )
-        if isinstance(self.transform, Identity):
-            result = replace(result, scores=site.without_padding(result.scores))
-        values = self.values(result.scores, composed.size, composed.transform)
+        with told_plainly(model, x):
+            composed = Composed(model, self.transform, x, keep_graph=True, site=site)
+            result = self.attribution.explain(
+                composed,
+                composed.s,
+                target=target,
+                baseline=composed.baseline(self.baseline),
+                create_graph=True,
+                generator=generator,
+            )
+        scores = site.without_padding(result.scores) if isinstance(self.transform, Identity) else result.scores
+        values = self.values(scores, composed.size, composed.transform)
         reach = self._examine(composed, result, values)
-        self.last = PenaltyReport(values.detach(), dead_rows(tree.map_leaves(Tensor.detach, result.scores)), reach)
+        self.last = PenaltyReport(values.detach(), tree.map_leaves(Tensor.detach, scores), reach)
         return composed, result.output, values
 
     def values(self, scores: Tree, size: Iterable[int], space: Transform | None = None) -> Tensor:

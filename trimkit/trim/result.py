@@ -45,3 +45,9 @@ class TrimResult:
         if self._name_groups is None:
             raise TransformError("this result knows no groups; take those of the transform, transform.groups(size)")
         return self._name_groups()
+
+    def _repr_html_(self) -> str:
+        """Where the scores lie, for notebooks."""
+        from trimkit.trim.shown import show_result
+
+        return show_result(self).to_html()

@@ -20,12 +20,14 @@ from trimkit.coefficients import tree
 from trimkit.coefficients.baseline import Baseline
 from trimkit.errors import DataError, ModelError
 from trimkit.predictor.composed import Composed, Model, Reference
-from trimkit.predictor.guards import changes_in_training, is_finite, unchanged, warn_of_train_mode
+from trimkit.predictor.guards import is_finite, is_still, unchanged, warn_of_train_mode
 from trimkit.predictor.inputs import At, Inputs, Site, take_rows
+from trimkit.predictor.raised import told_plainly
 from trimkit.predictor.rows import Rows, check_rows
 from trimkit.predictor.several import space_of
+from trimkit.predictor.turns import alone
 from trimkit.registry import resolve
-from trimkit.targets import Target
+from trimkit.targets import Target, resolve_target
 from trimkit.transforms.base import Identity, Transform
 from trimkit.trim.result import TrimResult
 from trimkit.trim.steps import refined, rows_of
@@ -102,12 +104,14 @@ class Trim:
             raise DataError("expected finite values in x, got NaN or infinity; clean the data before explaining it")
         self.attribution.require_differentiable(create_graph)
         warn_of_train_mode(self.model, dropout=True)
-        with unchanged(self.model):
+        watched = site.seen.training or not is_still(self.model)
+        with told_plainly(self.model, x), unchanged(self.model) if watched else alone(self.model):
             composed = Composed(self.model, self.transform, x, keep_graph=create_graph, site=site)
             s0 = composed.baseline(baseline)
             explained = self.attribution.explain(
                 composed, composed.s, target=target, baseline=s0, create_graph=create_graph, generator=generator
             )
+            composed.settle_steady(explained.output, resolve_target(target, explained.output))
             gap = change = None
             if self.attribution.complete:
                 change = composed.change(explained.output, target, s0)
@@ -124,7 +128,8 @@ class Trim:
             change,
             _name_groups=partial(composed.transform.groups, tuple(composed.size)),
         )
-        if create_graph or changes_in_training(self.model) or not isinstance(self.attribution, IntegratedGradients):
+        changing = create_graph or site.seen.mixes or site.seen.drops
+        if changing or not isinstance(self.attribution, IntegratedGradients):
             return result
         return self._refined(result, self.attribution, site, (target, baseline))
 
@@ -136,6 +141,7 @@ class Trim:
         def again(finer: IntegratedGradients, numbers: Tensor | None) -> TrimResult:
             x = site.x if numbers is None else take_rows(site.x, numbers)
             target, baseline = (rows_of(option, numbers, site.samples) for option in options)
-            return Trim(self.model, self.transform, finer, self.at, self.rows)(x, target, baseline=baseline)
+            transform = self.transform if numbers is None else self.transform.at_rows(numbers)
+            return Trim(self.model, transform, finer, self.at, self.rows)(x, target, baseline=baseline)
 
         return refined(result, attribution, again, site.rows is None)

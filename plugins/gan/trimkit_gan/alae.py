@@ -127,7 +127,7 @@ class ALAE(Method):
         if isinstance(self.generator, StyleGenerator):
             layout = self.generator.groups(self.w_dim)
             spaces.append(LatentSpace("w+", (self.generator.num_ws, self.w_dim), layout))
-        return [*spaces, LatentSpace("z", (self.w_dim,), can_encode=False, reason=NO_ENCODE)]
+        return [*spaces, LatentSpace("z", (self.w_dim,), can_encode=False, gaussian=True, reason=NO_ENCODE)]
 
     def encode(self, x: Tensor, aux: Tensor | None = None, space: str | None = None) -> Posterior:
         """E(x), a point: (N, *shape) → w (N, D), or the same w for every layer of w+ (N, L, D).

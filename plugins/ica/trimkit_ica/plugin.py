@@ -78,4 +78,5 @@ def trimkit_commands() -> Iterator[CommandSpec]:
         "check-ica",
         "trimkit_ica.command:run",
         "Whether data meet the assumptions of linear ICA, and a report.",
+        example="trimkit check-ica digits --components 8",
     )

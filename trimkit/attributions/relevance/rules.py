@@ -7,7 +7,10 @@ relevance propagation for transformers (AttnLRP, Achtibat et al. 2024, arXiv:240
 - linear maps act on the change; biases and constants drop out, so they absorb nothing;
 - an activation passes Δy/Δx (for a zero reference y/x: relevance goes through as it is), near Δx = 0 its derivative;
 - a product gives half to each factor: Δ(ab) = b̄ Δa + ā Δb with means over point and reference;
-- a norm x · r divides by what it divides by at the point, Δ(c r) = r Δc + c₀ Δr, so r counts only where c₀ ≠ 0;
+- a norm c · r divides by what it divides by at the point, Δ(c r) = r Δc + c₀ Δr, so r counts only where c₀ ≠ 0; also
+  where it is written out, with r a reciprocal root (the RMSNorm of Llama and T5);
+- the maximum of a window is shared by its largest entries at the point and at the reference;
+- recurrent layers go step by step, with gates that pass and signals that carry (`relevance.recurrent`);
 - softmax is e · 1/Σe, written out. AttnLRP expands it to first order and leaves the rest to nobody; here it is shared.
 """
 
@@ -19,10 +22,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trimkit.attributions import attention
+from trimkit.attributions import recurrent
+from trimkit.attributions.carrier import Call, Rule, refuse
 from trimkit.attributions.contextual import rules as contextual
-from trimkit.attributions.contextual.pair import Call, refuse
-from trimkit.attributions.relevance.twin import METHOD, RULES, Rule, Twin
+from trimkit.attributions.relevance.pooling import max_pool, maximum
+from trimkit.attributions.relevance.recurrent import SignalTakesAll
+from trimkit.attributions.relevance.twin import METHOD, RULES, Twin
 
 
 def linear(call: Call) -> Any:
@@ -37,7 +42,10 @@ def multilinear(call: Call) -> Any:
     if len(_twins(call)) != 2:
         refuse(call.name, "a product of more than two tensors that depend on the input has no rule", METHOD)
     first, second = _twins(call)
-    change = call.on([first.change, second.middle]) + call.on([first.middle, second.change])
+    at_first, at_second = first.middle, second.middle
+    if first.divides != second.divides:  # a norm, written out
+        at_first, at_second = (part.total if part.divides else part.reference for part in (first, second))
+    change = call.on([first.change, at_second]) + call.on([at_first, second.change])
     return _join(call.totals(), _references(call), change)
 
 
@@ -51,7 +59,10 @@ def quotient(call: Call) -> Any:
 
 def quotient_from(call: Call) -> Any:
     """A constant divided by a twin."""
-    return call.args[1] * call.args[0].reciprocal()
+    inverse = call.args[0].reciprocal()
+    result = call.args[1] * inverse
+    result.divides = inverse.divides
+    return result
 
 
 def weighted(call: Call) -> Twin:
@@ -112,21 +123,48 @@ def activation(call: Call) -> Twin:
     if len(_twins(call)) > 1:
         refuse(call.name, "a parameter of the activation depends on the input", METHOD)
     (twin,) = _twins(call)
-    return _through(twin, lambda x: call.on([x]))
+    result = _through(twin, lambda x: call.on([x]))
+    result.divides = call.name == "rsqrt" or (call.name == "reciprocal" and twin.is_root)
+    result.is_root = call.name == "sqrt"
+    return result
 
 
 def softmax(call: Call) -> Twin:
     """e^z / Σ e^z; entries at −∞ stay there."""
-    (twin,) = _twins(call)
-    axis = call.argument(1, "dim")
-    top = torch.maximum(twin.total.amax(axis, True), twin.reference.amax(axis, True)).detach()
-    hidden = torch.isneginf(twin.total)
-    finite = Twin(*(part.masked_fill(hidden, 0) for part in (twin.total - top, twin.reference - top, twin.change)))
-    e = _through(finite, torch.exp)
-    e = Twin(*(part.masked_fill(hidden, 0) for part in (e.total, e.reference, e.change)))
-    shares = e * e.sum(dim=axis, keepdim=True).reciprocal()
+    e, _, _ = _exponentials(call)
+    shares = e * e.sum(dim=call.argument(1, "dim"), keepdim=True).reciprocal()
     assert isinstance(shares, Twin)
     return shares
+
+
+def log_softmax(call: Call) -> Twin:
+    """z − log Σ e^z; entries at −∞ stay there."""
+    e, finite, hidden = _exponentials(call)
+    logs: Any = finite - e.sum(dim=call.argument(1, "dim"), keepdim=True).log()
+    total, reference = (part.masked_fill(hidden, -torch.inf) for part in (logs.total, logs.reference))
+    return Twin(total, reference, logs.change.masked_fill(hidden, 0))
+
+
+def logsumexp(call: Call) -> Any:
+    """log Σ e^z."""
+    axis, keep = call.argument(1, "dim"), call.argument(2, "keepdim", False)
+    e, _, _ = _exponentials(call)
+    (twin,) = _twins(call)
+    top = _top(twin, axis)
+    return e.sum(dim=axis, keepdim=keep).log() + (top if keep else top.squeeze(axis))
+
+
+def _exponentials(call: Call) -> tuple[Any, Any, Tensor]:
+    """e^(z − top), z − top, and where z is −∞ (both are 0 there)."""
+    (twin,) = _twins(call)
+    top, hidden = _top(twin, call.argument(1, "dim")), torch.isneginf(twin.total)
+    finite = Twin(*(part.masked_fill(hidden, 0) for part in (twin.total - top, twin.reference - top, twin.change)))
+    e = _through(finite, torch.exp)
+    return Twin(*(part.masked_fill(hidden, 0) for part in (e.total, e.reference, e.change))), finite, hidden
+
+
+def _top(twin: Twin, axis: int) -> Tensor:
+    return torch.maximum(twin.total.amax(axis, True), twin.reference.amax(axis, True)).detach()
 
 
 def layer_norm(call: Call) -> Twin:
@@ -159,16 +197,33 @@ def group_norm(call: Call) -> Twin:
     return _scaled(scaled, weight, bias)
 
 
+def recurrent_layer(call: Call) -> Any:
+    """LSTM, GRU and RNN, step by step."""
+    return recurrent.recurrent(call, SignalTakesAll())
+
+
+def zeros(call: Call) -> Any:
+    """Zeros like a twin, into which what depends on the input may be written."""
+    total = call.totals()
+    if not total.is_floating_point():
+        return total
+    twin = _lift(total, total)
+    twin.constant = True
+    return twin
+
+
+def aggregate(call: Call) -> Twin:
+    """Rows of a source added to those of a tensor: messages of edges to nodes."""
+    first, axis, index, source, *rest = call.args
+    like = call.pairs[0]
+    return linear(call.changed((_lift(first, like), axis, index, _lift(source, like), *rest)))
+
+
 def dropout(call: Call) -> Any:
     """The identity, in eval mode."""
     if call.argument(2, "training", True):
         refuse(call.name, "it is in training mode; call model.eval() first", METHOD)
     return call.args[0]
-
-
-def composite(call: Call) -> Any:
-    """Attention, written out."""
-    return getattr(attention, call.name)(*call.args, **call.kwargs)
 
 
 def _normed(twin: Any, axes: tuple[int, ...], eps: float) -> Twin:
@@ -185,13 +240,22 @@ def _scaled(twin: Any, weight: Tensor | None, bias: Tensor | None) -> Twin:
 
 
 def _through(twin: Twin, function: Callable[[Tensor], Tensor]) -> Twin:
-    """A function of each entry."""
+    """A function of each entry: its chord, or its derivative where both ends are too near to each other for one.
+
+    Near is meant in proportion to the ends too: 1/√x between 1e-6 and 1e-4 is no straight line.
+    """
     y, y0 = function(twin.total), function(twin.reference)
     gap = twin.total - twin.reference
-    near = gap.abs() <= torch.finfo(gap.dtype).eps ** (1 / 3) * (1 + twin.reference.abs())
+    little = torch.finfo(gap.dtype).eps ** (1 / 3)
+    near_x = gap.abs() <= little * _larger(twin.total, twin.reference).clamp(max=1)
+    near = near_x | ((gap.abs() <= little) & ((y - y0).abs() <= little * _larger(y, y0)))
     chord = (y - y0) / gap.masked_fill(near, 1)
     slope = torch.where(near, _derivative(function, twin.middle), chord) if bool(near.any()) else chord
     return Twin(y, y0, twin.change * slope)
+
+
+def _larger(a: Tensor, b: Tensor) -> Tensor:
+    return torch.maximum(a.detach().abs(), b.detach().abs())
 
 
 def _derivative(function: Callable[[Tensor], Tensor], at: Tensor) -> Tensor:
@@ -243,7 +307,11 @@ _SAME: dict[Rule, tuple[Rule, ...]] = {
     group_norm: (contextual.group_norm,),
     rms_norm: (contextual.rms_norm,),
     softmax: (contextual.softmax,),
-    composite: (contextual.composite,),
+    recurrent_layer: (contextual.recurrent_layer,),
+    recurrent.packed: (recurrent.packed,),
+    zeros: (contextual.zeros,),
+    aggregate: (contextual.aggregate,),
+    contextual.composite: (contextual.composite,),
     add: (contextual.add,),
     subtract: (contextual.subtract,),
     subtract_from: (contextual.subtract_from,),
@@ -253,6 +321,10 @@ _SAME: dict[Rule, tuple[Rule, ...]] = {
 }
 RULES.update(
     {name: rule for rule, theirs in _SAME.items() for each in theirs for name in _names[each].split()}
+    | {"log_softmax": log_softmax, "logsumexp": logsumexp}
+    | dict.fromkeys(("norm", "linalg_vector_norm", "linalg_norm"), contextual.composite)
+    | dict.fromkeys(_names[contextual.max_pool].split(), max_pool)
+    | dict.fromkeys(_names[contextual.maximum].split(), maximum)
     | dict.fromkeys(("rsqrt", "sqrt", "reciprocal", "log", "log1p"), activation)
     | dict.fromkeys(("__rdiv__", "__rtruediv__"), quotient_from)
 )

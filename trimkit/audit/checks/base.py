@@ -1,15 +1,16 @@
-"""What a check is: values of single samples, measured batch by batch, and a verdict from all of them."""
+"""What a check is: values of single samples, measured batch by batch, and a verdict from what they sum up to."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
-from trimkit.audit.statistics import FEWEST, Array, Bootstrap, in_key_order
+from trimkit.audit.columns import Column
+from trimkit.audit.statistics import FEWEST, Resampling, in_key_order
 from trimkit.audit.subject import Batch, Subject
 from trimkit.report.sections import Section
 from trimkit.report.verdicts import Direction, Estimate, Status, Verdict, judge, number, samples_needed
@@ -21,8 +22,8 @@ class Findings:
 
     Attributes:
         label: of the attribution, "" for a check of the transform.
-        ids: the samples, rising.
-        values: name → (n, ...) in the order of ids.
+        ids: the samples whose rows are kept, rising: all of them where there are no more than `FIRST`.
+        values: name → (n, ...), an array of which only what is linear is kept, see `trimkit.audit.columns.Column`.
         subject: what was audited.
         forwards: samples sent through a model by the check, for all attributions together.
         bootstrap: draws over these samples.
@@ -31,19 +32,25 @@ class Findings:
 
     label: str
     ids: list[int]
-    values: Mapping[str, Array]
+    values: dict[str, Column]
     subject: Subject
     forwards: int
-    bootstrap: Bootstrap
+    bootstrap: Resampling
     evidence: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def n(self) -> int:
+        """Number of samples."""
+        return self.bootstrap.n
 
 
 class Check(ABC):
     """One question. A subclass measures values of samples and concludes from them.
 
-    Options of its constructor are its thresholds; they are saved with the result. Sums over samples belong in
-    `conclude`, where all samples are there in a fixed order; `measure` sees one batch and must not depend on which
-    samples share it.
+    Options of its constructor are its thresholds; they are saved with the result. `measure` sees one batch and must not
+    depend on which samples share it; its values are summed up, so what is not linear in them must be measured for each
+    sample. `conclude` sees the means, their resamples and the rows of the first samples, and nothing of single batches:
+    a check must keep nothing between batches itself.
 
     Attributes:
         name: in reports and on the command line.
@@ -53,6 +60,7 @@ class Check(ABC):
         about: whether the verdict judges the explanation or the model itself.
         mandatory: counts in the overall verdict; the runner sets it from the check's spec.
         samples: use at most so many of the audited samples; None for all.
+        totals: names of measured values of which the mean alone is wanted, without resamples or rows.
     """
 
     name: ClassVar[str]
@@ -62,6 +70,7 @@ class Check(ABC):
     about: ClassVar[Literal["explanation", "model"]] = "explanation"
     mandatory: bool = True
     samples: int | None = None
+    totals: ClassVar[tuple[str, ...]] = ()
 
     def prepare(self, subject: Subject) -> None:  # noqa: B027, most checks have nothing to prepare
         """Work to be done once, before the first batch."""
@@ -98,13 +107,17 @@ class Check(ABC):
         """The check's own pictures on the page, drawn from `findings.evidence`. None here."""
         return ()
 
-    def paired(self, findings: Findings) -> Mapping[str, tuple[Array, Literal["higher", "lower"]]]:
-        """Values of single samples, (n,), by which two audits are compared, with the better side. None here."""
+    def paired(self, findings: Findings) -> Mapping[str, tuple[Column, Literal["higher", "lower"]]]:
+        """Columns (n,) by whose rows two audits are compared, with the better side. None here."""
         return {}
 
-    def chosen(self, subject: Subject) -> set[int]:
+    def chosen(self, subject: Subject) -> Container[int]:
         """The ids that this check uses: all audited ones, or the first `samples` in key order."""
-        return set(in_key_order(subject.ids, subject.seed)[: self.samples])
+        if self.samples is None or self.samples >= len(subject.ids):
+            return subject.ids if isinstance(subject.ids, range) else set(subject.ids)
+        if self.samples <= len(subject.order):
+            return set(subject.order[: self.samples])
+        return set(in_key_order(subject.ids, subject.seed, self.samples))
 
     @property
     def options(self) -> dict[str, Any]:
@@ -124,7 +137,7 @@ class Check(ABC):
             against: direction and threshold.
         """
         direction, threshold = against
-        n = len(findings.ids)
+        n = findings.n
         open_ = status is Status.INCONCLUSIVE and judge(estimate, threshold, direction) is Status.INCONCLUSIVE
         return Verdict(
             check=self.name,

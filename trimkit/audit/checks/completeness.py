@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
-import torch
 from torch import Tensor
 
 from trimkit.audit.checks.base import Check, Findings, too_few, undecided
-from trimkit.audit.statistics import Array, fewest_samples, quantile_estimate
+from trimkit.audit.columns import Column
+from trimkit.audit.statistics import fewest_samples, quantile_estimate, quantiles
 from trimkit.audit.subject import Batch, Explained, Subject
 from trimkit.coefficients import tree
 from trimkit.errors import OptionError
@@ -76,12 +76,13 @@ class Completeness(Check):
 
     def conclude(self, findings: Findings) -> Verdict:
         """From the 95th percentile of the relative gaps."""
-        n = len(findings.ids)
-        estimate = quantile_estimate(findings.values["gap"], QUANTILE)
+        n = findings.n
+        spent = findings.bootstrap.spent
+        estimate = quantile_estimate(findings.values["gap"], QUANTILE, spent)
         status = judge(estimate, self.tolerance, "≤")
         steps = _steps_sentence(findings)
         if status is Status.INCONCLUSIVE and math.isinf(estimate.high):
-            return self._too_few(findings, estimate, fewest_samples(QUANTILE) - n)
+            return self._too_few(findings, estimate, fewest_samples(QUANTILE, spent) - n)
         sentence = {
             Status.PASS: f"For 95 % of the samples the scores sum up to within {number(estimate.value, '%')} %.{steps}",
             Status.FAIL: f"More than 5 % of the samples miss the sum by over {number(self.tolerance, '%')} %.{steps}",
@@ -91,20 +92,18 @@ class Completeness(Check):
 
     def evidence(self, findings: Findings) -> dict[str, Any]:
         """Quantiles of the gap, and how many samples used how many steps."""
-        gap = torch.from_numpy(findings.values["gap"])
-        quantiles = torch.quantile(gap, torch.tensor([0.5, 0.95, 1.0], dtype=gap.dtype)).tolist()
-        steps = torch.from_numpy(findings.values.get("steps", gap[:0].numpy())).long().unique(return_counts=True)
+        gap = quantiles(findings.values["gap"], [0.5, 0.95, 1.0]).tolist()
         return {
-            "gap": dict(zip(("median", "95 %", "largest"), quantiles, strict=True)),
-            "steps": {str(int(step)): int(count) for step, count in zip(*steps, strict=True)},
+            "gap": dict(zip(("median", "95 %", "largest"), gap, strict=True)),
+            "steps": {str(step): count for step, count in _steps(findings).items()},
         }
 
-    def paired(self, findings: Findings) -> dict[str, tuple[Array, Literal["higher", "lower"]]]:
+    def paired(self, findings: Findings) -> dict[str, tuple[Column, Literal["higher", "lower"]]]:
         """The relative gap."""
         return {"gap": (findings.values["gap"], "lower")}
 
     def _too_few(self, findings: Findings, estimate: Estimate, more: int) -> Verdict:
-        sentence = too_few(len(findings.ids), "to bound a 95th percentile", more)
+        sentence = too_few(findings.n, "to bound a 95th percentile", more)
         verdict = self.verdict(findings, Status.INCONCLUSIVE, sentence, estimate, ("≤", self.tolerance))
         return replace(verdict, samples_needed=more)
 
@@ -133,12 +132,20 @@ def _put(into: Explained, index: Tensor, new: Explained) -> Explained:
     return Explained(tree.map_leaves(leaf, into.scores, new.scores), **scalars)
 
 
+def _steps(findings: Findings) -> dict[int, int]:
+    """Quadrature nodes, those asked for or a doubling of them → number of samples that used so many."""
+    column = findings.values.get("steps")
+    counts = {} if column is None else column.counts
+    asked = getattr(findings.subject.attributions[findings.label], "n_steps", min(counts, default=1))
+    return {round(asked * 2 ** round(math.log2(used / asked))): count for used, count in sorted(counts.items())}
+
+
 def _steps_sentence(findings: Findings) -> str:
-    steps = findings.values.get("steps")
-    if steps is None:
+    steps = _steps(findings)
+    if not steps:
         return ""
-    asked = getattr(findings.subject.attributions[findings.label], "n_steps", int(steps.min()))
-    more = int((steps > asked).sum())
+    asked = getattr(findings.subject.attributions[findings.label], "n_steps", min(steps))
+    more = sum(count for used, count in steps.items() if used > asked)
     if not more:
         return f" {asked} quadrature steps were enough."
-    return f" {more} of {len(steps)} samples needed more than the {asked} steps asked for, up to {int(steps.max())}."
+    return f" {more} of {findings.n} samples needed more than the {asked} steps asked for, up to {max(steps)}."

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trimkit.audit.checks.base import Array, Check, Findings, missing, undecided
+from trimkit.audit.checks.base import Check, Findings, missing, undecided
+from trimkit.audit.columns import Column
 from trimkit.audit.headroom import best_areas
 from trimkit.audit.removal import OPERATORS, curves, cuts, order_by, random_order, replacements
 from trimkit.audit.reservations import reservation, silent_falls
-from trimkit.audit.statistics import in_key_order
 from trimkit.audit.subject import Batch, Subject
 from trimkit.coefficients import tree
 from trimkit.coefficients.tree import Tree
@@ -106,7 +106,9 @@ class Controls(Check):
         return "" if groups > 1 else "The transform has one group of coefficients only, so there is no order to test."
 
     def measure(self, subject: Subject, batch: Batch, labels: list[str]) -> dict[str, dict[str, Tensor]]:
-        """``operator/order``: deletion curves, (N, points), of the scores and of both controls."""
+        """``operator/order``: deletion curves, (N, points), of the scores and of both controls; ``moved``: 1 where any
+        of them leaves its start by more than rounding.
+        """
         orders = self._orders(subject, batch, labels)
         measured: dict[str, dict[str, Tensor]] = {label: {} for label in labels}
         for operator, replacement in replacements(subject, batch).items():
@@ -120,7 +122,7 @@ class Controls(Check):
                 measured[label][f"{operator}/scores"] = table[f"scores {label}"]
                 measured[label][f"{operator}/random"] = random
                 measured[label][f"{operator}/input-only"] = table["input-only"]
-        return measured
+        return {label: {**curves, "moved": _moved(curves)} for label, curves in measured.items()}
 
     def conclude(self, findings: Findings) -> Verdict:
         """From the adjusted comparisons under every operator."""
@@ -128,10 +130,11 @@ class Controls(Check):
             flat = self.not_applicable(findings.subject, findings.label, _FLAT)
             return replace(flat, status=Status.INCONCLUSIVE)  # else a dead model would pass by the other checks alone
         compared = self.compare(findings)
-        if missing(len(findings.ids)):
+        if missing(findings.n):
             return self._too_few(findings, min(compared, key=lambda c: c.difference.value))
-        won = [o for o in OPERATORS if all(c.p < self.alpha for c in compared if c.operator == o)]
-        lost = [c for c in compared if c.p >= self.alpha]
+        alpha = self.alpha * findings.bootstrap.spent
+        won = [o for o in OPERATORS if all(c.p < alpha for c in compared if c.operator == o)]
+        lost = [c for c in compared if c.p >= alpha]
         if lost and all(c.headroom is not None and c.headroom < self.headroom for c in lost):
             return self._no_headroom(findings, lost)
         status = Status.PASS if len(won) == len(OPERATORS) else Status.WARN if won else Status.FAIL
@@ -140,7 +143,7 @@ class Controls(Check):
         if status is Status.PASS and (why := self._reservation(findings)):
             status, sentence = Status.WARN, why
         verdict = self.verdict(findings, status, sentence, worst.difference, ("≥", 0.0))
-        n = len(findings.ids)
+        n = findings.n
         more = (
             samples_needed(worst.difference, 0.0, n)
             if status is not Status.PASS and worst.difference.value > 0
@@ -174,12 +177,9 @@ class Controls(Check):
         ]
         return {"removed": [k / groups for k in cuts(groups)], "operators": operators, "comparisons": compared}
 
-    def paired(self, findings: Findings) -> dict[str, tuple[Array, Literal["higher", "lower"]]]:
+    def paired(self, findings: Findings) -> dict[str, tuple[Column, Literal["higher", "lower"]]]:
         """How much the area under the curve lies below each control's, averaged over the operators."""
-        return {
-            f"lead over {control}": (np.mean([self._difference(findings, o, control) for o in OPERATORS], 0), "higher")
-            for control in CONTROLS
-        }
+        return {f"lead over {control}": (self._lead(findings, control), "higher") for control in CONTROLS}
 
     def sections(self, findings: Findings) -> list[Section]:
         """What the model still says while groups are removed, one chart for each removal operator."""
@@ -219,7 +219,7 @@ class Controls(Check):
 
     def _best(self, subject: Subject, batch: Batch, replacement: Tree) -> Tensor:
         """Area of the best order for the first samples in key order, NaN for the others: (N,)."""
-        some = set(in_key_order(subject.ids, subject.seed)[: self.searched])
+        some = set(subject.order[: self.searched])
         rows = [row for row, i in enumerate(batch.ids) if i in some]
         areas = torch.full((len(batch),), torch.nan, dtype=torch.float64)
         if rows:
@@ -228,15 +228,19 @@ class Controls(Check):
         return areas
 
     @staticmethod
-    def _difference(findings: Findings, operator: str, control: str) -> Array:
+    def _difference(findings: Findings, operator: str, control: str) -> Column:
         scores, other = (findings.values[f"{operator}/{order}"][:, 1:-1].mean(1) for order in ("scores", control))
         return other - scores
+
+    def _lead(self, findings: Findings, control: str) -> Column:
+        first, *others = (self._difference(findings, operator, control) for operator in OPERATORS)
+        return sum(others, first) / len(OPERATORS)
 
     def _reservation(self, findings: Findings) -> str:
         return reservation(findings.values, findings.bootstrap, self.reach, self.silent)
 
     def _too_few(self, findings: Findings, worst: Comparison) -> Verdict:
-        sentence = undecided(self, worst.difference, 0.0, len(findings.ids))
+        sentence = undecided(self, worst.difference, 0.0, findings.n)
         verdict = self.verdict(findings, Status.INCONCLUSIVE, sentence, worst.difference, ("≥", 0.0))
         return replace(verdict, settings={**verdict.settings, "removal": OPERATORS, "controls": list(CONTROLS)})
 
@@ -283,28 +287,33 @@ def magnitude(s: Tree) -> Tree:
     return tree.map_leaves(Tensor.abs, s)
 
 
+def _moved(curves: Mapping[str, Tensor]) -> Tensor:
+    values = torch.cat([curve for name, curve in curves.items() if not name.endswith(_BESIDE)], dim=1)
+    return values.amax(1) - values.amin(1) > 1e-7 * values.abs().amax(1)
+
+
 _BESIDE = ("/best", "/silent")
 """Ends of the names of values that are no curves."""
 
 
 def _flat(findings: Findings) -> bool:
     """Whether removing coefficients changes no output, up to rounding: a model that is dead on these samples."""
-    values = np.concatenate([v for name, v in findings.values.items() if not name.endswith(_BESIDE)], axis=1)
-    return bool((np.ptp(values, axis=1) <= 1e-7 * np.abs(values).max(axis=1)).all())
+    return "moved" in findings.values and findings.values["moved"].mean() == 0
 
 
 def _headroom(findings: Findings, operator: str, control: str) -> float | None:
     """How far the best order beats a control, over the curve's mean fall, where it was looked for."""
-    best = findings.values.get(f"{operator}/best")
-    if best is None or np.isnan(best).all():
-        return None
+    column = findings.values.get(f"{operator}/best")
+    best = np.zeros(0) if column is None else column.rows
     some = ~np.isnan(best)
-    curve = findings.values[f"{operator}/{control}"][some]
+    if column is None or not some.any():
+        return None
+    curve = findings.values[f"{operator}/{control}"].rows[some]
     fall = np.abs(curve[:, 0] - curve[:, -1]).mean()
     return float((curve[:, 1:-1].mean(1) - best[some]).mean() / fall) if fall > 0 else 0.0
 
 
-def _band(findings: Findings, curve: Array) -> dict[str, list[float]]:
+def _band(findings: Findings, curve: Column) -> dict[str, list[float]]:
     value, low, high = findings.bootstrap.band(curve)
     return {"value": value.tolist(), "low": low.tolist(), "high": high.tolist()}
 

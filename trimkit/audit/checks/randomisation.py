@@ -12,10 +12,11 @@ from torch import Tensor
 
 from trimkit.audit.checks.base import Check, Findings, missing, more_samples, too_few
 from trimkit.audit.checks.controls import magnitude
+from trimkit.audit.columns import Array, Column
 from trimkit.audit.copies import CopyBootstrap, Likeness
 from trimkit.audit.counted import Counted
 from trimkit.audit.randomise import randomised_copies
-from trimkit.audit.statistics import Array, centred_ranks, rank_correlation
+from trimkit.audit.statistics import centred_ranks, rank_correlation
 from trimkit.audit.subject import Batch, Subject
 from trimkit.coefficients import tree
 from trimkit.errors import ModelError, OptionError
@@ -74,6 +75,10 @@ class Randomisation(Check):
             self._models = [subject.model.beside(model) for model in copies]
         except ModelError as error:
             self._reason = f"The model cannot be randomised: {error}."
+        few = next(subject.batches([subject.first[:2]]))
+        for model in self._models:  # what is measured once a model is no forward of the first batch
+            for label in subject.attributions:
+                subject.explain(few, label, model=model)
 
     def inapplicable(self, subject: Subject, label: str) -> str:
         """Models with weights that nothing resets."""
@@ -101,7 +106,7 @@ class Randomisation(Check):
     def conclude(self, findings: Findings) -> Verdict:
         """Whether there is enough to rank; then blindness, the excess, saturation."""
         trained, null = findings.values["trained"], findings.values["null"]
-        if not findings.values.get("size", np.ones(1)).any():
+        if "size" in findings.values and findings.values["size"].mean() == 0:
             return self.not_applicable(findings.subject, findings.label, _ZERO)
         draws = _draws(findings)
         similarity, level = draws.trained(trained).estimate, draws.null(null).estimate
@@ -130,18 +135,18 @@ class Randomisation(Check):
         return self._within(findings, likeness, level)
 
     def evidence(self, findings: Findings) -> dict[str, Any]:
-        """Mean correlations of each copy and each pair, over the samples, and histograms over samples and copies."""
+        """Mean correlations of each copy and pair, over the samples; histograms over the first samples and copies."""
         values = findings.values
         return {
             "trained": values["trained"].mean(0).tolist(),
             "null": values["null"].mean(0).tolist(),
             "input": float(values["input"].mean()),
             "edges": EDGES.tolist(),
-            "histograms": {name: np.histogram(values[name], EDGES)[0].tolist() for name in ("trained", "null")},
+            "histograms": {name: np.histogram(values[name].rows, EDGES)[0].tolist() for name in ("trained", "null")},
             "excess": vars(_draws(findings).excess(values["trained"], values["null"]).estimate),
         }
 
-    def paired(self, findings: Findings) -> dict[str, tuple[Array, Literal["higher", "lower"]]]:
+    def paired(self, findings: Findings) -> dict[str, tuple[Column, Literal["higher", "lower"]]]:
         """Likeness to random models beyond that of random models to each other."""
         return {"excess": (findings.values["trained"].mean(1) - findings.values["null"].mean(1), "lower")}
 
@@ -162,7 +167,7 @@ class Randomisation(Check):
     def _within(self, findings: Findings, likeness: Likeness, level: Estimate) -> Verdict:
         excess = likeness.estimate
         if judge(excess, self.margin, "≤") is Status.INCONCLUSIVE:
-            n = len(findings.ids)
+            n = findings.n
             needed = likeness.samples_needed(self.margin, n)
             sentence = f"The interval from {number(excess.low)} to {number(excess.high)} contains the threshold "
             sentence += f"{number(self.margin)}."
@@ -177,7 +182,7 @@ class Randomisation(Check):
     def _open(self, findings: Findings, sentence: str, excess: Estimate) -> Verdict:
         """INCONCLUSIVE; more samples are asked for only where there are too few for any interval."""
         verdict = self.verdict(findings, Status.INCONCLUSIVE, sentence, excess, ("≤", self.margin))
-        return replace(verdict, samples_needed=missing(len(findings.ids)) or None)
+        return replace(verdict, samples_needed=missing(findings.n) or None)
 
     def _more_samples(self, n: int, needed: int) -> str:
         capped = f" The check uses {n}; set randomisation.samples={n + needed}." if n == self.samples else ""
@@ -209,7 +214,7 @@ def _draws(findings: Findings) -> CopyBootstrap:
 
 def _too_little(findings: Findings) -> str:
     """Why nothing can be concluded: too few samples, or too few coefficients to rank. "" where there is enough."""
-    n = len(findings.ids)
+    n = findings.n
     if missing(n):
         return too_few(n, "for a 95 % interval", missing(n))
     leaves = tree.leaves(findings.subject.groups.labels)

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from trimkit.audit.checks.base import Check, Findings, undecided
+from trimkit.audit.columns import Column
 from trimkit.audit.examine import explained_values
 from trimkit.audit.layer import own_only
-from trimkit.audit.statistics import Array
 from trimkit.audit.subject import Batch, Subject
 from trimkit.report.verdicts import Estimate, Status, Verdict, judge, number
 
@@ -55,7 +55,7 @@ class Reconstruction(Check):
             return self._exact(findings, error)
         return self._lossy(findings, error, findings.bootstrap.estimate(findings.values["residual"]))
 
-    def paired(self, findings: Findings) -> dict[str, tuple[Array, Literal["higher", "lower"]]]:
+    def paired(self, findings: Findings) -> dict[str, tuple[Column, Literal["higher", "lower"]]]:
         """The relative error, and the share of the output's change that the residual carries."""
         return {name: (findings.values[name], "lower") for name in ("error", "residual")}
 
@@ -66,7 +66,7 @@ class Reconstruction(Check):
         sentence = {
             Status.PASS: f"The data come back from their coefficients {back}.",
             Status.FAIL: f"The transform claims to be exact, but loses {size} % of the data.",
-            Status.INCONCLUSIVE: undecided(self, error, self.tolerance, len(findings.ids)),
+            Status.INCONCLUSIVE: undecided(self, error, self.tolerance, findings.n),
         }[status]
         return self.verdict(findings, status, sentence, error, ("≤", self.tolerance))
 
@@ -77,7 +77,7 @@ class Reconstruction(Check):
         if status is Status.PASS:
             return self.verdict(findings, status, f"A lossy transform: {said}.", share, ("≤", self.share))
         if status is Status.INCONCLUSIVE:
-            sentence = f"A lossy transform: {said}. {undecided(self, share, self.share, len(findings.ids))}"
+            sentence = f"A lossy transform: {said}. {undecided(self, share, self.share, findings.n)}"
             return self.verdict(findings, status, sentence, share, ("≤", self.share))
         sentence = (
             f"Much is not in these coefficients: {said}. Claims about them are claims about the rest only; "

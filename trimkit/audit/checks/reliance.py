@@ -12,13 +12,13 @@ from torch import Tensor
 from trimkit.audit.changed import ChangedInputs
 from trimkit.audit.checks.base import Check, Findings, missing, too_few
 from trimkit.audit.checks.controls import magnitude
+from trimkit.audit.columns import Column
 from trimkit.audit.energy import Rows, change_energies, energy_ratio, label_row, matched_sets
 from trimkit.audit.probes import probe_accuracies
 from trimkit.audit.reliance_sections import forbidden_sections, search_sections
 from trimkit.audit.reliance_words import Measurement, accuracy_sentence, forbidden_sentence, warning_sentence
 from trimkit.audit.search import FEWEST_GROUPS, GroupStanding, standings
 from trimkit.audit.selection import Forbidden
-from trimkit.audit.statistics import Array
 from trimkit.audit.subject import Batch, Subject
 from trimkit.coefficients import tree
 from trimkit.errors import OptionError
@@ -56,6 +56,7 @@ class Reliance(Check):
     question = "Does the model rely on what it must not?"
     unit = "%"
     about = "model"
+    totals = ("places",)
 
     def __init__(
         self, share: float = 0.1, effect: float = 0.05, sets: int = 2, alpha: float = 0.05, most_groups: int = 64
@@ -75,7 +76,6 @@ class Reliance(Check):
         """Energies of changes; in the search, the groups and what each says of the label."""
         self._energies = change_energies(subject)
         self._labels = label_row(subject)
-        self._totals: dict[str, Tensor] = {}
         self._searched = [] if subject.forbidden else self._candidates(subject)
         labelled = subject.performance.accuracy is not None and not subject.forbidden
         self._probes = probe_accuracies(subject, self._searched) if labelled else {}
@@ -98,11 +98,11 @@ class Reliance(Check):
             common, sets = self._measure_forbidden(subject, batch)
             return {label: {**common, **self._shares(batch, label, sets)} for label in labels}
         common = self._measure_groups(subject, batch)
-        return {label: {**common, "share": self._group_shares(batch, label)} for label in labels}
+        return {label: {**common, **self._group_shares(batch, label)} for label in labels}
 
     def conclude(self, findings: Findings) -> Verdict:
         """From the worst measurement of the worst forbidden set; or from the search."""
-        if missing(len(findings.ids)):
+        if missing(findings.n):
             return self._too_few(findings)
         return self._judge_forbidden(findings) if findings.subject.forbidden else self._judge_search(findings)
 
@@ -119,7 +119,7 @@ class Reliance(Check):
         rows = self._standings(findings)
         return {"searched": [{**asdict(row), "forbid": self._to_forbid(findings, row)} for row in rows]}
 
-    def paired(self, findings: Findings) -> dict[str, tuple[Array, Literal["higher", "lower"]]]:
+    def paired(self, findings: Findings) -> dict[str, tuple[Column, Literal["higher", "lower"]]]:
         """Shares and effects of every forbidden set."""
         names = {"share": "share", "removed": "removed/effect", "replaced": "replaced/effect"}
         return {
@@ -181,12 +181,11 @@ class Reliance(Check):
         measured = {name: torch.stack(several, dim=1) for name, several in columns.items() if several}
         return {**measured, "amplitude": _normalised(amplitude)[:, self._searched]}
 
-    def _group_shares(self, batch: Batch, label: str) -> Tensor:
-        sizes = tree.rows(magnitude(batch.explained[label].scores)).cpu().double()
-        sizes = _normalised(sizes)
-        self._totals[label] = self._totals.get(label, torch.zeros(sizes.shape[1], dtype=sizes.dtype)) + sizes.sum(0)
+    def _group_shares(self, batch: Batch, label: str) -> dict[str, Tensor]:
+        """``share`` of each searched group, and ``places``: of each coefficient."""
+        sizes = _normalised(tree.rows(magnitude(batch.explained[label].scores)).cpu().double())
         totals = sizes.new_zeros(len(sizes), int(self._labels.max()) + 1).index_add_(1, self._labels, sizes)
-        return totals[:, self._searched]
+        return {"share": totals[:, self._searched], "places": sizes}
 
     def _measurements(self, findings: Findings, k: int, one: Forbidden) -> list[Measurement]:
         estimate, values = findings.bootstrap.estimate, findings.values
@@ -244,7 +243,9 @@ class Reliance(Check):
         names = tuple(findings.subject.groups.names[g] for g in self._searched)
         totals = torch.zeros(int(self._labels.max()) + 1, dtype=torch.float64)
         energy = totals.index_add_(0, self._labels, self._energies["replaced"].double())[self._searched].numpy()
-        rows = standings(names, findings.values, energy, findings.bootstrap, (self.alpha, self.effect))
+        alpha = self.alpha * findings.bootstrap.spent
+        values = {name: column for name, column in findings.values.items() if name not in self.totals}
+        rows = standings(names, values, energy, findings.bootstrap, (alpha, self.effect))
         number_of = dict(zip(names, self._searched, strict=True))
         return [replace(row, probe=self._probes.get(number_of[row.name])) for row in rows]
 
@@ -252,7 +253,7 @@ class Reliance(Check):
         """What to type: the group, or the one place in it that takes most of its share."""
         group = findings.subject.groups.names.index(row.name)
         leaves = tree.leaves(findings.subject.groups.labels)
-        totals = torch.where(self._labels == group, self._totals[findings.label], 0.0)
+        totals = torch.where(self._labels == group, torch.from_numpy(findings.values["places"].mean(0)), 0.0)
         axes = min(2, leaves[0].ndim)
         if len(leaves) != 1 or leaves[0].ndim < 2:
             return row.name
@@ -274,7 +275,7 @@ class Reliance(Check):
         return {"before": float(values["right"].mean()), "changes": changes}
 
     def _too_few(self, findings: Findings) -> Verdict:
-        n = len(findings.ids)
+        n = findings.n
         sentence = too_few(n, "for a 95 % interval", missing(n))
         infinite = Estimate(0.0, -torch.inf, torch.inf)
         verdict = self.verdict(findings, Status.INCONCLUSIVE, sentence, infinite, ("≤", self.effect))

@@ -55,8 +55,8 @@ class Reproducibility(Check):
         if batch.value > self.tolerance:
             sentence = "The scores of a sample depend on which other samples share its batch."
             return self.verdict(findings, Status.FAIL, sentence, batch, ("≤", self.tolerance))
-        if "seeds" not in findings.values and missing(len(findings.ids)):
-            return self._share(findings, Status.INCONCLUSIVE, undecided(self, equal, 1.0, len(findings.ids)), equal)
+        if "seeds" not in findings.values and missing(findings.n):
+            return self._share(findings, Status.INCONCLUSIVE, undecided(self, equal, 1.0, findings.n), equal)
         if "seeds" not in findings.values:
             sentence = "Repeating the run gives the same scores bit for bit, and other batches the same up to rounding."
             return self._share(findings, Status.PASS, sentence, equal)
@@ -71,7 +71,7 @@ class Reproducibility(Check):
         sentence = {
             Status.PASS: f"Other seeds rank the coefficients alike: rank correlation {value}.",
             Status.FAIL: f"Other seeds rank the coefficients differently: rank correlation {value}. Draw more samples.",
-            Status.INCONCLUSIVE: undecided(self, estimate, self.correlation, len(findings.ids)),
+            Status.INCONCLUSIVE: undecided(self, estimate, self.correlation, findings.n),
         }[status]
         return self.verdict(findings, status, sentence, estimate, ("≥", self.correlation))
 

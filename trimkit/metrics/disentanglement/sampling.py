@@ -22,7 +22,14 @@ Encoder = Callable[[Tensor], Any] | Any
 
 
 class Sampler(Protocol):
-    """Draws numbers of samples by their factors, as `trimkit.data.factors.FactorSampler` does."""
+    """Draws numbers of samples by their factors, as `trimkit.data.factors.FactorSampler` does.
+
+    >>> from trimkit.data import FactorSampler
+    >>> sampler = FactorSampler(torch.tensor([[0, 0], [0, 1], [1, 0], [1, 1]]))
+    >>> rows = sampler.sharing(0, 3, torch.Generator().manual_seed(0))
+    >>> len(rows), len(sampler.factors[rows, 0].unique())
+    (3, 1)
+    """
 
     factors: Any
     """(N, K) integers from 0: tensor or array."""

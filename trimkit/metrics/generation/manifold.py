@@ -21,6 +21,11 @@ class PrecisionRecall(NamedTuple):
     Attributes:
         precision: share of generated samples inside the real ones' manifold.
         recall: share of real samples inside the generated ones' manifold.
+
+    >>> real = np.random.default_rng(0).normal(size=(200, 2))
+    >>> precision, recall = precision_recall(real, 0.1 * real, draws=0)     # right, but all in the middle
+    >>> precision.value > 0.9, recall.value < 0.5
+    (True, True)
     """
 
     precision: MetricResult
