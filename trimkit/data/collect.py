@@ -27,7 +27,7 @@ def as_dataset(source: Source, split: str = "train", *, shape: Sequence[int] = (
     Args:
         source: a `Dataset`; samples (N, ...) as tensor or array; (x, y); what `load` takes, also as a path; a dataset
             or loader of PyTorch; a list or iterable of samples or of batches. Samples and batches are x, (x, y, ...),
-            or a mapping with "x" and perhaps "y"; y are class labels.
+            or a mapping with "x" and perhaps "y"; y are labels, see `Dataset`.
         split: what it is called, and loaded where it is named.
         shape: of one sample, which tells a list of samples from one of batches; () for samples.
         double: keep float64 samples as they are.
@@ -63,7 +63,7 @@ def _entries(name: str, source: Any) -> Iterator[Any]:
 
 
 def _gather(name: str, entries: Iterator[Any], shape: tuple[int, ...], batched: bool) -> tuple[Tensor, Tensor | None]:
-    """All samples (N, ...), and their labels (N,) where there are any."""
+    """All samples (N, ...), and their labels (N, ...) where there are any."""
     xs: list[Tensor] = []
     ys: list[Tensor] = []
     held = 0
@@ -71,7 +71,7 @@ def _gather(name: str, entries: Iterator[Any], shape: tuple[int, ...], batched: 
         x, y = _parts(name, number, entry)
         is_batch = batched or (bool(shape) and x.shape[1:] == shape and x.shape != shape)
         xs.append(x if is_batch else x[None])
-        ys += [] if y is None else [y.reshape(-1)]
+        ys += [] if y is None else [_labels(y, len(xs[-1]), is_batch)]
         held += 4 * x.numel()
         if held > MOST_BYTES:
             raise DataError(
@@ -86,6 +86,11 @@ def _gather(name: str, entries: Iterator[Any], shape: tuple[int, ...], batched: 
     if not xs:
         raise DataError(f"{name} is empty: expected samples")
     return torch.cat(xs), torch.cat(ys) if ys else None
+
+
+def _labels(y: Tensor, samples: int, is_batch: bool) -> Tensor:
+    """Labels of a batch or of one sample, (samples, ...); (samples,) where there is one number a sample."""
+    return y.reshape(-1) if y.numel() == samples else y if is_batch else y[None]
 
 
 def _parts(name: str, number: int, entry: Any) -> tuple[Tensor, Tensor | None]:
