@@ -205,7 +205,10 @@ def add_model_and_data(p: argparse.ArgumentParser, split: str = "test") -> None:
         "--allow-pickle", action="store_true", help="let --model be a pickled module: runs code from the file"
     )
     p.add_argument(
-        "--data", required=True, metavar="D", help="a dataset's name, .npz, .safetensors, .pt, or pkg.mod:function"
+        "--data",
+        required=True,
+        metavar="D",
+        help="a dataset's name, .npz, .safetensors, .pt, table.csv:target=y, or pkg.mod:function",
     )
     p.add_argument("--split", default=split, help=f"of the data: test or train ({split})")
 
