@@ -10,7 +10,7 @@ STAMP_ALL := $(VENV)/.made-with-extras
 STAMP_DOCS := $(VENV)/.made-with-docs
 PYPROJECTS := pyproject.toml constraints.txt $(PLUGINS:%=%/pyproject.toml)
 
-.PHONY: help demo test test-all fuzz soak lint docs dist rooms bench clean
+.PHONY: help demo test test-all fuzz soak lint docs dist downstream catalogue gallery newcomer rooms bench clean
 
 help:
 	@echo "make demo      the planted-shortcut story on real digits, ends in a report"
@@ -21,6 +21,10 @@ help:
 	@echo "make lint      format, lint, types, import contracts"
 	@echo "make docs      the documentation's site; a warning is an error"
 	@echo "make dist      wheels of trimkit and its plugins, in dist/"
+	@echo "make downstream  known plugins, each with its own tests, against this checkout"
+	@echo "make catalogue the list of known plugins in docs/catalogue.md, from their entry points"
+	@echo "make gallery   a picture for every transform and method, docs/_build/gallery.html"
+	@echo "make newcomer  how long a newcomer takes, from wheels to a plugin with green tests"
 	@echo "make rooms     the picture in docs/rooms.md, from the imports"
 	@echo "make bench     every performance claim, as ratios"
 
@@ -65,6 +69,18 @@ docs: $(STAMP_DOCS)
 dist: $(STAMP)
 	rm -rf dist
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist . $(PLUGINS:%=./%)
+
+downstream: $(STAMP)
+	$(BIN)/python downstream/run.py
+
+catalogue: $(STAMP)
+	$(BIN)/python docs/list_plugins.py
+
+gallery: $(STAMP)
+	$(BIN)/python docs/draw_gallery.py
+
+newcomer: $(STAMP)
+	$(BIN)/python benchmarks/newcomer.py
 
 rooms: $(STAMP)
 	$(BIN)/python docs/draw_rooms.py

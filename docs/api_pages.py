@@ -34,7 +34,7 @@ MODULES = {
 """Public module → the heading of its page."""
 
 
-_MARKUP = re.compile(r"(``.+?``|`[^`]+`)|([|*\\\\]|(?<=\\w)_(?!\\w))")
+_MARKUP = re.compile(r"(``.+?``|`[^`]+`)|([|*\\]|(?<=\w)_(?!\w))")
 
 
 def public_names(module: str) -> list[str]:
@@ -57,10 +57,39 @@ def write_pages(folder: Path) -> None:
 
 
 def as_restructured_text(lines: list[str]) -> None:
-    """Escape, in place, what stands in a docstring as itself: bars, stars and trailing underscores outside of code."""
-    for i, line in enumerate(lines):
-        if not line.lstrip().startswith((">>>", "...")):
-            lines[i] = _MARKUP.sub(lambda match: match[1] or "\\" + match[2], line)
+    """Turn, in place, a docstring of plain text into reStructuredText.
+
+    What would be taken for markup is escaped outside of code: bars, stars, trailing underscores. What stands deeper
+    than the paragraph before it, behind a blank line, is code; a table of bars is shown as it is written.
+    """
+    written: list[str] = []
+    level, code = 0, False  # indentation of the last paragraph of text; whether this is code below it
+    for before, line in zip(["", *lines], lines, strict=False):
+        text = line.lstrip()
+        indent = len(line) - len(text)
+        if not text:
+            written.append("")
+            continue
+        is_table = _is_row(text)
+        began = not before.strip() or (is_table and not _is_row(before.lstrip()))
+        goes_on = code
+        code = indent > level if began and not is_table else (code and indent > level) or is_table
+        if code and began and not goes_on and not text.startswith(">>>"):
+            written += [" " * level + "::", ""]
+        if not code:
+            level = indent
+        shown = line if code or text.startswith((">>>", "...")) else _MARKUP.sub(_escaped, line)
+        written.append("    " + shown if is_table else shown)
+    lines[:] = written
+
+
+def _is_row(text: str) -> bool:
+    """Whether a line is one of a table: bars at both ends, and one between."""
+    return text.startswith(("| ", "|-")) and text.endswith("|") and text.count("|") > 2
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return match[1] or "\\" + match[2]
 
 
 def _page(module: str) -> str:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
-import sys
-import sysconfig
-import venv
+import runpy
 from pathlib import Path
 
 import pytest
 
 FIXTURE = Path(__file__).parent / "fixtures" / "acme-trim"
+Overlay = runpy.run_path(str(Path(__file__).parents[1] / "downstream" / "run.py"))["Overlay"]
 MODEL = """
 import torch
 
@@ -24,42 +21,24 @@ def classifier():
 pytestmark = pytest.mark.slow
 
 
-class Overlay:
-    """A virtual environment on top of this one: it has everything that this one has, and what is installed in it."""
+class Stranger(Overlay):
+    """An environment with a model in its folder, whose commands must end well."""
 
     def __init__(self, folder: Path) -> None:
-        self.work = folder / "work"
-        self.work.mkdir()
+        super().__init__(folder)
         (self.work / "acme_model.py").write_text(MODEL)
-        venv.create(folder / "env", symlinks=True)
-        self.python = folder / "env" / ("Scripts" if sys.platform == "win32" else "bin") / "python"
-        below = sysconfig.get_path("purelib")
-        own = self.call("-c", "import sysconfig; print(sysconfig.get_path('purelib'))").stdout.strip()
-        # addsitedir, not a bare path: trimkit's own editable install is a .pth file, which must be processed too
-        (Path(own) / "below.pth").write_text(f"import site; site.addsitedir({below!r})\n")
-
-    def install(self, project: Path) -> None:
-        """Install a project offline, from a copy: building leaves files beside the sources."""
-        copy = shutil.copytree(project, self.work / project.name)
-        options = ("--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check")
-        self.call("-m", "pip", "install", *options, str(copy))
-        shutil.rmtree(copy)
 
     def trimkit(self, *arguments: str, codes: tuple[int, ...] = (0,)) -> str:
         """What a command prints; a traceback or an unexpected exit code fails the test."""
-        return self.call("-m", "trimkit", *arguments, codes=codes).stdout
-
-    def call(self, *arguments: str, codes: tuple[int, ...] = (0,)) -> subprocess.CompletedProcess[str]:
-        """Run the environment's Python."""
-        done = subprocess.run([self.python, *arguments], cwd=self.work, capture_output=True, text=True)
+        done = self.run("trimkit", *arguments)
         assert done.returncode in codes, done.stdout + done.stderr
         assert "Traceback" not in done.stderr, done.stderr
-        return done
+        return done.stdout
 
 
 @pytest.fixture(scope="module")
 def overlay(tmp_path_factory):
-    made = Overlay(tmp_path_factory.mktemp("overlay"))
+    made = Stranger(tmp_path_factory.mktemp("overlay"))
     made.install(FIXTURE)
     return made
 
@@ -125,4 +104,4 @@ def test_a_new_plugin_is_installed_offline_and_green(overlay, tmp_path):
     records = {record["name"]: record for record in json.loads(overlay.trimkit("plugins", "--json"))}
     assert (records["fresh"]["distribution"], records["fresh"]["state"]) == ("trimkit-fresh", "loaded")
     assert overlay.trimkit("fresh-summary", "digits").startswith("digits: 1200 samples of shape (1, 16, 16)")
-    assert "passed" in overlay.call("-m", "pytest", "-q", "-p", "no:cacheprovider", "test_fresh.py").stdout
+    assert "passed" in overlay.run("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_fresh.py").stdout

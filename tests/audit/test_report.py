@@ -266,6 +266,16 @@ def test_before_and_after_are_put_side_by_side(report, model, data):
     parsed(render("Both", "", [curve, rows]))
 
 
+def test_signals_have_no_pixels():
+    signals = torch.randn(20, 1, 16, generator=torch.Generator().manual_seed(0))
+    model = nn.Sequential(nn.Flatten(), nn.Linear(16, 2)).eval()
+    report = trimkit.audit(model, signals, transform="fft", samples=20, checks=["reconstruction"])
+    rows = next(s for s in sections_of(report)[2] if isinstance(s, SampleRows))
+    assert rows.columns == ("Input", "Data map", "Coefficient map", "Top 10%")
+    assert compare_samples("", "", {"a": report}, report.labels[0]).columns == ("Input", "a: data", "a: coefficients")
+    assert "pixel" not in rows.lead
+
+
 def test_pixel_space_needs_no_second_map(model, data):
     report = trimkit.audit(model, data, samples=20, checks=["reconstruction"])
     rows = next(s for s in sections_of(report)[2] if isinstance(s, SampleRows))
@@ -504,6 +514,15 @@ def test_readouts_share_what_lies_where_and_keep_scores_to_16_bits():
     for one, figure in zip(scores, content["figures"], strict=True):
         back = np.frombuffer(base64.b64decode(figure["scores"]), "<i2") / 32767 * figure["largest"]
         assert np.abs(back - one.flatten().numpy()).max() <= figure["largest"] / 32767
+
+
+def test_scores_that_are_not_finite_are_packed_as_such():
+    readout = Readout()
+    places = Places("", ("g",), (0, 0, 0), np.array([[0, 1, 2]]))
+    readout.add(Figure("", "", line="0,0", places=places, scores=(math.nan, -2.0, math.inf)))
+    (figure,) = readout.as_json()["figures"]
+    assert figure["largest"] == 2.0
+    assert np.frombuffer(base64.b64decode(figure["scores"]), "<i2").tolist() == [-32768, -32767, -32768]
 
 
 def test_a_place_without_a_coefficient_is_packed_as_the_largest_number():

@@ -15,9 +15,10 @@ from trimkit.coefficients import tree
 from trimkit.coefficients.baseline import Baseline, expand_baseline
 from trimkit.coefficients.tree import Tree
 from trimkit.errors import AttributionError, PluginError, ShapeError
-from trimkit.predictor.composed import Composed
+from trimkit.predictor.composed import Composed, model_of
 from trimkit.predictor.graph import graph_leaves
 from trimkit.predictor.kernels import math_attention, math_in_backward
+from trimkit.predictor.turns import alone
 from trimkit.targets import Target, require_target, resolve_target, select
 
 Function: TypeAlias = Callable[[Tree], Any]
@@ -242,7 +243,8 @@ class Attribution(ABC):
         self.require_differentiable(create_graph)
         _check_coefficients(s)
         leave = torch.inference_mode(False) if torch.is_inference_mode_enabled() else nullcontext()
-        with leave, torch.enable_grad(), math_attention() if create_graph else nullcontext():
+        kernel = math_attention() if create_graph else nullcontext()
+        with alone(model_of(function)), leave, torch.enable_grad(), kernel:
             point = track(s, keep_graph=create_graph)
             probe = Probe(function, point, target, create_graph)
             if self.stochastic and generator is None:

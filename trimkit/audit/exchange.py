@@ -1,8 +1,9 @@
-"""An audit in the forms that other programs read: JUnit XML for CI servers, Markdown for summaries."""
+"""An audit in the forms that other programs read: JUnit XML for CI servers, Markdown, the schema of results.json."""
 
 from __future__ import annotations
 
 import re
+from importlib.resources import files
 from xml.etree import ElementTree as Xml
 
 from trimkit.audit.headlines import explanation_sentence, model_sentence
@@ -13,6 +14,17 @@ _ELEMENTS = {Status.FAIL: "failure", Status.INCONCLUSIVE: "error", Status.WARN: 
 _SKIPPED = (Status.NOT_APPLICABLE, Status.NOT_JUDGED)
 _ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What XML 1.0 does not allow."""
+
+
+def schema() -> str:
+    """The JSON Schema (draft 2020-12) of results.json, whose "format" it names.
+
+    Example:
+        >>> import json
+        >>> json.loads(schema())["properties"]["format"]["const"]
+        1
+    """
+    return (files("trimkit.audit") / "results.schema.json").read_text(encoding="utf-8")
 
 
 def junit(report: Report, fail_on: str = "fail") -> str:

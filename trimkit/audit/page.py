@@ -128,7 +128,8 @@ def sample_rows(report: Result, label: str, title: str = "Samples", lead: str = 
     """Input, pixel map, coefficient map (in another space than pixels) and reconstruction of a few samples."""
     layouts = _Layouts(report.transform)
     rows = _fitting([_row(layouts, example) for example in report.examples[label]], PICTURES // len(report.labels))
-    maps = ("Pixel map",) if _in_pixels(report) else ("Pixel map", "Coefficient map")
+    own = f"{_own_space(report).capitalize()} map"
+    maps = (own,) if _in_pixels(report) else (own, "Coefficient map")
     return SampleRows(title, lead, ("Input", *maps, f"Top {KEPT:.0%}"), rows)
 
 
@@ -171,7 +172,8 @@ def compare_samples(title: str, lead: str, reports: Mapping[str, Result], label:
         for report, layouts in ((report, _Layouts(report.transform)) for report in reports.values())
     ]
     common = [i for i in shown[0] if all(i in one for one in shown)]
-    kinds = {name: ("pixels",) if _in_pixels(one) else ("pixels", "coefficients") for name, one in reports.items()}
+    own = {"pixel": "pixels", "data": "data"}[_own_space(next(iter(reports.values())))]
+    kinds = {name: (own,) if _in_pixels(one) else (own, "coefficients") for name, one in reports.items()}
     columns = ("Input", *(f"{name}: {kind}" for name, several in kinds.items() for kind in several))
     rows = [SampleRow(_caption(shown[0][i][1]), _compared([one[i] for one in shown]), str(i)) for i in common]
     return SampleRows(title, lead, columns, _fitting(rows, PICTURES))
@@ -244,7 +246,7 @@ def provenance(report: Result) -> Provenance:
 
 def _of_attribution(report: Result, label: str) -> list[Section]:
     suffix = f" · {label}" if len(report.labels) > 1 else ""
-    space = space_name(report.transform)
+    space, own = space_name(report.transform), {"pixel": "pixels", "data": "the data"}[_own_space(report)]
     parts: list[Section] = [
         sample_rows(
             report,
@@ -252,7 +254,7 @@ def _of_attribution(report: Result, label: str) -> list[Section]:
             f"Samples{suffix}",
             "Red raises the explained output, blue lowers it."
             if _in_pixels(report)
-            else f"The same attribution, once in pixels and once in {space} space. Red raises the explained output, "
+            else f"The same attribution, once in {own} and once in {space} space. Red raises the explained output, "
             "blue lowers it.",
         ),
         Curve(
@@ -277,6 +279,11 @@ def _row(layouts: _Layouts, example: Example) -> SampleRow:
         input_figure(example.kept, "data from these coefficients alone", _kept(example)),
     )
     return SampleRow(_caption(example), figures, str(example.id))
+
+
+def _own_space(report: Result) -> str:
+    """What the data's own space consists of: "pixel" for pictures, else "data"."""
+    return "pixel" if all(e.x.ndim == 3 for several in report.examples.values() for e in several) else "data"
 
 
 def _in_pixels(report: Result) -> bool:

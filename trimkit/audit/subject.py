@@ -27,7 +27,7 @@ from trimkit.coefficients.tree import Tree
 from trimkit.data import Dataset
 from trimkit.errors import AttributionError, ModelError
 from trimkit.predictor.composed import Composed
-from trimkit.transforms.base import Transform
+from trimkit.transforms.base import Identity, Transform
 from trimkit.trim import Trim
 
 MOST_REFERENCE = 1024
@@ -111,8 +111,11 @@ class Subject:
 
     @cached_property
     def groups(self) -> Groups:
-        """Named groups of the transform's coefficients, without empty ones (a narrow band between two bins)."""
-        return filled(self.transform.groups(self.data.shape))
+        """Named groups of the transform's coefficients, without empty ones; a table's columns by their own names."""
+        groups = self.transform.groups(self.data.shape)
+        if self.data.feature_names and type(self.transform) is Identity:
+            groups = replace(groups, names=self.data.feature_names)
+        return filled(groups)
 
     @cached_property
     def forbidden(self) -> tuple[Forbidden, ...]:

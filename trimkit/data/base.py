@@ -43,6 +43,7 @@ class Dataset:
         factor_names: of the K factors; numbered where they have none.
         sources: (N, k) float32, the true continuous latents that x was made of, finite, or None.
         skipped: names of files that were left out because they cannot be read.
+        feature_names: of the columns of a table, one for each value of a sample (F,); () where they have none.
 
     Raises:
         DataError: no samples, values that are not finite, labels, variables, factors or sources that do not fit.
@@ -58,6 +59,7 @@ class Dataset:
     factor_names: tuple[str, ...] = ()
     sources: Tensor | None = None
     skipped: tuple[str, ...] = ()
+    feature_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self._check_samples()
@@ -66,6 +68,11 @@ class Dataset:
         if self.aux is not None:
             self._check_aux(self.aux)
         self._check_factors(self.factors)
+        if self.feature_names and self.shape != (len(self.feature_names),):
+            raise DataError(
+                f"dataset {self.name!r}: expected one feature name for each value of a sample {self.shape}, got "
+                f"{len(self.feature_names)}"
+            )
         if self.sources is not None:
             self._check_sources(self.sources)
 
@@ -88,7 +95,7 @@ class Dataset:
             if value is not None:
                 digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
                 digest.update(_content(value))
-        digest.update(",".join(self.factor_names).encode())
+        digest.update(",".join((*self.factor_names, *self.feature_names)).encode())
         return digest.hexdigest()
 
     @property

@@ -21,6 +21,9 @@ from trimkit.data.layout import arrange
 from trimkit.data.npy import NpySamples
 from trimkit.data.readers import SUFFIXES, read_arrays
 from trimkit.data.samples import Bytes, Samples
+from trimkit.data.tables import OPTIONS as TABLE_OPTIONS
+from trimkit.data.tables import SUFFIXES as TABLES
+from trimkit.data.tables import is_table, read_table
 from trimkit.errors import DataError, OptionError, TrimkitWarning
 from trimkit.registry import available, create
 from trimkit.registry.spelling import parse_spec
@@ -35,10 +38,11 @@ def load(spec: str, split: str = "train", *, aux: str | None = None, double: boo
 
     Args:
         spec: a registered name ("digits"); a file with arrays (.npz, .safetensors, .pt), or with x alone (.npy; .csv
-            without a heading); a folder of pictures, see `trimkit.data.folders.folder`, or of MNIST's files, see
-            `trimkit.data.idx`; or ``package.module:function`` or ``file.py:function``, called with the split where it
-            takes one, which returns a `Dataset`, x, or (x, y). Options may follow: ``photos:size=64``,
-            ``sprites:split=all``, ``digits:aux=labels``.
+            without a heading); a table (.csv with a heading, .tsv, .parquet), whose target is named,
+            ``table.csv:target=price``, see `trimkit.data.tables`; a folder of pictures, see
+            `trimkit.data.folders.folder`, or of MNIST's files, see `trimkit.data.idx`; or ``package.module:function``
+            or ``file.py:function``, called with the split where it takes one, which returns a `Dataset`, x, or (x, y).
+            Options may follow: ``photos:size=64``, ``sprites:split=all``, ``digits:aux=labels``.
         split: "train" or "test", or another that the data know.
         aux: "labels" to take the labels y as auxiliary variables u, in place of the data's own.
         double: keep float64 samples of files and functions as they are, for methods that work in float64.
@@ -76,6 +80,8 @@ def _load(spec: str, name: str, split: str, options: dict[str, Any], double: boo
         if "path" in options:
             raise OptionError(f"data folder {path}: its path is given already, got path={options['path']}")
         return create("dataset", "folder", split=split, path=name, **options)
+    if is_table(path, options):
+        return _from_table(path, split, options, double)
     if path.suffix in SUFFIXES:
         layout = options.pop("layout", None)
         if options:
@@ -83,6 +89,12 @@ def _load(spec: str, name: str, split: str, options: dict[str, Any], double: boo
         if path.suffix == ".npy" and layout is None and path.is_file() and path.stat().st_size > MOST_FLOATS:
             return Dataset(path.stem, NpySamples(path), split=split)
         return _from_arrays(path.stem, read_arrays(path), split, layout, double)
+    if path.is_file() and not registered:
+        hint = f"; a function in it is {path}:NAME" if path.suffix == ".py" else ""
+        raise DataError(
+            f"data file {path}: expected arrays ({', '.join(SUFFIXES)}) or a table ({', '.join(TABLES)}), got "
+            f"{path.suffix or 'a name without a suffix'}{hint}"
+        )
     if registered or not names_code(spec):
         return create("dataset", name, split=split, **options)
     return _from_code(name, split, options, double)
@@ -103,7 +115,7 @@ def names_code(spec: str) -> bool:
     path = Path(name)
     if name in available("datasets"):
         return any(isinstance(value, str) and names_code(value) for value in options.values())
-    if path.is_dir() or path.suffix in SUFFIXES:
+    if path.is_dir() or path.suffix in (*SUFFIXES, *TABLES):
         return False
     module, _, function = name.rpartition(":")
     named = module.endswith(".py") or all(part.isidentifier() for part in module.split("."))
@@ -140,6 +152,16 @@ def _from_arrays(name: str, arrays: Mapping[str, Any], split: str, layout: str |
         factor_names=() if names is None else tuple(str(text) for text in names),
         double=double,
     )
+
+
+def _from_table(path: Path, split: str, options: Mapping[str, Any], double: bool) -> Dataset:
+    """The samples of a table: its columns but the target, which are named; all rows, whatever the split."""
+    if unknown := set(options) - set(TABLE_OPTIONS):
+        raise OptionError(f"data table {path}: expected {' and '.join(TABLE_OPTIONS)} at most, got {min(unknown)!r}")
+    table = read_table(path, **options)
+    y = table.y if table.classes else _class_labels(path.stem, table.y)
+    data = dataset_of(path.stem, table.x, y, split, double=double)
+    return replace(data, feature_names=table.names, classes=table.classes or data.classes)
 
 
 def _class_labels(name: str, y: Tensor | None) -> Tensor | None:

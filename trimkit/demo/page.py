@@ -38,7 +38,7 @@ def page(story: Story) -> str:
         provenance(story.audits["fft"]),
         Signature("Signed by"),
     ]
-    return render("A shortcut that no pixel map shows", lead, sections, interactive=True)
+    return render("A shortcut that no pixel map shows", lead, sections, brand="trimkit demo", interactive=True)
 
 
 def _headlines(story: Story) -> list[Headline]:

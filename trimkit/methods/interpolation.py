@@ -10,7 +10,7 @@ from torch import Tensor
 
 from trimkit.errors import OptionError, ShapeError, TransformError
 from trimkit.methods.base import Method
-from trimkit.methods.latent import LatentSpace
+from trimkit.methods.latent import LatentSpace, decode_codes
 from trimkit.registry.options import one_of, whole_number
 
 Path: TypeAlias = Literal["linear", "spherical"]
@@ -42,6 +42,7 @@ def interpolate(
     space: str | None = None,
     steps: int = 9,
     path: Path | None = None,
+    aux: Tensor | None = None,
 ) -> Interpolation:
     """The data of codes on the way from one to another.
 
@@ -52,6 +53,7 @@ def interpolate(
         space: of the codes; None for the first.
         steps: codes on each way, both ends among them, at least 2.
         path: "linear" or "spherical", see `between`; None for the usual one, see `usual_path`.
+        aux: (N, ...) of conditional methods, held on each way.
     Raises:
         TransformError: codes of the space cannot be decoded.
         ShapeError: codes of another shape.
@@ -74,8 +76,9 @@ def interpolate(
         )
     chosen = usual_path(latent) if path is None else path
     codes = between(start, end, steps, chosen)
-    x = method.decode(codes.flatten(0, 1), latent.name).unflatten(0, codes.shape[:2])
-    return Interpolation(codes, x, chosen)
+    held = None if aux is None else aux.repeat_interleave(steps, 0)
+    x = decode_codes(method, codes.flatten(0, 1), latent, held)
+    return Interpolation(codes, x.unflatten(0, codes.shape[:2]), chosen)
 
 
 def require_decoder(method: Method, space: str | None = None) -> LatentSpace:

@@ -15,7 +15,7 @@ from trimkit.errors import ModelError
 from trimkit.methods.base import Method
 from trimkit.methods.latent import LatentTransform
 from trimkit.registry import create, default
-from trimkit.storage import find_damage
+from trimkit.storage import find_damage, warn_of_damage
 
 RECORD, WEIGHTS = "method.json", "model.safetensors"
 
@@ -104,6 +104,7 @@ def _read(folder: Path) -> tuple[str, dict[str, Any], dict[str, Tensor]]:
         raise ModelError(f"{folder} is not the folder of a complete run: {why}") from error
     if fault := find_damage(folder, [RECORD, WEIGHTS]):
         raise ModelError(f"{fault}; put it back from a copy, or go on with the run from its checkpoints (--resume)")
+    warn_of_damage(folder, "the method itself is whole")
     name, kind, options = (
         found.get(key) if isinstance(found, dict) else None for key in ("method", "class", "options")
     )
@@ -120,18 +121,22 @@ def _read(folder: Path) -> tuple[str, dict[str, Any], dict[str, Tensor]]:
     return name, options, state
 
 
-def latent(run: str, space: str | None = None, allow_code: bool = False) -> LatentTransform:
+def latent(
+    run: str, space: str | None = None, allow_code: bool = False, aux: int | float | None = None
+) -> LatentTransform:
     """The latent space of a trained run as a transform.
 
     Args:
         run: folder of the run.
         space: name of the space; the method's first by default.
         allow_code: see `load_method`.
+        aux: of a conditional run: the class, or the one number, of all samples, which is held beside their codes.
     Raises:
         ModelError: see `load_method`.
-        TransformError: a space that cannot be encoded to or decoded.
+        TransformError: a space that cannot be encoded to or decoded, or that needs aux.
     """
-    return load_method(run, allow_code=allow_code).as_transform(space)
+    method = load_method(run, allow_code=allow_code)
+    return method.as_transform(space) if aux is None else method.as_transform(space, aux=aux)
 
 
 def plain(value: Any) -> Any:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from trimkit.coefficients import tree
 from trimkit.coefficients.tree import Tree
 from trimkit.errors import OptionError
+from trimkit.predictor.turns import process_wide
 
 Rule: TypeAlias = Literal["graph", "edge", "shared"] | Callable[[Any, int, int], Any]
 """What becomes of an input that has no row a sample when the model gets k copies of the batch. "graph": it indexes rows
@@ -168,7 +169,7 @@ def is_weakly_held(model: Any) -> bool:
 @contextmanager
 def keyed_draws() -> Iterator[None]:
     """Random numbers that are the same each time, and the caller's state as it was."""
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+    with process_wide(), torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(0)
         yield
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
+from trimkit.report.verdicts import number
+
 Style = Literal["one", "two", "three", "random", "input"]
 """Colours and dashes of the page's style sheet; the controls are grey and ochre everywhere."""
 
@@ -210,5 +212,4 @@ def _path(points: Sequence[tuple[float, float]]) -> str:
 
 
 def _label(value: float, percent: bool) -> str:
-    text = f"{100 * value:.3g} %" if percent else f"{value:.3g}"
-    return text.replace("-", "−", 1) if value < 0 else text
+    return f"{number(value, '%')} %" if percent else number(value)

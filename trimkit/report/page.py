@@ -73,14 +73,19 @@ class Readout:
         if figure.places is None:
             return None
         number = self._places.setdefault(json.dumps(figure.places.as_json()), len(self._places))
-        largest = max(map(abs, figure.scores), default=0.0) or 1.0
-        steps = np.round(np.asarray(figure.scores, dtype=float) / largest * 32767).astype("<i2")
+        scores = np.asarray(figure.scores, dtype=float)
+        finite = np.isfinite(scores)
+        largest = float(np.abs(scores[finite]).max(initial=0.0)) or 1.0
+        steps = np.where(finite, np.round(np.where(finite, scores, 0.0) / largest * 32767), -32768).astype("<i2")
         packed = base64.b64encode(steps.tobytes()).decode()
         self._figures.append({"places": number, "largest": largest, "scores": packed})
         return len(self._figures) - 1
 
     def as_json(self) -> dict[str, Any]:
-        """Plain JSON values: what lies where, once for each space, and the scores of each picture in 16 bits."""
+        """Plain JSON values: what lies where, once for each space, and the scores of each picture in 16 bits.
+
+        A score is its number over 32767, times the largest; −32768 stands for one that is not finite.
+        """
         return {"places": [json.loads(places) for places in self._places], "figures": self._figures}
 
 

@@ -76,7 +76,7 @@ class Revision:
         about = self.before.provenance
         title = f"{about['model']['class']}, revised"
         lead = f"Before and after: {self.by}, on {about['audited']['n']} of {about['data']['n']} samples."
-        return render(title, lead, self._sections(), interactive=True)
+        return render(title, lead, self._sections(), brand="trimkit revise", interactive=True)
 
     def save(self, folder: str | Path) -> Path:
         """Write report.html, results.json and the corrected weights, weights.safetensors, into a folder.

@@ -17,19 +17,16 @@ the suite cannot guess gets an `Example`; a promise that a part cannot keep is a
     )
 """
 
-from trimkit.testing import (  # noqa: F401, they register promises
-    attributions,
-    devices,
-    evaluations,
-    methods,
-    methods_in_use,
-    parts,
-    penalties,
-    transforms,
-)
-from trimkit.testing.items import Item, items_of
-from trimkit.testing.promises import BrokenPromise, Example, Promise, Trial, promises
-from trimkit.testing.pytest_items import conformance, parametrize_with_checks
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from trimkit.registry.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from trimkit.testing.items import Item, items_of
+    from trimkit.testing.promises import BrokenPromise, Example, Promise, Trial, promises
+    from trimkit.testing.pytest_items import conformance, parametrize_with_checks
 
 __all__ = [
     "BrokenPromise",
@@ -42,3 +39,10 @@ __all__ = [
     "parametrize_with_checks",
     "promises",
 ]
+
+_MODULES: dict[str, str] = {"Item": "items", "items_of": "items", "conformance": "pytest_items"}
+_MODULES["parametrize_with_checks"] = "pytest_items"
+
+__getattr__, __dir__ = lazy_names(
+    __name__, {name: f"trimkit.testing.{_MODULES.get(name, 'promises')}:{name}" for name in __all__}
+)  # lazy: pytest imports the package for its plugin, and must not wait for torch

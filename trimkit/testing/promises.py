@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any, TypeAlias
 
 import torch
@@ -14,6 +15,7 @@ from trimkit.coefficients import tree
 from trimkit.coefficients.tree import Tree
 from trimkit.errors import OptionError, TrimkitError
 from trimkit.registry import Part, Registry
+from trimkit.registry.lazy import make_callable
 
 Size: TypeAlias = tuple[int, ...]
 
@@ -143,6 +145,18 @@ class Promise:
 
 _PROMISES: list[Promise] = []
 
+_WRITTEN_IN = (
+    "attributions",
+    "devices",
+    "evaluations",
+    "methods",
+    "methods_in_use",
+    "parts",
+    "penalties",
+    "transforms",
+)
+"""The modules that register promises, imported at the first question for them."""
+
 
 def promise(
     kind: str, *, light: bool = False, when: Callable[[Any], bool] = lambda target: True
@@ -159,7 +173,12 @@ def promise(
 
 def promises(kind: str) -> list[Promise]:
     """What parts of a kind promise, those of all kinds first."""
+    for module in _WRITTEN_IN:
+        import_module(f"trimkit.testing.{module}")
     return [each for each in _PROMISES if each.kind in ("part", kind)]
+
+
+make_callable(__name__, f"{__name__}:promises")  # once imported, it hides the function of its package
 
 
 def require(condition: bool, message: str) -> None:

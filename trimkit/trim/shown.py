@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from trimkit.coefficients import tree
-from trimkit.coefficients.groups import Groups
 from trimkit.coefficients.tree import Tree
 from trimkit.errors import TrimkitError
 from trimkit.report.charts import Chart, Series
@@ -67,22 +66,15 @@ def _map(scores: Tree) -> tuple[Figure, ...]:
 
 
 def _group_chart(result: TrimResult) -> tuple[Chart, ...]:
-    groups = _groups(result)
-    if groups is None or not groups.names:
-        return ()
     magnitude = tree.map_leaves(lambda leaf: leaf.detach().abs(), result.scores)
-    means = groups.sums(magnitude).mean(0).cpu().tolist()[:MOST_GROUPS]
+    try:
+        groups = result.groups
+        means = groups.sums(magnitude).mean(0).tolist()[:MOST_GROUPS]
+    except (TrimkitError, NotImplementedError):  # a result without groups, or a space that names none
+        return ()
     series = Series("mean |score|", tuple(means))
     title = "Mean |score| by group" + (f", the first {MOST_GROUPS}" if len(groups.names) > MOST_GROUPS else "")
     return (Chart(title, (series,), labels=groups.names[:MOST_GROUPS], x_axis=groups.axis, kind="points"),)
-
-
-def _groups(result: TrimResult) -> Groups | None:
-    """The groups; None where the result has none, or none that fit."""
-    try:
-        return result.groups
-    except (TrimkitError, NotImplementedError):
-        return None
 
 
 def _shape(values: Tensor | Mapping[str, Any]) -> str:

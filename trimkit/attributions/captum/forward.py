@@ -20,6 +20,7 @@ from trimkit.attributions.base import Probe
 from trimkit.coefficients import tree
 from trimkit.coefficients.tree import Tree
 from trimkit.predictor.composed import Composed, model_of
+from trimkit.predictor.turns import process_wide
 from trimkit.targets import select
 from trimkit.transforms.base import Transform
 
@@ -134,8 +135,9 @@ def isolated(generator: torch.Generator | None) -> Iterator[None]:
     Three of its remarks are not passed on: that it sets hooks (it removes them), that it is slow, and that a function
     that reads a neuron must do no more than that.
     """
-    numpys = np.random.get_state()  # noqa: NPY002 (Captum draws from numpy's global state)
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())), warnings.catch_warnings():
+    devices = range(torch.cuda.device_count())
+    with process_wide(), torch.random.fork_rng(devices=devices), warnings.catch_warnings():
+        numpys = np.random.get_state()  # noqa: NPY002 (Captum draws from numpy's global state)
         remarks = r"Setting .*hooks|You are providing multiple inputs|The neuron_selector provided is a callable"
         warnings.filterwarnings("ignore", remarks, UserWarning)
         if generator is not None:

@@ -14,6 +14,7 @@ from trimkit.audit.checks.base import Check, Findings, missing, undecided
 from trimkit.audit.columns import Column
 from trimkit.audit.headroom import best_areas
 from trimkit.audit.removal import OPERATORS, curves, cuts, order_by, random_order, replacements
+from trimkit.audit.reservations import reservation, silent_falls
 from trimkit.audit.subject import Batch, Subject
 from trimkit.coefficients import tree
 from trimkit.coefficients.tree import Tree
@@ -61,26 +62,43 @@ class Controls(Check):
     samples (all orders of up to 8 groups, else greedily) must beat the control by `headroom` of the curve's fall. Where
     no lost comparison has that, no scores could do better: INCONCLUSIVE.
 
+    A victory gets a WARN where it is small beside that of the best order, or where groups scored zero hold much of the
+    output all the same (see `trimkit.audit.reservations`).
+
     Args:
         alpha: level of the tests, Holm-adjusted over operators and controls.
         orders: random orders a sample, averaged, at least 1.
         headroom: share of the curve's fall by which the best order must beat a control, in [0, 1).
         searched: samples whose best order is looked for.
+        reach: share of the best order's lead over random ones that the scores must reach, in [0, 1).
+        silent: share of the output's movement that groups scored zero may hold, in (0, 1].
     """
 
     name = "controls"
     question = "Do the scores find what the model uses better than random and input-only controls do?"
 
-    def __init__(self, alpha: float = 0.05, orders: int = 2, headroom: float = 0.1, searched: int = 16) -> None:
+    def __init__(
+        self,
+        alpha: float = 0.05,
+        orders: int = 2,
+        headroom: float = 0.1,
+        searched: int = 16,
+        reach: float = 0.5,
+        silent: float = 0.1,
+    ) -> None:
         if not 0 < alpha < 1 or orders < 1 or not 0 <= headroom < 1 or searched < 0:
             raise OptionError(
                 "controls: expected 0 < alpha < 1, orders ≥ 1, headroom in [0, 1) and searched ≥ 0, got "
                 f"{alpha}, {orders}, {headroom} and {searched}"
             )
+        if not 0 <= reach < 1 or not 0 < silent <= 1:
+            raise OptionError(f"controls: expected reach in [0, 1) and silent in (0, 1], got {reach} and {silent}")
         self.alpha = alpha
         self.orders = orders
         self.headroom = headroom
         self.searched = searched
+        self.reach = reach
+        self.silent = silent
 
     def inapplicable(self, subject: Subject, label: str) -> str:
         """Transforms whose coefficients form one group."""
@@ -99,6 +117,8 @@ class Controls(Check):
             best = self._best(subject, batch, replacement)
             for label in labels:
                 measured[label][f"{operator}/best"] = best
+                scores = batch.explained[label].scores
+                measured[label][f"{operator}/silent"] = silent_falls(subject, batch, scores, replacement)
                 measured[label][f"{operator}/scores"] = table[f"scores {label}"]
                 measured[label][f"{operator}/random"] = random
                 measured[label][f"{operator}/input-only"] = table["input-only"]
@@ -120,6 +140,8 @@ class Controls(Check):
         status = Status.PASS if len(won) == len(OPERATORS) else Status.WARN if won else Status.FAIL
         worst = min(compared, key=lambda c: c.difference.value)
         sentence = self._sentence(compared, won, worst)
+        if status is Status.PASS and (why := self._reservation(findings)):
+            status, sentence = Status.WARN, why
         verdict = self.verdict(findings, status, sentence, worst.difference, ("≥", 0.0))
         n = findings.n
         more = (
@@ -214,6 +236,9 @@ class Controls(Check):
         first, *others = (self._difference(findings, operator, control) for operator in OPERATORS)
         return sum(others, first) / len(OPERATORS)
 
+    def _reservation(self, findings: Findings) -> str:
+        return reservation(findings.values, findings.bootstrap, self.reach, self.silent)
+
     def _too_few(self, findings: Findings, worst: Comparison) -> Verdict:
         sentence = undecided(self, worst.difference, 0.0, findings.n)
         verdict = self.verdict(findings, Status.INCONCLUSIVE, sentence, worst.difference, ("≥", 0.0))
@@ -263,8 +288,12 @@ def magnitude(s: Tree) -> Tree:
 
 
 def _moved(curves: Mapping[str, Tensor]) -> Tensor:
-    values = torch.cat([curve for name, curve in curves.items() if not name.endswith("/best")], dim=1)
+    values = torch.cat([curve for name, curve in curves.items() if not name.endswith(_BESIDE)], dim=1)
     return values.amax(1) - values.amin(1) > 1e-7 * values.abs().amax(1)
+
+
+_BESIDE = ("/best", "/silent")
+"""Ends of the names of values that are no curves."""
 
 
 def _flat(findings: Findings) -> bool:

@@ -14,28 +14,30 @@
   const tip = make("div", { class: "tip", role: "status", "aria-live": "polite", hidden: "" });
   document.body.append(tip);
 
-  // Beside what is read, above it where there is room, and never beyond the window.
+  // Beside what is read, above it where there is room, and never beyond the window. A box is in shares of its area.
   let current = null;
-  const placeTip = (box = current) => {
-    current = box;
+  const placeTip = (area = current.area, box = current.box) => {
+    current = { area, box };
     tip.hidden = false;
-    const { left, top, bottom, width } = box.getBoundingClientRect();
-    const x = Math.min(innerWidth - tip.offsetWidth - 8, Math.max(8, left + width / 2 - tip.offsetWidth / 2));
-    const above = Math.max(0, top) - tip.offsetHeight - 10;
-    const below = Math.min(innerHeight - tip.offsetHeight - 8, bottom + 10);
+    const { left, top, width, height } = area.getBoundingClientRect();
+    const middle = left + ((box[0] + box[2]) / 2) * width;
+    const x = Math.min(innerWidth - tip.offsetWidth - 8, Math.max(8, middle - tip.offsetWidth / 2));
+    const above = Math.max(0, top + box[1] * height) - tip.offsetHeight - 10;
+    const below = Math.min(innerHeight - tip.offsetHeight - 8, top + box[3] * height + 10);
     tip.style.left = `${x}px`;
     tip.style.top = `${above < 8 ? below : above}px`;
   };
 
   // An area whose places can be pointed at, or gone through by keys. A source says what lies at (x, y), where a key
-  // leads, which box a place covers in per cent of the area, its number, and its text in lines.
+  // leads, which box a place covers, its outline as a path, its number, and its text in lines.
   const read = (area, label, source) => {
-    const box = make("span", { class: "box", "aria-hidden": "true" });
+    const svg = `<svg class="outlined" viewBox="0 0 ${source.columns} ${source.rows}" preserveAspectRatio="none"`;
+    area.insertAdjacentHTML("beforeend", `${svg} aria-hidden="true"><path/><path/></svg>`);
+    const outline = all(".outlined path", area);
     const roles = { tabindex: 0, role: "slider", "aria-label": label, "aria-description": "Arrow keys read values." };
     Object.entries({ ...roles, "aria-valuemin": 0, "aria-valuemax": source.count - 1 }).forEach((one) =>
       area.setAttribute(...one));
     area.classList.add("readable");
-    area.append(box);
     let place = source.start;
     const say = () => {
       area.setAttribute("aria-valuenow", source.number(place));
@@ -43,17 +45,16 @@
     };
     const hide = () => {
       area.classList.remove("read");
-      if (current === box) tip.hidden = true;
+      if (current?.area === area) tip.hidden = true;
     };
     const show = (next, live) => {
       place = next;
-      const [left, top, width, height] = source.box(place).map((value) => `${value}%`);
-      Object.assign(box.style, { left, top, width, height });
+      outline.forEach((path) => path.setAttribute("d", source.outline(place)));
       area.classList.add("read");
       say();
       tip.setAttribute("aria-live", live ? "polite" : "off");
       tip.replaceChildren(...source.lines(place).map((line, i) => make(i ? "span" : "b", {}, line)));
-      placeTip(box);
+      placeTip(area, source.box(place));
     };
     const point = (event) => {
       const { left, top, width, height } = area.getBoundingClientRect();
@@ -86,14 +87,10 @@
     const inside = (row, column) => row >= 0 && column >= 0 && row < rows && column < columns;
     const cellOf = (i) => [Math.floor(i / columns), i % columns];
     const moves = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
-    const reach = (row, column, down, across) => {
-      let steps = 0;
-      while (inside(row + down, column + across) && cell(row + down, column + across) === cell(row, column)) {
-        [row, column, steps] = [row + down, column + across, steps + 1];
-      }
-      return steps;
-    };
+    const differs = (i, row, column) => !inside(row, column) || cell(row, column) !== i;
     return {
+      rows,
+      columns,
       count: scores.length,
       start: cellOf(index.findIndex((one) => one !== none)),
       number: ([row, column]) => cell(row, column),
@@ -112,38 +109,50 @@
         while (inside(r, c) && (cell(r, c) === none || cell(r, c) === cell(row, column))) [r, c] = [r + down, c + across];
         return inside(r, c) ? [r, c] : [row, column];
       },
-      box: ([row, column]) => {
-        const [up, down, left, right] = Object.values(moves).map((move) => reach(row, column, ...move));
-        const [x, y] = [(100 * (column - left)) / columns, (100 * (row - up)) / rows];
-        return [x, y, (100 * (left + right + 1)) / columns, (100 * (up + down + 1)) / rows];
+      box: ([row, column]) => [column / columns, row / rows, (column + 1) / columns, (row + 1) / rows],
+      outline: ([row, column]) => {
+        const shown = cell(row, column), edges = [];
+        index.forEach((one, i) => {
+          if (one !== shown) return;
+          const [r, c] = cellOf(i);
+          if (differs(one, r - 1, c)) edges.push(`M${c} ${r}h1`);
+          if (differs(one, r + 1, c)) edges.push(`M${c} ${r + 1}h1`);
+          if (differs(one, r, c - 1)) edges.push(`M${c} ${r}v1`);
+          if (differs(one, r, c + 1)) edges.push(`M${c + 1} ${r}v1`);
+        });
+        return edges.join("");
       },
       lines: ([row, column]) => {
         const i = cell(row, column);
         const mark = places.marks.length ? [places.marks[i] + places.unit] : [];
         const group = places.groups[places.group[i]];
         const named = group === undefined ? [] : mark.length ? [`${places.axis}: ${group}`] : [group];
-        return [...mark, ...named, `score ${written((scores[i] / 32767) * figure.largest)}`];
+        const score = scores[i] === -32768 ? "not finite" : written((scores[i] / 32767) * figure.largest);
+        return [...mark, ...named, `score ${score}`];
       },
     };
   };
 
   // A chart, or a histogram: the rows of its table of values.
   const chartSource = (table) => {
-    const names = all("thead th", table).slice(1).map((cell) => cell.textContent);
+    const [axis, ...names] = all("thead th", table).map((cell) => cell.textContent);
     const rows = all("tbody tr", table).map((row) => ({
       at: Number(row.dataset.at),
-      lines: [row.cells[0].textContent, ...names.map((name, i) => `${name}: ${row.cells[i + 1].textContent}`)],
+      lines: [`${axis}: ${row.cells[0].textContent}`, ...names.map((name, i) => `${name}: ${row.cells[i + 1].textContent}`)],
     }));
     const last = rows.length - 1;
     const moves = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, Home: -rows.length, End: rows.length };
     const distance = (x) => (row) => Math.abs(row.at - 100 * x);
     return {
+      rows: 100,
+      columns: 100,
       count: rows.length,
       start: 0,
       number: (i) => i,
       at: (x) => rows.map(distance(x)).reduce((best, one, i, every) => (one < every[best] ? i : best), 0),
       step: (i, key) => (key in moves ? Math.min(last, Math.max(0, i + moves[key])) : undefined),
-      box: (i) => [rows[i].at, 0, 0, 100],
+      box: (i) => [rows[i].at / 100, 0, rows[i].at / 100, 1],
+      outline: (i) => `M${rows[i].at} 0V100`,
       lines: (i) => rows[i].lines,
     };
   };
