@@ -10,7 +10,7 @@ from torch import Tensor
 
 from trimkit.coefficients import tree
 from trimkit.coefficients.tree import Tree
-from trimkit.targets import Target
+from trimkit.targets import Target, take_target
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,8 @@ class Batch:
         s: coefficients of x.
         residual: x − T⁻¹(s).
         explained: attribution's label → its scores.
-        outputs: (N, K) what the model says, as `Subject.outputs`; None where nobody asked it.
+        outputs: (N, ...) what the model says; the explained values (N, 1) of a callable target; None where nobody
+            asked it.
     """
 
     ids: tuple[int, ...]
@@ -91,13 +92,13 @@ def blocks_of(ids: Sequence[int], size: int, shard: tuple[int, int] = (1, 1)) ->
 
 
 def take(values: Tree, index: Tensor) -> Tree:
-    """Some samples of a tree (N, ...)."""
+    """Some samples of a tree (N, ...).
+
+    >>> take(torch.arange(6.0).view(3, 2), torch.tensor([2, 0]))
+    tensor([[4., 5.],
+            [0., 1.]])
+    """
     return tree.map_leaves(lambda leaf: leaf[index], values)
-
-
-def take_target(target: Target, index: Tensor) -> Target:
-    """The target of some samples: a tensor (N,) is indexed, any other form serves every sample."""
-    return target[index] if isinstance(target, Tensor) else target
 
 
 def join(parts: Sequence[Explained]) -> Explained:

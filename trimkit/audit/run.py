@@ -12,7 +12,8 @@ from torch import Tensor
 
 from trimkit.audit.checks.base import Check, Findings
 from trimkit.audit.evidence import Example, choose_examples, conclude_bands, examples, measure_bands
-from trimkit.audit.performance import right
+from trimkit.audit.measures import TOTALS
+from trimkit.audit.performance import paired_of, performance_of
 from trimkit.audit.provenance import provenance
 from trimkit.audit.report import Report
 from trimkit.audit.state import State
@@ -26,6 +27,8 @@ Progress: TypeAlias = Callable[[int, int], None]
 """Called with (samples done, samples in all) after every batch, or after every shard of an executor."""
 
 _BANDS = "bands"
+
+_PERFORMANCE = "performance"
 
 
 @dataclass
@@ -73,7 +76,6 @@ class Run:
     def prepare(self) -> None:
         """What is done once, before the first batch, from the first samples; the same in every shard."""
         assert self.subject.scale > 0  # needs forwards, which are then not those of the first batch
-        self.performance = self.subject.performance
         self.ranks = {i: rank for rank, i in enumerate(self.subject.order)}
         self.shown = choose_examples(self.subject)
         for check in self.checks:
@@ -106,7 +108,9 @@ class Run:
         for bare in self.subject.batches(blocks):
             batch = self._explain(bare)
             assert batch.outputs is not None
-            self.part.tally.update(batch.outputs, self._known_labels(batch.ids))
+            self.part.tally.update(batch.outputs, self.subject.seen.reference)
+            if sums := self.subject.sums(batch.outputs, batch.ids):
+                self._store(_PERFORMANCE, batch, {"": sums}, TOTALS)
             for check in self.checks:
                 self._measure(check, batch)
             self._store(_BANDS, batch, measure_bands(self.subject, batch))
@@ -124,11 +128,14 @@ class Run:
         Args:
             spent: share of the error rate that this look may spend.
         """
-        self.subject.performance = self.part.tally.conclude(self.performance)
+        state = self.part.states.get((_PERFORMANCE, ""))
+        columns = {} if state is None else state.finalise()
+        draws = Resampling(self.part.tally.n, spent)
+        self.subject.performance = performance_of(self.subject.task, columns, self.part.tally, draws)
         verdicts: list[Verdict] = []
         evidence: dict[str, dict[str, Any]] = defaultdict(dict)
         sections: dict[str, dict[str, Sequence[Section]]] = defaultdict(dict)
-        paired = self._paired_accuracy()
+        paired = paired_of(columns)
         for check in self.checks:
             for label in self._labels(check):
                 if reason := self.reasons.get((check.name, label), ""):
@@ -159,17 +166,6 @@ class Run:
         values = state.finalise()
         ids = sorted({i for rows in state.rows.values() for i in rows})
         return Findings(label, ids, values, self.subject, self.part.forwards[name], Resampling(state.n, spent))
-
-    def _paired_accuracy(self) -> dict[str, dict[str, Any]]:
-        subject = self.subject
-        if subject.performance.accuracy is None:
-            return {}
-        hits = right(subject.outputs, subject.labels(subject.first))
-        assert hits is not None
-        return {"accuracy": {"ids": subject.first, "values": hits.tolist(), "better": "higher"}}
-
-    def _known_labels(self, ids: Sequence[int]) -> Tensor | None:
-        return None if callable(self.subject.target) else self.subject.labels(ids)
 
     def _labels(self, check: Check) -> list[str]:
         return [""] if check.of_transform else list(self.subject.attributions)

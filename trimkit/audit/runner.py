@@ -49,6 +49,7 @@ def audit(
     transform: Choice | Transform = "identity",
     attributions: Choice | Attribution | Sequence[Choice | Attribution] = ("integrated_gradients",),
     target: Wanted = "predicted",
+    task: str | None = None,
     checks: Sequence[str | tuple[str, dict[str, Any]] | Check] | None = None,
     thresholds: Mapping[str, float] | None = None,
     samples: int | None = 256,
@@ -67,14 +68,16 @@ def audit(
     """Judge what attributions say about a finished model in a space, and whether the model relies on what it must not.
 
     Args:
-        model: in evaluation mode; any callable x → (N, K) logits (a dict, tuple or object with logits will do). A bare
-            function cannot be randomised. It is left as it was found.
+        model: in evaluation mode; any callable x → (N, K) logits, numbers, class maps or tokens' logits (in a
+            dict, tuple or object with logits, too). A bare function cannot be randomised. It is left as it was found.
         data: a `trimkit.data.Dataset`, x (N, ...) or (x, y); or a dataset, loader or iterable of batches, which is
             gathered in memory, see `trimkit.data.as_dataset`. A sample's id is its place.
         transform: the space: a name, (name, options) or `trimkit.Transform`.
         attributions: one or several names, (name, options) or `trimkit.Attribution`.
         target: what is explained: "predicted" class, "label", a class index, or a callable output → (N,). A model with
-            one output has no choice.
+            one output has no choice. See docs/tasks.md for outputs with more axes.
+        task: what the outputs mean, one of `trimkit.audit.task.TASKS`; told from output and labels by default, and
+            asked for where they fit several.
         checks: names, (name, options) or `trimkit.audit.Check`; all installed ones by default.
         thresholds: options of checks by "check.option", such as {"completeness.tolerance": 0.02}.
         samples: at most so many samples of the data, chosen by the seed; None for all.
@@ -168,6 +171,7 @@ def start(
     transform: Any,
     attributions: Any,
     target: Wanted,
+    task: str | None,
     checks: Any,
     thresholds: Mapping[str, float] | None,
     samples: int | None,
@@ -185,7 +189,7 @@ def start(
     dataset = taken(data)
     if (samples is not None and samples < 1) or batch_size < 1:
         raise DataError(f"expected samples ≥ 1 and batch_size ≥ 1, got {samples} and {batch_size}")
-    understood = examine(model, dataset, target)
+    understood = examine(model, dataset, target, task)
     for note in understood.notes:
         warnings.warn(note, TrimkitWarning, stacklevel=4)  # 4: past the package that takes the call
     subject = Subject(
@@ -201,6 +205,7 @@ def start(
         baseline=baseline,
         forbid=forbid,
         allow=allow,
+        task=understood.task,
     )
     check_transform(subject)
     run = Run(subject, make_checks(checks, thresholds or {}), understood.notes)

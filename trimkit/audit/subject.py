@@ -15,11 +15,14 @@ from trimkit.attributions.base import Attribution
 from trimkit.attributions.gradient import IntegratedGradients
 from trimkit.audit.batch import Batch, Explained, blocks_of, join
 from trimkit.audit.counted import Counted
-from trimkit.audit.examine import Wanted, explained_values, place, resolve_target
-from trimkit.audit.performance import Performance, performance
+from trimkit.audit.examine import Wanted, explained_values, padding_of, place, resolve_target, task_of
+from trimkit.audit.measures import Sums, joined, sums_of
+from trimkit.audit.performance import Performance, columns_of, performance_of
 from trimkit.audit.selection import Forbid, Forbidden, forbidden
 from trimkit.audit.state import FIRST
-from trimkit.audit.statistics import choose, generator, in_key_order
+from trimkit.audit.statistics import Resampling, choose, generator, in_key_order
+from trimkit.audit.tally import Tally
+from trimkit.audit.task import Task
 from trimkit.coefficients import tree
 from trimkit.coefficients.baseline import Baseline, expand_baseline, number_of
 from trimkit.coefficients.groups import Groups
@@ -27,6 +30,7 @@ from trimkit.coefficients.tree import Tree
 from trimkit.data import Dataset
 from trimkit.errors import AttributionError, ModelError
 from trimkit.predictor.composed import Composed
+from trimkit.targets import Target
 from trimkit.transforms.base import Identity, Transform
 from trimkit.trim import Trim
 
@@ -57,6 +61,28 @@ def without_refinement(attribution: Attribution) -> Attribution:
     return fixed
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What one look at the outputs of the first samples leaves.
+
+    Attributes:
+        tally: whether they vary at all.
+        values: (n,) explained numbers, float64.
+        classes: (n,) predicted classes; 0 where there is not one a sample.
+        sums: what each adds to the performance.
+        reference: (1, ...) the output of the very first.
+    """
+
+    tally: Tally
+    values: Tensor
+    classes: Tensor
+    sums: Sums
+    reference: Tensor
+
+
+_UNDECIDED = Task("", "")
+
+
 @dataclass
 class Subject:
     """A model under audit, on chosen samples, in one space.
@@ -74,6 +100,7 @@ class Subject:
         baseline: s₀ of the attributions and of the first removal operator.
         forbid: what the model must not rely on, see `trimkit.audit.selection.Forbid`.
         allow: what alone it may rely on.
+        task: what the outputs mean; told from two samples where it is not given.
     """
 
     model: Counted
@@ -88,8 +115,11 @@ class Subject:
     baseline: Baseline = None
     forbid: Forbid = None
     allow: Forbid = None
+    task: Task = _UNDECIDED
 
     def __post_init__(self) -> None:
+        if self.task is _UNDECIDED:
+            self.task = task_of(self.model.model, self.data, self.target)
         self.attributions = {label: without_refinement(made) for label, made in self.attributions.items()}
 
     @cached_property
@@ -125,33 +155,57 @@ class Subject:
     @cached_property
     def performance(self) -> Performance:
         """How good the model is on the first samples; the audit puts that on all samples in its place at the end."""
-        return performance(self.outputs, None if callable(self.target) else self.labels(self.first))
+        columns = columns_of(self.seen.sums, self.first, self.seed)
+        return performance_of(self.task, columns, self.seen.tally, Resampling(len(self.first)))
+
+    @property
+    def judged(self) -> bool:
+        """Whether predictions can be held against labels."""
+        return self.task.labelled and self.task.has_probabilities
 
     @cached_property
-    def outputs(self) -> Tensor:
-        """(n, K) logits of the first samples, float64 on the CPU; for a callable target the explained values (n, 1).
+    def seen(self) -> Seen:
+        """One look at the outputs of the first samples.
 
         Raises:
             ModelError: some are not finite.
         """
-        parts = torch.tensor(self.first).split(self.batch_size)
-        return torch.cat([self._read(part, self.evaluate(place(self.data.x[part], self.model))) for part in parts])
+        tally, values, classes, sums = Tally(), [], [], []
+        reference: Tensor | None = None
+        for part in torch.tensor(self.first).split(self.batch_size):
+            x = place(self.data.x[part], self.model)
+            output = self.evaluate(x)
+            values.append(explained_values(output, self.resolve(output, part, x)).double().cpu())
+            shown = self._read(part, output)
+            reference = shown[:1] if reference is None else reference
+            tally.update(shown, reference)
+            sums.append(self.sums(shown, part))
+            classes.append(self._classes(shown))
+        assert reference is not None
+        return Seen(tally, torch.cat(values), torch.cat(classes), joined(sums), reference)
+
+    def sums(self, outputs: Tensor, ids: Sequence[int] | Tensor) -> Sums:
+        """What each sample adds to the performance; {} without labels."""
+        labels = self.labels(ids)
+        return {} if labels is None else sums_of(self.task, outputs, labels)
+
+    def _classes(self, outputs: Tensor) -> Tensor:
+        """(N,) the predicted classes; 0 where there is not one a sample."""
+        predicted = self.task.predictions(outputs) if self.task.has_classes else None
+        return torch.zeros(len(outputs)).long() if predicted is None else predicted
 
     def _read(self, ids: Tensor, output: Any) -> Tensor:
         values = explained_values(output, self.target)[:, None] if callable(self.target) else output
-        values = values.cpu().double()  # not on the device: some have no float64
-        bad = ~torch.isfinite(values).all(1)
+        values = values.cpu()
+        bad = ~torch.isfinite(values).flatten(1).all(1)
         if bool(bad.any()):
             raise ModelError(f"the model's output for sample {int(ids[bad.nonzero()[0]])} is NaN or infinite")
-        return values
+        return values if values.ndim > 2 else values.double()  # not on the device: some have no float64
 
     @cached_property
     def scale(self) -> float:
         """Standard deviation of the explained outputs over the first samples: what counts as a large change."""
-        labels = self.labels(self.first)
-        target = None if callable(self.target) else resolve_target(self.target, self.outputs, labels)
-        values = self.outputs[:, 0] if target is None else explained_values(self.outputs, target)
-        return float(values.std(correction=0)) or 1.0
+        return float(self.seen.values.std(correction=0)) or 1.0
 
     @cached_property
     def reference_mean(self) -> Tree:
@@ -184,13 +238,18 @@ class Subject:
         """The audited model's output, without graph."""
         return self.model(x)
 
+    def resolve(self, output: Any, ids: Tensor, x: Tensor) -> Target:
+        """What is explained of some samples, settled at the audited model's output."""
+        padding = padding_of(self.model.model, x)
+        return resolve_target(self.target, output, self.labels(ids), self.task, padding)
+
     def batches(self, blocks: Iterable[Sequence[int]] | None = None) -> Iterator[Batch]:
         """Samples block by block, without scores; the audited samples in the order of their ids by default."""
         for block in blocks_of(self.ids, self.batch_size) if blocks is None else blocks:
             part = torch.tensor(block)
             x = place(self.data.x[part], self.model)
             output = self.evaluate(x)
-            target = resolve_target(self.target, output, self.labels(part))
+            target = self.resolve(output, part, x)
             composed = Composed(self.model, self.transform, x, keep_graph=False)
             outputs = self._read(part, output)
             yield Batch(tuple(part.tolist()), x, target, composed.s, composed.residual, outputs=outputs)
@@ -260,8 +319,10 @@ class Subject:
         return place(data.x[torch.tensor(choose(len(data), MOST_COMPARED, self.seed))], self.model)
 
     def labels(self, ids: Sequence[int] | Tensor) -> Tensor | None:
-        """Labels of samples, (N,), where the data has them."""
-        return None if self.data.y is None else self.data.y[torch.as_tensor(ids)]
+        """Labels of samples in the form of the task, where the data has such."""
+        if self.data.y is None or not self.task.labelled:
+            return None
+        return self.task.labels(self.data.y[torch.as_tensor(ids)])
 
 
 def _explained(trim: Trim, result: Any) -> Explained:

@@ -130,7 +130,13 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--target",
         default="predicted",
-        help="what is explained: predicted (the largest output), label or a class number",
+        help="what is explained: predicted (the largest output), label, a class number, or an index such as 2,7,7",
+    )
+    p.add_argument(
+        "--task",
+        metavar="TASK",
+        help="what the outputs mean, told from output and labels by default: classification, binary, multilabel, "
+        "regression, segmentation, tagging or language-modelling",
     )
     p.add_argument(
         "--samples",
@@ -198,7 +204,10 @@ def add_model_and_data(p: argparse.ArgumentParser, split: str = "test") -> None:
         "--allow-pickle", action="store_true", help="let --model be a pickled module: runs code from the file"
     )
     p.add_argument(
-        "--data", required=True, metavar="D", help="a dataset's name, .npz, .safetensors, .pt, or pkg.mod:function"
+        "--data",
+        required=True,
+        metavar="D",
+        help="a dataset's name, .npz, .safetensors, .pt, table.csv:target=y, or pkg.mod:function",
     )
     p.add_argument("--split", default=split, help=f"of the data: test or train ({split})")
 
@@ -230,6 +239,7 @@ def audit_options(arguments: argparse.Namespace) -> dict[str, Any]:
         "transform": parse_choice(arguments.transform),
         "attributions": [parse_choice(a) for a in arguments.attribution or ["integrated_gradients"]],
         "target": parse_target(arguments.target),
+        "task": arguments.task,
         "checks": arguments.checks,
         "thresholds": parse_values(arguments.threshold, "--threshold"),
         "samples": arguments.samples,
@@ -286,7 +296,7 @@ def take_in(arguments: argparse.Namespace, options: dict[str, Any], target: str)
         space = options["transform"]
         model, data, _, space = at_layer(model, data, None, space, arguments.at, options["batch_size"])
         options = {**options, "transform": space}
-    understood = examine(model, data, options["target"])
+    understood = examine(model, data, options["target"], options["task"])
     for what, how in (*understood.lines, ("report", target)):
         sys.stdout.write(f"{what:<12} {how}\n")
     sys.stdout.flush()
@@ -321,8 +331,8 @@ def _write_verdicts(report: Report) -> None:
         sys.stdout.write(verdict_line(f"{v.status:<14} {_name(v, several):<{width}}  ", v.sentence + figures))
     from trimkit.audit.headlines import explanation_sentence, model_sentence
 
-    accuracy = report.performance.line if report.performance else "not measured"
-    sys.stdout.write(f"\nAccuracy: {accuracy}\n")
+    measured = report.performance
+    sys.stdout.write(f"\n{measured.title}: {measured.line}\n" if measured else "\nAccuracy: not measured\n")
     sys.stdout.write(
         verdict_line(f"Explanation: {report.overall}  ", explanation_sentence(report.verdicts, report.labels))
     )
