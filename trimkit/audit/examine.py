@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from trimkit import targets
+from trimkit.audit.layer import Rest
 from trimkit.audit.task import Task, decide_task
 from trimkit.data import Dataset, Samples, dataset_of, few
 from trimkit.errors import DataError, ModelError
@@ -115,8 +116,7 @@ def held_ids(model: Any, x: Tensor) -> Tensor | None:
 
 def held_inputs(model: Any, x: Tensor) -> dict[str, Tensor]:
     """The inputs behind an audited layer, by name; {} where the input itself is audited."""
-    packing = getattr(model, "packing", None)
-    return {} if packing is None else packing.unpack(x)
+    return model.packing.unpack(x) if isinstance(model, Rest) else {}
 
 
 def padding_of(model: Any, x: Tensor) -> Tensor | None:
