@@ -89,7 +89,8 @@ def evaluate(case: Case, folder: Path) -> int:
 
 def result_of(folder: Path) -> str:
     """What a finished run came to: the hashes of its weights, its results and the rows of its log."""
-    rows = [_timeless(json.loads(line)) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    log = folder / "metrics.jsonl"  # which a fit in one go has not
+    rows = [_timeless(json.loads(line)) for line in log.read_text().splitlines()] if log.exists() else []
     results = _timeless(json.loads((folder / "results.json").read_text()))
     text = json.dumps([rows, results], sort_keys=True).encode()
     return hashlib.sha256(hashlib.sha256((folder / "model.safetensors").read_bytes()).digest() + text).hexdigest()

@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from trimkit.storage import MANIFEST, find_damage, write_manifest
+from trimkit.errors import TrimkitWarning
+from trimkit.storage import MANIFEST, find_damage, list_damage, warn_of_damage, write_manifest
 
 
 @pytest.fixture
@@ -49,3 +50,29 @@ def test_what_is_missing_longer_or_new_is_named(folder):
 
 def test_a_folder_without_manifest_is_not_judged(tmp_path):
     assert find_damage(tmp_path, ["a"]) is None
+
+
+def test_all_faults_are_listed(folder):
+    for name in ("a.txt", "inner/b.bin"):
+        (folder / name).write_bytes(b"x")
+    assert [fault.partition(" is damaged")[0] for fault in list_damage(folder)] == [
+        str(folder / "a.txt"),
+        str(folder / "inner" / "b.bin"),
+    ]
+
+
+def test_each_damaged_file_is_named_in_a_warning_but_those_left_out_and_those_that_are_gone(folder):
+    (folder / "inner" / "b.bin").write_bytes(b"x")
+    (folder / "a.txt").unlink()
+    with pytest.warns(TrimkitWarning) as said:
+        warn_of_damage(folder, "read on")
+    assert [str(warning.message) for warning in said] == [
+        f"{folder / 'inner' / 'b.bin'} is damaged: expected 100 bytes, got 1; read on"
+    ]
+    warn_of_damage(folder, "read on", but=["inner/b.bin"])
+
+
+def test_a_damaged_manifest_is_one_fault(folder):
+    (folder / MANIFEST).write_bytes((folder / MANIFEST).read_bytes().replace(b"a.txt", b"b.txt"))
+    with pytest.warns(TrimkitWarning, match=r"MANIFEST\.json is damaged: its sha256 .*; read on"):
+        warn_of_damage(folder, "read on")

@@ -241,3 +241,20 @@ def test_a_damaged_file_of_the_method_is_said_by_whoever_loads_it(go, tmp_path):
     path.write_bytes(path.read_bytes()[:-1] + b"?")
     with pytest.raises(ModelError, match=r"model\.safetensors is damaged: its sha256 is not .* put it back"):
         load_method(tmp_path / "run")
+
+
+@pytest.mark.parametrize("name", ["results.json", "environment.json", "command.txt", "config.yaml", "COMPLETE"])
+def test_a_damaged_file_that_is_not_needed_is_named_by_who_goes_on(go, tmp_path, name):
+    go(4, resume=False)
+    path = tmp_path / "run" / name
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    with pytest.warns(TrimkitWarning, match=f"{name} is damaged: .*; the run goes on"):
+        assert go(6).steps == 6
+
+
+def test_a_damaged_older_checkpoint_is_named_by_who_goes_on_from_the_newest(go, tmp_path):
+    go(4, resume=False)
+    path = tmp_path / "run" / "checkpoints" / "step-00000002.pt"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.warns(TrimkitWarning, match=r"step-00000002\.pt is damaged.*step-00000004\.pt, which is gone on from"):
+        go(6)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import trimkit
-from trimkit.errors import ModelError, UnknownNameError
+from trimkit.errors import ModelError, TrimkitWarning, UnknownNameError
 from trimkit.methods import load_method, stored
 from trimkit.methods.stored import finite, plain
 from trimkit.storage import write_manifest
@@ -140,3 +140,10 @@ def test_json_has_neither_nan_nor_infinity():
     values = {"a": [1.5, math.nan], "b": (-math.inf, True, None, "nan"), 3: 2}
     assert finite(values) == {"a": [1.5, None], "b": [None, True, None, "nan"], "3": 2}
     json.dumps(finite(values), allow_nan=False)
+
+
+def test_a_damaged_file_that_is_not_needed_is_named_and_the_method_comes(run):
+    path = run.folder / "results.json"
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    with pytest.warns(TrimkitWarning, match=r"results\.json is damaged: its sha256 .*; the method itself is whole"):
+        assert load_method(run.folder).shape == (6,)

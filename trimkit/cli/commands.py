@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from trimkit.cli._arguments import add_part, make_part, parser, plain_parser
-from trimkit.cli._folders import free_folder, written_aside
+from trimkit.cli._folders import free_folder, reserved_folder, written_aside
 from trimkit.cli._tables import plain_table, verdict_line, write_table
 from trimkit.cli._warnings import one_line_warnings
 
@@ -15,6 +15,7 @@ __all__ = [
     "parser",
     "plain_parser",
     "plain_table",
+    "reserved_folder",
     "verdict_line",
     "write_table",
     "written_aside",

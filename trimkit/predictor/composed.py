@@ -23,6 +23,7 @@ from trimkit.predictor.kernels import math_attention
 from trimkit.predictor.replay import Key, recording
 from trimkit.predictor.rows import is_weakly_held, keyed_draws, map_tensors, same_rows, why_joined, why_unsteady
 from trimkit.predictor.several import Several
+from trimkit.predictor.turns import process_wide
 from trimkit.targets import Target, resolve_target, select
 from trimkit.transforms.base import Identity, Transform, single_leaf
 
@@ -227,7 +228,7 @@ class Composed:
 
     def _eager(self) -> AbstractContextManager[Any]:
         """Compiled code has no second derivative."""
-        return torch.compiler.set_stance("force_eager") if self.site.seen.compiled else nullcontext()
+        return _as_written() if self.site.seen.compiled else nullcontext()
 
     def data(self, s: Tree, samples: Tensor | None = None) -> Tensor:
         """T⁻¹(s) + r, (rows, *size), in the number type of x and laid out in memory as x was: models may ask for both.
@@ -239,8 +240,9 @@ class Composed:
         if self._same:
             x = single_leaf(s, "identity").clone()  # a model may write to what it gets
             return x.contiguous() if self._contiguous else x
+        transform = self.transform if samples is None else self.transform.at_rows(samples)
         with _full_precision(self.residual.device):
-            x = self.transform.inverse(s, self.size)
+            x = transform.inverse(s, self.size)
         if samples is None:
             copies = len(x) // len(self.residual)
             residual = self.residual if copies == 1 else self.residual.repeat(copies, *[1] * len(self.size))
@@ -270,7 +272,8 @@ class Composed:
     @torch.no_grad()
     def change(self, output: Any, target: Target, baseline: Baseline) -> Tensor:
         """f(x) − f(T⁻¹(s₀) + r), (N,), detached."""
-        at_baseline, target = self(expand_baseline(baseline, self.s)), resolve_target(target, output)
+        at_baseline = self(expand_baseline(baseline, self.s))
+        target = resolve_target(target, output, padding=self.site.padding)
         return select(output, target).detach() - select(at_baseline, target)
 
 
@@ -305,6 +308,11 @@ def _full_precision(device: torch.device) -> AbstractContextManager[Any]:
     return torch.autocast(device.type, enabled=False) if torch.is_autocast_enabled(device.type) else nullcontext()
 
 
+def padding_of(function: Any) -> Tensor | None:
+    """(N, T) True at tokens that are padding, where the model behind a function gets an attention mask."""
+    return function.site.padding if isinstance(function, Composed) else None
+
+
 def model_of(function: Any) -> Any:
     """The predictor itself: the model behind the inverse transform, or the bare function."""
     return function.model if isinstance(function, Composed) else function
@@ -335,8 +343,11 @@ def fitted_labels(groups: Groups, s: Tree) -> Tree:
 @contextmanager
 def eager(model: Any) -> Iterator[None]:
     """Run a compiled model as it was written, so that hooks and tensor subclasses are seen; others run as they are."""
-    if survey(model).compiled:
-        with torch.compiler.set_stance("force_eager"):
-            yield
-    else:
+    with _as_written() if survey(model).compiled else nullcontext():
+        yield
+
+
+@contextmanager
+def _as_written() -> Iterator[None]:
+    with process_wide(), torch.compiler.set_stance("force_eager"):
         yield

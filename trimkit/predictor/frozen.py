@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from trimkit.errors import FrozenError, ModelError, OptionError, ShapeError, nearest
 from trimkit.predictor.state import all_tensors, copy_of, extra_states, hash_of, held_tensors, state_hash
+from trimkit.predictor.turns import in_this_thread
 
 
 class FrozenPredictor(nn.Module):
@@ -99,7 +100,7 @@ class FrozenPredictor(nn.Module):
         def keep(name: str) -> Callable[..., None]:
             return lambda module, args, output: outputs.__setitem__(name, output)
 
-        hooks = [modules[name].register_forward_hook(keep(name)) for name in layers]
+        hooks = [modules[name].register_forward_hook(in_this_thread(keep(name))) for name in layers]
         try:
             self(x)
         finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from trimkit.coefficients import tree
 from trimkit.errors import ModelError, ShapeError, TrimkitWarning
 from trimkit.predictor.graph import custom_functions
+from trimkit.predictor.turns import alone, process_wide
 
 
 def check_input(x: Any) -> None:
@@ -56,27 +57,36 @@ _still: WeakSet[nn.Module] = WeakSet()
 def unchanged(model: Any) -> Iterator[None]:
     """Leave a model's buffers, and the global random state where the model could draw from it, as they were.
 
-    In eval mode a model is watched for the first time only, if it changes neither.
+    In eval mode a model is watched for the first time only, if it changes neither. Within, no other thread explains it.
     """
-    modules = list(modules_of(model))
-    training = any(module.training for module in modules)
-    if not modules or (not training and is_still(model)):
-        yield
-        return
+    with alone(model):
+        modules = list(modules_of(model))
+        training = any(module.training for module in modules)
+        if not modules or (not training and is_still(model)):
+            yield
+            return
+        with process_wide(), _put_back(model, modules) as changes:
+            yield
+        if not training and not changes:
+            _still.add(model)
+
+
+@contextmanager
+def _put_back(model: nn.Module, modules: Sequence[nn.Module]) -> Iterator[list[str]]:
+    """Put buffers and random states back at the end; the list then says which of both were touched."""
     buffers = [(m, name, b, b.detach().clone()) for m in modules for name, b in m._buffers.items() if b is not None]
     on_cuda = torch.cuda.is_initialized()
     devices = {p.device for p in model.parameters() if p.device.type == "cuda"} if on_cuda else ()
     host, accelerators = torch.get_rng_state(), [(device, torch.cuda.get_rng_state(device)) for device in devices]
+    changes: list[str] = []
     try:
-        yield
+        yield changes
     finally:
-        drew = not torch.equal(host, torch.get_rng_state())
+        changes += ["random state"] * (not torch.equal(host, torch.get_rng_state()))
         torch.set_rng_state(host)
         for device, state in accelerators:
             torch.cuda.set_rng_state(state, device)
-        wrote = [_put_back(*buffer) for buffer in buffers]
-        if not training and not drew and not any(wrote):
-            _still.add(model)
+        changes += [buffer[1] for buffer in buffers if _restore(*buffer)]
 
 
 def is_still(model: Any) -> bool:
@@ -85,7 +95,7 @@ def is_still(model: Any) -> bool:
 
 
 @torch.no_grad()
-def _put_back(module: nn.Module, name: str, buffer: Tensor, saved: Tensor) -> bool:
+def _restore(module: nn.Module, name: str, buffer: Tensor, saved: Tensor) -> bool:
     """Give a buffer its saved values again; whether it had others."""
     replaced = module._buffers.get(name) is not buffer  # a model may replace one instead of writing to it
     module._buffers[name] = buffer

@@ -12,9 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from trimkit.errors import ModelError, OptionError, ShapeError, nearest
-
-WRAPPERS = ("module", "_orig_mod", "inner")
-"""Attributes under which DistributedDataParallel, torch.compile and `trimkit.FrozenPredictor` keep the model."""
+from trimkit.predictor.turns import WRAPPERS, in_this_thread, unwrapped
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,7 @@ class Layer:
             parts = [new if i == self.element else part for i, part in enumerate(output)]
             return type(output)(*parts) if hasattr(output, "_fields") else type(output)(parts)
 
-        handle = _module(model, self.path).register_forward_hook(hook)
+        handle = _module(model, self.path).register_forward_hook(in_this_thread(hook))
         try:
             yield
         finally:
@@ -135,23 +133,3 @@ def _is_module(model: nn.Module, path: str) -> bool:
     except AttributeError:
         return False
     return True
-
-
-def unwrapped(model: nn.Module) -> nn.Module:
-    """The module behind the wrappers of distributed training, compilation and freezing."""
-    while True:
-        inside = (getattr(model, name, None) for name in WRAPPERS)
-        wrapped = next((m for m in inside if isinstance(m, nn.Module)), None)
-        if wrapped is None or type(model).__name__ not in _WRAPPER_TYPES:
-            return model
-        model = wrapped
-
-
-_WRAPPER_TYPES = (
-    "DistributedDataParallel",
-    "DataParallel",
-    "OptimizedModule",
-    "FrozenPredictor",
-    "_Explained",
-    "_Logits",
-)

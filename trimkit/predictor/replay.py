@@ -8,6 +8,7 @@ with twice the rows shows that their outputs have a row a sample.
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -17,8 +18,9 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from trimkit.predictor.layers import Layer, unwrapped
+from trimkit.predictor.layers import Layer
 from trimkit.predictor.rows import map_tensors
+from trimkit.predictor.turns import in_this_thread, unwrapped
 
 Key: TypeAlias = tuple[str, int]
 """A module's path, and which of its calls in one forward."""
@@ -74,8 +76,8 @@ def recording(model: Any, layer: Layer) -> Iterator[Recording]:
 
     with ExitStack() as stack:
         for path, module in modules.items():
-            stack.callback(module.register_forward_pre_hook(enter(path)).remove)
-            stack.callback(module.register_forward_hook(leave(path), prepend=True).remove)
+            stack.callback(module.register_forward_pre_hook(in_this_thread(enter(path))).remove)
+            stack.callback(module.register_forward_hook(in_this_thread(leave(path)), prepend=True).remove)
         yield made
 
 
@@ -94,10 +96,12 @@ def replaying(model: nn.Module, outputs: Mapping[Key, Any], keys: Collection[Key
 def _replaced_forward(
     module: nn.Module, path: str, outputs: Mapping[Key, Any], keys: Collection[Key], samples: Tensor
 ) -> Iterator[None]:
-    own, original, call = module.__dict__.get("forward"), module.forward, 0
+    own, original, call, mine = module.__dict__.get("forward"), module.forward, 0, threading.get_ident()
 
     def forward(*args: Any, **kwargs: Any) -> Any:
         nonlocal call
+        if threading.get_ident() != mine:
+            return original(*args, **kwargs)
         key, call = (path, call), call + 1
         if key not in keys:
             return original(*args, **kwargs)

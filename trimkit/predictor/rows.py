@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from trimkit.coefficients import tree
 from trimkit.coefficients.tree import Tree
 from trimkit.errors import OptionError
+from trimkit.predictor.turns import process_wide
 
 Rule: TypeAlias = Literal["graph", "edge", "shared"] | Callable[[Any, int, int], Any]
 """What becomes of an input that has no row a sample when the model gets k copies of the batch. "graph": it indexes rows
@@ -85,6 +86,9 @@ def run_whole(call: Callable[[Tensor], Any], value: Tensor, samples: Tensor | No
 def map_tensors(function: Callable[..., Any], value: Any, *others: Any) -> Any:
     """Apply a function to the tensors of any structure of one form, a model's own output classes too; the rest stays
     that of the first.
+
+    >>> map_tensors(lambda t: 2 * t, {"y": torch.ones(1), "name": "x"})
+    {'y': tensor([2.]), 'name': 'x'}
     """
     if isinstance(value, Tensor):
         return function(value, *others)
@@ -151,7 +155,11 @@ def why_unsteady(again: Callable[[], Tensor], values: Tensor) -> str | None:
 
 
 def same_rows(one: Any, other: Any) -> bool:
-    """Whether two outputs of one form hold the same numbers."""
+    """Whether two outputs of one form hold the same numbers.
+
+    >>> same_rows({"y": torch.ones(2)}, {"y": torch.ones(2)}), same_rows(torch.ones(2), torch.zeros(2))
+    (True, False)
+    """
     equal: list[bool] = []
     map_tensors(lambda a, b: equal.append(not a.is_floating_point() or _same(b, a)), one, other)
     return all(equal)
@@ -168,7 +176,7 @@ def is_weakly_held(model: Any) -> bool:
 @contextmanager
 def keyed_draws() -> Iterator[None]:
     """Random numbers that are the same each time, and the caller's state as it was."""
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+    with process_wide(), torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(0)
         yield
 

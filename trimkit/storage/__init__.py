@@ -2,17 +2,20 @@
 
 from trimkit.storage.files import hash_file, sync_folder, write_atomically
 from trimkit.storage.lock import BusyError, locked
-from trimkit.storage.manifest import MANIFEST, find_damage, write_manifest
+from trimkit.storage.manifest import CHECKPOINTS, MANIFEST, find_damage, list_damage, warn_of_damage, write_manifest
 from trimkit.storage.versions import installed_version
 
 __all__ = [
+    "CHECKPOINTS",
     "MANIFEST",
     "BusyError",
     "find_damage",
     "hash_file",
     "installed_version",
+    "list_damage",
     "locked",
     "sync_folder",
+    "warn_of_damage",
     "write_atomically",
     "write_manifest",
 ]

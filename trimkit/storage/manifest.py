@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from trimkit.errors import TrimkitWarning
 from trimkit.storage.files import hash_file, write_atomically
 
-MANIFEST = "MANIFEST.json"
+MANIFEST, CHECKPOINTS = "MANIFEST.json", "checkpoints"
 
 FORMAT = 1
 
@@ -46,19 +48,55 @@ def find_damage(folder: Path, names: Iterable[str] | None = None) -> str | None:
         The first fault in words; None where all are as they were written, or where the folder has no manifest, as
         those that older versions wrote.
     """
+    return next(iter(list_damage(folder, names)), None)
+
+
+def warn_of_damage(folder: Path, advice: str, but: Iterable[str] = ()) -> None:
+    """Name the files of a run that are there, but not as they were written, in a warning each.
+
+    Args:
+        folder: of a complete run; its checkpoints have manifests of their own and are left to them.
+        advice: what it means for whoever reads this.
+        but: names of files of which more is said elsewhere.
+    """
+    try:
+        names = [name for name in _read_files(folder) if (folder / name).exists() and name not in but]
+    except DamagedManifestError:
+        names = []
+    for fault in list_damage(folder, [name for name in names if not name.startswith(f"{CHECKPOINTS}/")]):
+        warnings.warn(f"{fault}; {advice}", TrimkitWarning, stacklevel=3)
+
+
+def list_damage(folder: Path, names: Iterable[str] | None = None) -> list[str]:
+    """All faults, as `find_damage` gives the first."""
+    if not (folder / MANIFEST).exists():
+        return []
+    try:
+        files = _read_files(folder)
+    except DamagedManifestError as error:
+        return [str(error)]
+    faults = (_compare(folder / name, files.get(name)) for name in (files if names is None else names))
+    return list(filter(None, faults))
+
+
+class DamagedManifestError(ValueError):
+    """A MANIFEST.json that is not as it was written."""
+
+
+def _read_files(folder: Path) -> dict[str, tuple[int, str]]:
+    """Size and sha256 of each file by name; none where there is no manifest."""
     path = folder / MANIFEST
-    if not path.exists():
-        return None
     try:
         manifest = json.loads(path.read_bytes())
         whole = is_signed(manifest)
         files = {name: (entry["bytes"], entry["sha256"]) for name, entry in manifest["files"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return f"{path} is damaged"
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DamagedManifestError(f"{path} is damaged") from error
     if not whole:
-        return f"{path} is damaged: its sha256 is not the one that was written"
-    faults = (_compare(folder / name, files.get(name)) for name in (files if names is None else names))
-    return next(filter(None, faults), None)
+        raise DamagedManifestError(f"{path} is damaged: its sha256 is not the one that was written")
+    return files
 
 
 def signed(content: Mapping[str, Any]) -> dict[str, Any]:

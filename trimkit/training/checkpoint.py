@@ -109,9 +109,18 @@ class Checkpoints:
                 warnings.warn(f"{fault}; going on from {path.name}", TrimkitWarning, stacklevel=2)
             if set_aside:
                 self.set_aside_after(state["step"])
+            self._warn_of_older(path)
             return state
         reason = "; ".join(faults.values()) or "no checkpoint was written"
         raise CheckpointError(f"nothing to resume in {self.folder}: {reason}; remove the run and start it anew")
+
+    def _warn_of_older(self, path: Path) -> None:
+        """Say that a checkpoint is the only whole one, where the others are damaged."""
+        for older in (file for file in self.files() if file < path):
+            try:
+                _read_content(older, _read_manifest(older))
+            except CheckpointError as error:
+                warnings.warn(f"{error}; {path.name}, which is gone on from, is whole", TrimkitWarning, stacklevel=3)
 
     def load(self, path: Path) -> dict[str, Any]:
         """One state, verified.

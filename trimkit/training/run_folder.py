@@ -20,12 +20,21 @@ import yaml
 from trimkit.errors import OptionError, TrainingError, TrimkitWarning
 from trimkit.methods.stored import MARKER, finite, plain
 from trimkit.registry import provenance
-from trimkit.storage import find_damage, installed_version, locked, sync_folder, write_atomically, write_manifest
+from trimkit.storage import (
+    CHECKPOINTS,
+    find_damage,
+    installed_version,
+    locked,
+    sync_folder,
+    warn_of_damage,
+    write_atomically,
+    write_manifest,
+)
 
 CONTINUES = "CONTINUES"
 """What an unfinished run holds that goes on from the complete one beside it."""
 
-CHECKPOINTS, METRICS = "checkpoints", "metrics.jsonl"
+METRICS = "metrics.jsonl"
 
 DATA_CHANGES = "data_changes.jsonl"
 """What a run holds that went on with other data: the step, and the hashes of the data before and after."""
@@ -190,6 +199,7 @@ class RunFolder:
         """Make the working folder from the complete run, whole or not at all."""
         if (self.path / METRICS).exists() and (fault := find_damage(self.path, [METRICS])):
             warnings.warn(f"{fault}; the lines that can be read are kept", TrimkitWarning, stacklevel=4)
+        warn_of_damage(self.path, "the run goes on from its checkpoints, which are whole", but=[METRICS])
         aside = self.path.with_name(f".{self.path.name}.tmp-{os.getpid()}")
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir()

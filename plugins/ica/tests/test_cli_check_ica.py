@@ -130,3 +130,17 @@ def test_mistakes_are_one_line_with_code_2_and_leave_no_folder(arguments, told, 
 def test_the_command_needs_no_torch_before_it_works():
     program = "import sys, trimkit_ica.command; sys.exit(any(m in sys.modules for m in ('torch', 'numpy', 'scipy')))"
     assert subprocess.run([sys.executable, "-c", program]).returncode == 0
+
+
+def test_two_checks_at_once_get_a_folder_each(folder):
+    both = [
+        subprocess.Popen([sys.executable, "-m", "trimkit", "check-ica", "few.npz", "--seed", seed, *QUICK])
+        for seed in ("0", "1")
+    ]
+    assert all(process.wait(120) in (0, 1, 3) for process in both)
+    seeds = [json.loads(path.read_text())["seed"] for path in folder.glob("trimkit-check-ica*/results.json")]
+    assert sorted(seeds) == [0, 1]
+    assert sorted(path.name for path in folder.iterdir() if path.is_dir()) == [
+        "trimkit-check-ica",
+        "trimkit-check-ica-2",
+    ]

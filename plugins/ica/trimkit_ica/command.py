@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trimkit.cli.commands import (
-    free_folder,
     one_line_warnings,
     plain_parser,
+    reserved_folder,
     verdict_line,
     write_table,
     written_aside,
@@ -45,10 +45,10 @@ def run(argv: list[str]) -> int:
         TrimkitError: options or data that do not fit.
     """
     arguments = _checked(_parser().parse_args(argv))
-    folder = free_folder(arguments.out, DEFAULT_FOLDER, replace=arguments.force)
-    report = _check(arguments)
-    with written_aside(folder, replace=arguments.force) as aside:
-        report.save(aside / "report.html")
+    with reserved_folder(arguments.out, DEFAULT_FOLDER, replace=arguments.force) as folder:
+        report = _check(arguments)
+        with written_aside(folder, replace=arguments.force) as aside:
+            report.save(aside / "report.html")
     _write(report, folder / "report.html", arguments.json)
     return report.exit_code
 

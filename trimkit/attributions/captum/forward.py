@@ -20,7 +20,8 @@ from trimkit.attributions.base import Probe
 from trimkit.coefficients import tree
 from trimkit.coefficients.tree import Tree
 from trimkit.predictor.composed import Composed, model_of
-from trimkit.targets import select
+from trimkit.predictor.turns import process_wide
+from trimkit.targets import select, take_target
 from trimkit.transforms.base import Transform
 
 Inputs = tuple[Tensor, ...]
@@ -92,8 +93,7 @@ class Rows(nn.Module):
     def forward(self, *inputs: Tensor) -> Tensor:
         """One number a row, (rows,)."""
         raw, numbers = self.run(*inputs)
-        target = self._target
-        return self.tied(select(raw, target[numbers.to(target.device)] if isinstance(target, Tensor) else target))
+        return self.tied(select(raw, take_target(self._target, numbers)))
 
     def run(self, *inputs: Tensor) -> tuple[Any, Tensor]:
         """The model's raw output, and the number of the sample of each row."""
@@ -134,8 +134,9 @@ def isolated(generator: torch.Generator | None) -> Iterator[None]:
     Three of its remarks are not passed on: that it sets hooks (it removes them), that it is slow, and that a function
     that reads a neuron must do no more than that.
     """
-    numpys = np.random.get_state()  # noqa: NPY002 (Captum draws from numpy's global state)
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())), warnings.catch_warnings():
+    devices = range(torch.cuda.device_count())
+    with process_wide(), torch.random.fork_rng(devices=devices), warnings.catch_warnings():
+        numpys = np.random.get_state()  # noqa: NPY002 (Captum draws from numpy's global state)
         remarks = r"Setting .*hooks|You are providing multiple inputs|The neuron_selector provided is a callable"
         warnings.filterwarnings("ignore", remarks, UserWarning)
         if generator is not None:

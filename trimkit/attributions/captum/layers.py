@@ -21,6 +21,7 @@ from trimkit.errors import AttributionError, OptionError, TrimkitWarning, neares
 from trimkit.predictor.composed import Composed, eager, model_of
 from trimkit.predictor.guards import unchanged
 from trimkit.predictor.state import copy_of
+from trimkit.predictor.turns import in_this_thread
 
 Layer: TypeAlias = str | int | float | nn.Module
 """The dotted name of a layer of the predictor, such as ``"features.3"``, or the layer itself. A number is taken for the
@@ -222,7 +223,7 @@ def functional_relus(model: nn.Module, forward: Callable[[], Any]) -> int:
     """How many ReLUs one forward of a model, as it is called, computes outside of torch.nn.ReLU modules."""
     calls: list[nn.Module] = []
     hooks = [
-        module.register_forward_hook(lambda module, _, __: calls.append(module))
+        module.register_forward_hook(in_this_thread(lambda module, _, __: calls.append(module)))
         for module in model.modules()
         if isinstance(module, nn.ReLU)
     ]
