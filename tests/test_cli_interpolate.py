@@ -79,7 +79,7 @@ def test_the_path_that_is_asked_for_is_taken(run, tmp_path, capsys):
 
 def test_the_help_ends_with_an_example(capsys):
     assert main(["interpolate", "--help"]) == 0
-    assert capsys.readouterr().out.splitlines()[-1].startswith("example: trimkit interpolate runs/")
+    assert capsys.readouterr().out.splitlines()[-1].startswith("  trimkit interpolate runs/")
 
 
 @pytest.mark.parametrize(

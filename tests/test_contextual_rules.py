@@ -40,6 +40,21 @@ def pooling(name, axes, size=2):
     return lambda x: getattr(F, name)(x.reshape(2, 4, *{1: (64,), 2: (8, 8), 3: (4, 4, 4)}[axes]), size)
 
 
+class Recurrent(nn.Module):
+    """A recurrent layer, or a cell for two steps, on the rows of a picture."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x):
+        x = x.flatten(2)
+        if isinstance(self.layer, nn.RNNBase):
+            return self.layer(x)[0]
+        state = self.layer(x[:, 1], self.layer(x[:, 0]))
+        return state[0] if isinstance(state, tuple) else state
+
+
 class Block(nn.Module):
     def __init__(self, width=64, **options):
         super().__init__()
@@ -160,6 +175,10 @@ LINEAR = {
     "masked_fill": lambda x: x.masked_fill(MASK, 0.0),
     "pad": nn.ReflectionPad2d(1),
     "sub": lambda x: x - x.flip(-1),
+    "zeros_like": lambda x: torch.zeros_like(x).add_(x),
+    "new_zeros": lambda x: x.new_zeros(2, 4, 8, 8).add_(x) + x.new_zeros(2, 1, 8, 8, dtype=torch.int64),
+    "index_add": lambda x: x.index_add(2, torch.tensor([1, 1]), 2 * x[:, :, :2], alpha=3),
+    "scatter_add": lambda x: torch.zeros(2, 5, dtype=x.dtype).scatter_add(1, LABELS, x[:, 0, 0, :2]),
     "dropout": nn.Dropout().eval(),
     "dropout1d": lambda x: F.dropout1d(x.flatten(2), training=False),
     "dropout2d": nn.Dropout2d(inplace=True).eval(),
@@ -204,6 +223,9 @@ CURVED = {
     "max": lambda x: x.max(2).values + x.max(dim=2, keepdim=True).values[:, :, 0],
     "amax": lambda x: x.amax(-1),
     "rms_norm": nn.RMSNorm(8),
+    "instance_norm": nn.InstanceNorm2d(4, affine=True),
+    "normalize": lambda x: F.normalize(x, dim=-1),
+    "cosine_similarity": lambda x: F.cosine_similarity(x, MATRIX, dim=-1),
     "rsqrt": own_rms_norm,
     "std": own_rms_norm,
     "matmul of two": lambda x: x @ x.mT,
@@ -235,6 +257,15 @@ OFFSET = {
     "multi_head_attention_forward padded": Block().eval().masked(key_padding_mask=torch.eye(2, 4, dtype=torch.bool)),
     "multi_head_attention_forward masked": Block().eval().masked(attn_mask=~CAUSAL[:4, :4], need_weights=False),
     "gate": lambda x: x * torch.sigmoid(x),
+    "lstm": Recurrent(nn.LSTM(64, 3, batch_first=True)),
+    "lstm both ways": Recurrent(nn.LSTM(64, 3, 2, bidirectional=True)),
+    "gru": Recurrent(nn.GRU(64, 3, 2)),
+    "rnn_tanh": Recurrent(nn.RNN(64, 3, bias=False)),
+    "rnn_relu": Recurrent(nn.RNN(64, 3, nonlinearity="relu")),
+    "lstm_cell": Recurrent(nn.LSTMCell(64, 3)),
+    "gru_cell": Recurrent(nn.GRUCell(64, 3)),
+    "rnn_tanh_cell": Recurrent(nn.RNNCell(64, 3)),
+    "rnn_relu_cell": Recurrent(nn.RNNCell(64, 3, nonlinearity="relu")),
 }
 """Operations that make something of nothing: a constant that is nobody's."""
 
@@ -297,7 +328,7 @@ def test_a_linear_operation_acts_on_each_part(function):
 
 def test_every_rule_is_tried_here():
     tried = {name.split()[0].removesuffix("_") for name in {**LINEAR, **CURVED, **OFFSET}}
-    tried |= {"__rsub__", "__getitem__", "__rmatmul__"}
+    tried |= {"__rsub__", "__getitem__", "__rmatmul__", "_pack_padded_sequence"}
     assert set(rules.RULES) - set(rules._NAMES[rules.plain].split()) <= tried
 
 
@@ -332,7 +363,7 @@ def test_layer_norm_divides_the_parts_by_the_deviation_of_the_sum():
 REFUSED = {
     "added or fixed keys": Block(add_zero_attn=True).double().eval(),
     "dropout in train mode": Block(dropout=0.5).double().train(),
-    "'lstm' in layer '0' (LSTM)": nn.Sequential(nn.LSTM(64, 4).double()),
+    "'lstm' in layer '0' (LSTM)": nn.Sequential(nn.LSTM(64, 4, proj_size=2).double()),
     "'einsum': a product of more than two": lambda x: torch.einsum("nct,nct,nct->nct", x, x, x),
     "'div': the divisor": lambda x: x / x.sum(),
     "'__rdiv__'": lambda x: 1 / x,

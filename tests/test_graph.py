@@ -1,9 +1,18 @@
+import importlib
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
 
 from trimkit.errors import PenaltyError
-from trimkit.predictor.graph import graph_leaves, graph_nodes, missing_second_derivative, require_reach
+from trimkit.predictor.graph import (
+    custom_functions,
+    graph_leaves,
+    graph_nodes,
+    missing_second_derivative,
+    require_reach,
+)
 
 MODEL = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1))
 X = torch.randn(5, 3)
@@ -48,3 +57,11 @@ def test_operations_without_second_derivative_are_found_with_their_remedy():
     assert "torch.cdist" in missing_second_derivative(gradient.sum())
     (gradient,) = torch.autograd.grad(a.sin().sum(), a, create_graph=True)
     assert missing_second_derivative(gradient.sum()) is None
+
+
+def test_the_identity_of_distributed_training_is_no_custom_function():
+    sink = importlib.import_module("torch.nn.parallel.distributed")._DDPSink
+    wrapper = SimpleNamespace(_ddp_sink_clone=True)
+    (output,) = sink.apply(lambda: wrapper, torch.ones(2, requires_grad=True) * 2)
+    assert "_DDPSink" in type(output.grad_fn).__name__
+    assert custom_functions(output) == []

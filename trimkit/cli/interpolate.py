@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trimkit.cli._arguments import plain_parser
-from trimkit.cli.sample import add_shared, free_file, write_arrays
+from trimkit.cli.sample import add_asked, add_shared, asked_of, free_file, write_arrays
 from trimkit.errors import OptionError
 
 if TYPE_CHECKING:
@@ -35,7 +35,9 @@ def run(argv: list[str]) -> int:
     for name, least in (("frames", 2), ("pairs", 1), ("seed", 0)):
         if getattr(arguments, name) < least:
             raise OptionError(f"--{name}: expected a number ≥ {least}, got {getattr(arguments, name)}")
-    out = free_file(arguments.out or str(Path(arguments.run) / "interpolation.npz"), force=arguments.force)
+    out = free_file(
+        arguments.out or str(Path(arguments.run) / "interpolation.npz"), ".png", ".gif", force=arguments.force
+    )
     way = _interpolate(arguments)
     write_arrays(out, {"x": way.x.flatten(0, 1), "codes": way.codes.flatten(0, 1)})
     strip, film = out.with_suffix(".png"), out.with_suffix(".gif")
@@ -54,21 +56,30 @@ def _interpolate(arguments: argparse.Namespace) -> Interpolation:
     device = device_of(arguments.device)
     method = load_method(arguments.run, allow_code=arguments.allow_code).to(device)
     latent = require_decoder(method, arguments.space)
+    aux = asked_of(method, arguments, len(arguments.between or ()) or arguments.pairs)
+    aux = None if aux is None else aux.to(device)
     with torch.no_grad():
-        ends = _encoded(method, latent, arguments, device) if arguments.between else _drawn(method, latent, arguments)
-    way = interpolate(method, *ends, space=latent.name, steps=arguments.frames, path=arguments.path)
+        if arguments.between:
+            ends, own = _encoded(method, latent, arguments, device)
+            aux = aux if arguments.classes or arguments.aux else own
+        else:
+            ends = _drawn(method, latent, arguments, aux)
+    way = interpolate(method, *ends, space=latent.name, steps=arguments.frames, path=arguments.path, aux=aux)
     return Interpolation(way.codes.cpu(), way.x.cpu(), way.path)
 
 
-def _drawn(method: Method, latent: LatentSpace, arguments: argparse.Namespace) -> tuple[Tensor, Tensor]:
-    """Codes of new data, two by two."""
+def _drawn(
+    method: Method, latent: LatentSpace, arguments: argparse.Namespace, aux: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Codes of new data, two by two, each two of one class."""
     import torch
 
     from trimkit.errors import TrainingError
 
     generator = torch.Generator(next(method.parameters()).device).manual_seed(arguments.seed)
     try:
-        codes = method.sample_codes(2 * arguments.pairs, generator, latent.name)
+        held = {} if aux is None else {"aux": aux.repeat_interleave(2, 0)}
+        codes = method.sample_codes(2 * arguments.pairs, generator, latent.name, **held)
     except TrainingError as error:
         raise OptionError(f"{error}; give two samples to go between, such as --between 0,1") from error
     return codes[::2], codes[1::2]
@@ -76,8 +87,8 @@ def _drawn(method: Method, latent: LatentSpace, arguments: argparse.Namespace) -
 
 def _encoded(
     method: Method, latent: LatentSpace, arguments: argparse.Namespace, device: torch.device
-) -> tuple[Tensor, Tensor]:
-    """Codes of samples by their numbers."""
+) -> tuple[tuple[Tensor, Tensor], Tensor | None]:
+    """Codes of samples by their numbers, and the auxiliary variables of those that ways start from."""
     import torch
 
     from trimkit.cli.encode import encode
@@ -92,8 +103,9 @@ def _encoded(
     if int(numbers.max()) >= len(data):
         raise OptionError(f"--between: expected numbers in 0 … {len(data) - 1}, got {int(numbers.max())}")
     codes = encode(method, data.select(numbers), latent.name, len(numbers), device).to(device)
+    own = None if method.condition is None or data.aux is None else data.aux[numbers].chunk(2)[0].to(device)
     one, other = codes.chunk(2)
-    return one, other
+    return (one, other), own
 
 
 def _draw(way: Interpolation, pairs: list[Pair] | None, strip: Path, film: Path) -> None:
@@ -132,6 +144,7 @@ def _parser() -> argparse.ArgumentParser:
         choices=["linear", "spherical"],
         help="straight; or on the sphere, the usual one where codes are drawn from N(0, I), of which few are short",
     )
+    add_asked(p)
     p.add_argument("--frames", type=int, metavar="N", default=9, help="codes on each way, with both ends (9)")
     p.add_argument("--pairs", type=int, metavar="N", default=4, help="of drawn codes (4)")
     p.add_argument("--out", metavar="FILE", help="an .npz; interpolation.npz in the run's folder by default")

@@ -84,7 +84,7 @@ def evaluate_samples(
     Args:
         folder: of the run.
         method: that was trained; it is converted to float64.
-        data: that the samples should be like.
+        data: that the samples should be like; of a conditional method they get the auxiliary variables.
         settings: samples and seed.
         features: see `make_features`.
         space: of the path lengths; by default the first one that the method draws codes of and decodes.
@@ -101,7 +101,8 @@ def evaluate_samples(
     rows = np.random.default_rng([settings.seed, *b"evaluate_samples"]).permutation(len(data))[: settings.samples]
     rng = torch.Generator(device).manual_seed(settings.seed)
     real = _rows(features, (data.x[part].to(device).double() for part in torch.as_tensor(rows).split(BATCH)))
-    made = _rows(features, _draws(method, len(rows), rng))
+    aux = None if method.condition is None or data.aux is None else data.aux[torch.as_tensor(rows)].to(device)
+    made = _rows(features, _draws(method, len(rows), rng, aux))
     metrics = _compared(real, made, settings.seed) | _path_length(method, features, min(len(rows), PAIRS), rng, space)
     name = record(method)["method"]
     protocol = {"run": str(folder)} if folder else {}
@@ -121,10 +122,11 @@ def _rows(features: Features, batches: Iterator[Tensor]) -> Tensor:
 
 
 @torch.no_grad()
-def _draws(method: Method, n: int, rng: torch.Generator) -> Iterator[Tensor]:
+def _draws(method: Method, n: int, rng: torch.Generator, aux: Tensor | None) -> Iterator[Tensor]:
+    """As many samples as there are data, of a conditional method with their classes."""
     for start in range(0, n, BATCH):
         try:
-            yield method.sample(min(BATCH, n - start), rng)
+            yield method.sample(min(BATCH, n - start), rng, None if aux is None else aux[start : start + BATCH])
         except TrainingError as error:
             raise ModelError(f"there are no samples to evaluate: {error}") from error
 
@@ -150,7 +152,7 @@ def _path_length(method: Method, features: Features, pairs: int, rng: torch.Gene
             if space is not None:
                 raise ModelError(f"--space: {error}") from error
             continue
-        if latent.can_decode:
+        if latent.can_decode and not latent.decoding_needs_aux:
             images = partial(method.decode, space=latent.name)
             result = generation.perceptual_path_length(start, end, images, features, seed=rng.initial_seed())
             return {result.name: replace(result, protocol={"space": latent.name, **result.protocol})}

@@ -2,6 +2,8 @@
 
 from trimkit.methods.base import LatentSpace, Method
 from trimkit.methods.choices import chosen
+from trimkit.methods.condition import Condition, make_condition
+from trimkit.methods.conditional import ConditionalMethod
 from trimkit.methods.decomposition import (
     Decomposition,
     Estimator,
@@ -14,7 +16,7 @@ from trimkit.methods.decomposition import (
 from trimkit.methods.divergences import KernelName, check_kernel, maximum_mean_discrepancy
 from trimkit.methods.energies import MSSSIM, Perceptual
 from trimkit.methods.interpolation import Interpolation, between, interpolate
-from trimkit.methods.latent import GeneratedTransform, LatentTransform
+from trimkit.methods.latent import CodeTransform, GeneratedTransform, LatentTransform, decode_codes
 from trimkit.methods.likelihood import Likelihood, Scale
 from trimkit.methods.likelihoods import (
     Bernoulli,
@@ -37,6 +39,9 @@ __all__ = [
     "RECONSTRUCTION",
     "Batch",
     "Bernoulli",
+    "CodeTransform",
+    "Condition",
+    "ConditionalMethod",
     "Decomposition",
     "Delta",
     "DiagonalGaussian",
@@ -71,6 +76,7 @@ __all__ = [
     "constant",
     "cosine",
     "cyclical",
+    "decode_codes",
     "decompose_kl",
     "gather",
     "gaussian_decomposition",
@@ -79,6 +85,7 @@ __all__ = [
     "latent",
     "linear",
     "load_method",
+    "make_condition",
     "make_likelihood",
     "maximum_mean_discrepancy",
     "mixture_weights",

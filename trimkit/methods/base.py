@@ -32,6 +32,7 @@ import torch
 from torch import Tensor, nn
 
 from trimkit.errors import DataError, OptionError, ShapeError, TrainingError, UnknownNameError, nearest
+from trimkit.methods.condition import Condition, Given
 from trimkit.methods.latent import LatentSpace, LatentTransform
 from trimkit.methods.phases import Phase
 from trimkit.methods.posteriors import Posterior
@@ -54,7 +55,10 @@ class Method(nn.Module, ABC):
 
     Attributes:
         shape: as given.
+        condition: what auxiliary variables its networks see; None where they see none.
     """
+
+    condition: Condition | None = None
 
     def __init__(self, shape: Sequence[int]) -> None:
         super().__init__()
@@ -80,12 +84,14 @@ class Method(nn.Module, ABC):
         """
         raise TrainingError(f"{type(self).__name__} has no encoder")
 
-    def decode(self, z: Tensor, space: str | None = None) -> Tensor:
+    def decode(self, z: Tensor, space: str | None = None, aux: Tensor | None = None) -> Tensor:
         """The data that codes stand for.
 
         Args:
             z: (N, *space.shape) codes.
             space: of the codes; None for the first.
+            aux: (N, ...) auxiliary variables, where decoding needs them; else it is not given, and may be left out of
+                the signature.
         Returns:
             (N, *shape) in data units: the mean of p(x|z), not its logits.
         """
@@ -103,13 +109,21 @@ class Method(nn.Module, ABC):
         """
         raise TrainingError(f"{type(self).__name__} has no prior to sample from")
 
-    def sample_codes(self, n: int, generator: torch.Generator | None = None, space: str | None = None) -> Tensor:
+    def sample_codes(
+        self,
+        n: int,
+        generator: torch.Generator | None = None,
+        space: str | None = None,
+        aux: Tensor | None = None,
+    ) -> Tensor:
         """Codes of new data.
 
         Args:
             n: how many.
             generator: source of randomness.
             space: None for the first.
+            aux: (n, ...) auxiliary variables, where codes depend on them; else it is not given, and may be left out of
+                the signature.
         Returns:
             (n, *space.shape).
         Raises:
@@ -217,13 +231,15 @@ class Method(nn.Module, ABC):
             raise DataError("expected finite data, got NaN or infinity; clean the data before training")
 
     def check_aux(self, aux: Tensor | None) -> None:
-        """Refuse auxiliary variables that the method cannot use; override where it needs some.
+        """Refuse auxiliary variables that do not fit the method's condition, where it has one.
 
         Args:
             aux: (N, ...) of all training data, or None where they have none.
         Raises:
             DataError: missing, or not what the method was made for.
         """
+        if self.condition is not None:
+            self.condition.check(aux)
 
     def space(self, name: str | None = None) -> LatentSpace:
         """A latent space by name; the first for None.
@@ -238,17 +254,25 @@ class Method(nn.Module, ABC):
             raise UnknownNameError(f"{type(self).__name__} has no latent space {name!r}. {nearest(name, spaces)}")
         return spaces[name]
 
-    def as_transform(self, space: str | None = None) -> LatentTransform:
+    def as_transform(self, space: str | None = None, *, aux: Given | None = None) -> LatentTransform:
         """The latent space as a transform: forward = encode(x).mean, inverse = decode, groups = the units.
 
         It shares this method's weights, so a penalty on it trains them.
 
         Args:
             space: name; the first for None.
+            aux: of conditional methods: held fixed beside the codes, and explained by nothing. A class or vector for
+                all samples, or (N, ...) of the N samples that are explained.
         Raises:
             TransformError: the space cannot be encoded to, cannot be decoded, or needs auxiliary variables.
+            OptionError: auxiliary variables for a method that sees none.
+            DataError: those of another kind.
         """
-        return LatentTransform(self, self.space(space))
+        if aux is None:
+            return LatentTransform(self, self.space(space))
+        if self.condition is None:
+            raise OptionError(f"{type(self).__name__} sees no auxiliary variables: leave out aux")
+        return LatentTransform(self, self.space(space), self.condition.rows(aux))
 
     @property
     def options(self) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from trimkit.errors import OptionError, ShapeError, TransformError
 from trimkit.methods.base import Method
-from trimkit.methods.latent import LatentSpace
+from trimkit.methods.latent import LatentSpace, decode_codes
 from trimkit.registry.options import one_of, whole_number
 
 Path: TypeAlias = Literal["linear", "spherical"]
@@ -26,6 +26,12 @@ class Interpolation(NamedTuple):
         codes: (N, steps, *space.shape), the first and the last as given.
         x: (N, steps, *method.shape), their data.
         path: that was taken.
+
+    >>> from trimkit import create
+    >>> method = create("method", "vae", shape=(6,), latent_dim=2, network="mlp").eval()
+    >>> between = interpolate(method, torch.zeros(1, 2), torch.ones(1, 2), steps=5)
+    >>> between.codes.shape, between.x.shape
+    (torch.Size([1, 5, 2]), torch.Size([1, 5, 6]))
     """
 
     codes: Tensor
@@ -42,6 +48,7 @@ def interpolate(
     space: str | None = None,
     steps: int = 9,
     path: Path | None = None,
+    aux: Tensor | None = None,
 ) -> Interpolation:
     """The data of codes on the way from one to another.
 
@@ -52,6 +59,7 @@ def interpolate(
         space: of the codes; None for the first.
         steps: codes on each way, both ends among them, at least 2.
         path: "linear" or "spherical", see `between`; None for the usual one, see `usual_path`.
+        aux: (N, ...) of conditional methods, held on each way.
     Raises:
         TransformError: codes of the space cannot be decoded.
         ShapeError: codes of another shape.
@@ -74,8 +82,9 @@ def interpolate(
         )
     chosen = usual_path(latent) if path is None else path
     codes = between(start, end, steps, chosen)
-    x = method.decode(codes.flatten(0, 1), latent.name).unflatten(0, codes.shape[:2])
-    return Interpolation(codes, x, chosen)
+    held = None if aux is None else aux.repeat_interleave(steps, 0)
+    x = decode_codes(method, codes.flatten(0, 1), latent, held)
+    return Interpolation(codes, x.unflatten(0, codes.shape[:2]), chosen)
 
 
 def require_decoder(method: Method, space: str | None = None) -> LatentSpace:

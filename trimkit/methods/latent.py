@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, Self
 
 import torch
 from torch import Tensor
@@ -28,6 +29,7 @@ class LatentSpace:
         exact_inverse: decode(encode(x).mean) = x up to rounding.
         stochastic: the posterior has a spread.
         needs_aux: encoding needs auxiliary variables.
+        decoding_needs_aux: so does decoding.
         gaussian: codes of new data are drawn from N(0, I).
         reason: why something above is impossible, for the message of a refusal.
     """
@@ -40,6 +42,7 @@ class LatentSpace:
     exact_inverse: bool = False
     stochastic: bool = False
     needs_aux: bool = False
+    decoding_needs_aux: bool = False
     gaussian: bool = False
     reason: str = ""
 
@@ -62,23 +65,86 @@ class Coder(Protocol):
         """(N, *shape) → posterior over (N, *space.shape)."""
         ...
 
-    def decode(self, z: Tensor, space: str | None = None) -> Tensor:
+    def decode(self, z: Tensor, space: str | None = None, aux: Tensor | None = None) -> Tensor:
         """(N, *space.shape) → (N, *shape)."""
         ...
 
 
-class LatentTransform(Transform):
+def decode_codes(method: Coder, z: Tensor, space: LatentSpace, aux: Tensor | None = None) -> Tensor:
+    """`Method.decode`, with u where the space's decoding needs it: (N, *space.shape) → (N, *shape)."""
+    return method.decode(z, space.name, aux) if space.decoding_needs_aux else method.decode(z, space.name)
+
+
+class CodeTransform(Transform):
+    """What transforms between data and codes share: codes are decoded by a method, with u held beside each sample.
+
+    Args:
+        method: shares its weights with the transform.
+        space: one of its spaces.
+        aux: u of all samples, (1, ...), or of each, (N, ...), where the space needs it. Of several copies of the batch,
+            each sample has its own.
+
+    Attributes:
+        method: as given.
+        space: as given.
+        aux: as given; may be set before each use.
+    """
+
+    def __init__(self, method: Coder, space: LatentSpace, aux: Tensor | None = None) -> None:
+        super().__init__()
+        self.method = method
+        self.space = space
+        self.aux = aux
+
+    def inverse(self, s: Tree, size: Size | None = None) -> Tensor:
+        """The data of codes: (N, *space.shape) → (N, *method.shape)."""
+        z = single_leaf(s, self.space.name)
+        return decode_codes(self.method, z, self.space, self.held(z, self.space.decoding_needs_aux))
+
+    def held(self, rows: Tensor, needed: bool) -> Tensor | None:
+        """u of each row, where it is needed: (k · N, ...) for k copies of the batch in order.
+
+        Raises:
+            ShapeError: no whole copies of the samples that u belongs to.
+        """
+        if not needed or self.aux is None:
+            return None
+        copies, rest = divmod(len(rows), max(1, len(self.aux)))
+        if rest or not len(self.aux):
+            raise ShapeError(
+                f"the space {self.space.name!r} holds aux of {len(self.aux)} samples, got {len(rows)} rows; give aux "
+                "of these samples, or one for all: method.as_transform(space, aux=3)"
+            )
+        return self.aux.to(rows.device).repeat(copies, *[1] * (self.aux.ndim - 1))
+
+    @property
+    def holds_rows(self) -> bool:
+        """True where u belongs to each sample."""
+        return self.aux is not None and len(self.aux) > 1
+
+    def at_rows(self, samples: Tensor) -> Self:
+        """The same, with u of the samples of these numbers."""
+        if not self.holds_rows:
+            return self
+        assert self.aux is not None
+        selected = copy.copy(self)
+        selected.aux = self.aux[samples.to(self.aux.device)]
+        return selected
+
+    def groups(self, size: Size) -> Groups:
+        """The units of the space, see `trimkit.methods.LatentSpace.groups`."""
+        return self.space.groups
+
+
+class LatentTransform(CodeTransform):
     """x ⇄ z by a method's encoder and decoder; what the codes do not say stays in the residual.
 
     Args:
         method: shares its weights with the transform.
         space: one of its spaces.
+        aux: see `CodeTransform`.
     Raises:
-        TransformError: a space without encoder or decoder, or one that needs auxiliary variables.
-
-    Attributes:
-        method: as given.
-        space: as given.
+        TransformError: a space without encoder or decoder, or one that needs auxiliary variables and gets none.
 
     >>> from trimkit import create
     >>> x = torch.rand(100, 4, generator=torch.Generator().manual_seed(0))
@@ -93,11 +159,9 @@ class LatentTransform(Transform):
     learnable = True
     exact: ClassVar[bool] = False
 
-    def __init__(self, method: Coder, space: LatentSpace) -> None:
-        super().__init__()
-        _require_both_ways(type(method).__name__, space)
-        self.method = method
-        self.space = space
+    def __init__(self, method: Coder, space: LatentSpace, aux: Tensor | None = None) -> None:
+        super().__init__(method, space, aux)
+        _require_both_ways(type(method).__name__, space, aux is not None)
 
     def forward(self, x: Tensor) -> Tensor:
         """The mean code of data: (N, *method.shape) → (N, *space.shape).
@@ -110,18 +174,10 @@ class LatentTransform(Transform):
                 f"{type(self.method).__name__} was trained on data of shape {self.method.shape} a sample, got "
                 f"{tuple(x.shape[1:])}; bring the data to that shape"
             )
-        return self.method.encode(x, space=self.space.name).mean
-
-    def inverse(self, s: Tree, size: Size | None = None) -> Tensor:
-        """The data of codes: (N, *space.shape) → (N, *method.shape)."""
-        return self.method.decode(single_leaf(s, self.space.name), self.space.name)
-
-    def groups(self, size: Size) -> Groups:
-        """The units of the space, see `trimkit.methods.LatentSpace.groups`."""
-        return self.space.groups
+        return self.method.encode(x, self.held(x, self.space.needs_aux), self.space.name).mean
 
 
-class GeneratedTransform(Transform):
+class GeneratedTransform(CodeTransform):
     """Codes that a method drew itself, for methods that give no codes of data: forward gives the `codes` at hand.
 
     Nothing is left over, so the residual is 0. The gradient of a penalty reaches what made the codes.
@@ -139,37 +195,30 @@ class GeneratedTransform(Transform):
     codes: Tensor
 
     def __init__(self, method: Coder, space: LatentSpace) -> None:
-        super().__init__()
+        super().__init__(method, space)
         if not space.can_decode:
             raise TransformError(
                 f"the space {space.name!r} of {type(method).__name__} is no transform: its codes cannot be decoded: "
                 f"{space.reason}"
             )
-        self.method = method
-        self.space = space
 
     def forward(self, x: Tensor) -> Tensor:
         """The codes at hand, of which x are the samples: (N, *method.shape) → (N, *space.shape)."""
         return self.codes
 
-    def inverse(self, s: Tree, size: Size | None = None) -> Tensor:
-        """The samples of codes: (N, *space.shape) → (N, *method.shape)."""
-        return self.method.decode(single_leaf(s, self.space.name), self.space.name)
-
     def residual(self, x: Tensor, s: Tree) -> Tensor:
         """Zeros: the samples are what their codes decode to."""
         return torch.zeros_like(x)
 
-    def groups(self, size: Size) -> Groups:
-        """The units of the space, see `trimkit.methods.LatentSpace.groups`."""
-        return self.space.groups
 
-
-def _require_both_ways(method: str, space: LatentSpace) -> None:
+def _require_both_ways(method: str, space: LatentSpace, given: bool) -> None:
+    needs = " and ".join(
+        what for what, does in (("encoding", space.needs_aux), ("decoding", space.decoding_needs_aux)) if does
+    )
     faults = {
         "data cannot be encoded to it": not space.can_encode,
         "its codes cannot be decoded": not space.can_decode,
-        "encoding needs auxiliary variables, which a transform does not get": space.needs_aux,
+        f"{needs} needs auxiliary variables: hold them, as_transform({space.name!r}, aux=u)": needs and not given,
     }
     present = [fault for fault, is_present in faults.items() if is_present]
     if present:

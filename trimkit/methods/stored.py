@@ -24,7 +24,12 @@ MARKER = "COMPLETE"
 
 
 def record(method: Method) -> dict[str, Any]:
-    """What a method is, as plain values: the name it is registered under (None where it is not), class, options."""
+    """What a method is, as plain values: the name it is registered under (None where it is not), class, options.
+
+    >>> from trimkit import create
+    >>> record(create("method", "fastica", shape=(4,)))["method"]
+    'fastica'
+    """
     kind = f"{type(method).__module__}:{type(method).__qualname__}"
     names = [part.name for part in default().parts("methods") if part.spec.target == kind]
     return {"method": names[0] if names else None, "class": kind, "options": plain(method.options)}
@@ -121,18 +126,22 @@ def _read(folder: Path) -> tuple[str, dict[str, Any], dict[str, Tensor]]:
     return name, options, state
 
 
-def latent(run: str, space: str | None = None, allow_code: bool = False) -> LatentTransform:
+def latent(
+    run: str, space: str | None = None, allow_code: bool = False, aux: int | float | None = None
+) -> LatentTransform:
     """The latent space of a trained run as a transform.
 
     Args:
         run: folder of the run.
         space: name of the space; the method's first by default.
         allow_code: see `load_method`.
+        aux: of a conditional run: the class, or the one number, of all samples, which is held beside their codes.
     Raises:
         ModelError: see `load_method`.
-        TransformError: a space that cannot be encoded to or decoded.
+        TransformError: a space that cannot be encoded to or decoded, or that needs aux.
     """
-    return load_method(run, allow_code=allow_code).as_transform(space)
+    method = load_method(run, allow_code=allow_code)
+    return method.as_transform(space) if aux is None else method.as_transform(space, aux=aux)
 
 
 def plain(value: Any) -> Any:

@@ -240,8 +240,9 @@ class Composed:
         if self._same:
             x = single_leaf(s, "identity").clone()  # a model may write to what it gets
             return x.contiguous() if self._contiguous else x
+        transform = self.transform if samples is None else self.transform.at_rows(samples)
         with _full_precision(self.residual.device):
-            x = self.transform.inverse(s, self.size)
+            x = transform.inverse(s, self.size)
         if samples is None:
             copies = len(x) // len(self.residual)
             residual = self.residual if copies == 1 else self.residual.repeat(copies, *[1] * len(self.size))
@@ -271,7 +272,8 @@ class Composed:
     @torch.no_grad()
     def change(self, output: Any, target: Target, baseline: Baseline) -> Tensor:
         """f(x) − f(T⁻¹(s₀) + r), (N,), detached."""
-        at_baseline, target = self(expand_baseline(baseline, self.s)), resolve_target(target, output)
+        at_baseline = self(expand_baseline(baseline, self.s))
+        target = resolve_target(target, output, padding=self.site.padding)
         return select(output, target).detach() - select(at_baseline, target)
 
 
@@ -304,6 +306,11 @@ def warn_of_unsteady(reason: str | None) -> None:
 def _full_precision(device: torch.device) -> AbstractContextManager[Any]:
     """No autocast: a transform in half precision would not give the data back."""
     return torch.autocast(device.type, enabled=False) if torch.is_autocast_enabled(device.type) else nullcontext()
+
+
+def padding_of(function: Any) -> Tensor | None:
+    """(N, T) True at tokens that are padding, where the model behind a function gets an attention mask."""
+    return function.site.padding if isinstance(function, Composed) else None
 
 
 def model_of(function: Any) -> Any:

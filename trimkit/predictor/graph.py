@@ -42,7 +42,11 @@ def custom_functions(value: Tensor) -> list[str]:
     """Names of the custom autograd Functions in a graph, sorted; their second derivative can be silently wrong."""
     nodes = (node for node in graph_nodes(value) if isinstance(node, BackwardCFunction))
     functions = {type(node)._forward_cls for node in nodes}  # type: ignore[attr-defined]
-    return sorted(function.__name__ for function in functions if not function.__module__.startswith("trimkit."))
+    return sorted(f.__name__ for f in functions if not f.__module__.startswith("trimkit.") and f.__name__ not in _RIGHT)
+
+
+_RIGHT = frozenset({"_DDPSink"})
+"""Functions of torch that are the identity: what DistributedDataParallel puts before its outputs."""
 
 
 def leads_to(value: Tensor, origin: Tensor) -> bool:

@@ -65,29 +65,28 @@ def unchanged(model: Any) -> Iterator[None]:
         if not modules or (not training and is_still(model)):
             yield
             return
-        with process_wide(), _put_back_after(model, modules) as changed:
+        with process_wide(), _put_back(model, modules) as changes:
             yield
-        if not training and not changed:
+        if not training and not changes:
             _still.add(model)
 
 
 @contextmanager
-def _put_back_after(model: nn.Module, modules: Sequence[nn.Module]) -> Iterator[list[str]]:
-    """Put a model's buffers and the random states back; afterwards the list names which of the two were changed."""
+def _put_back(model: nn.Module, modules: Sequence[nn.Module]) -> Iterator[list[str]]:
+    """Put buffers and random states back at the end; the list then says which of both were touched."""
     buffers = [(m, name, b, b.detach().clone()) for m in modules for name, b in m._buffers.items() if b is not None]
     on_cuda = torch.cuda.is_initialized()
     devices = {p.device for p in model.parameters() if p.device.type == "cuda"} if on_cuda else ()
     host, accelerators = torch.get_rng_state(), [(device, torch.cuda.get_rng_state(device)) for device in devices]
-    changed: list[str] = []
+    changes: list[str] = []
     try:
-        yield changed
+        yield changes
     finally:
-        changed += [] if torch.equal(host, torch.get_rng_state()) else ["random state"]
+        changes += ["random state"] * (not torch.equal(host, torch.get_rng_state()))
         torch.set_rng_state(host)
         for device, state in accelerators:
             torch.cuda.set_rng_state(state, device)
-        wrote = [_put_back(*buffer) for buffer in buffers]
-        changed += ["buffers"] if any(wrote) else []
+        changes += [buffer[1] for buffer in buffers if _restore(*buffer)]
 
 
 def is_still(model: Any) -> bool:
@@ -96,7 +95,7 @@ def is_still(model: Any) -> bool:
 
 
 @torch.no_grad()
-def _put_back(module: nn.Module, name: str, buffer: Tensor, saved: Tensor) -> bool:
+def _restore(module: nn.Module, name: str, buffer: Tensor, saved: Tensor) -> bool:
     """Give a buffer its saved values again; whether it had others."""
     replaced = module._buffers.get(name) is not buffer  # a model may replace one instead of writing to it
     module._buffers[name] = buffer

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from trimkit.attributions import Attribution
 from trimkit.coefficients import tree
 from trimkit.coefficients.tree import Tree
+from trimkit.methods import decode_codes
 from trimkit.testing import attributions, methods, penalties, transforms
 from trimkit.testing.promises import BrokenPromise, Inapplicable, Size, Trial, gap, promise, require
 from trimkit.transforms import Transform
@@ -99,7 +100,7 @@ def _method(trial: Trial) -> Iterator[Placed]:
         if space.can_encode:
             yield Placed("codes", lambda d, name=name: part.to(d).encode(x.to(d), aux.to(d), name).mean.detach())
         if space.can_decode:
-            yield Placed("data", lambda d, name=name, z=z: part.to(d).decode(z.to(d), name).detach())
+            yield Placed("data", lambda d, s=space, z=z: decode_codes(part.to(d), z.to(d), s, aux.to(d)).detach())
 
 
 _PLACED: dict[str, Callable[[Trial], Iterator[Placed]]] = {

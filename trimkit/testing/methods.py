@@ -14,7 +14,7 @@ from torch import Tensor
 from trimkit.coefficients import tree
 from trimkit.data import Dataset
 from trimkit.errors import TrimkitError
-from trimkit.methods import Batch, Method, Phase, StepResult, Term
+from trimkit.methods import Batch, Method, Phase, StepResult, Term, decode_codes
 from trimkit.objective import Objective
 from trimkit.testing.promises import BrokenPromise, Inapplicable, Size, Trial, gap, promise, require, same_randomness
 from trimkit.training import train
@@ -84,6 +84,7 @@ def codes(trial: Trial) -> None:
     """Each space encodes to (N, *space.shape) and decodes to (N, *shape), each sample alone."""
     method = prepared(trial)
     data = samples(trial, method)
+    assert data.aux is not None
     for space in method.latent_spaces():
         z = torch.zeros(3, *space.shape)
         if space.can_encode:
@@ -92,9 +93,9 @@ def codes(trial: Trial) -> None:
             error = gap(_encoded(method, data, space.name, slice(1, 2)), z[1:2])
             require(error < 1e-4, f"the code of a row differs by {error:.2g} with other rows beside it, in eval mode")
         if space.can_decode:
-            x = method.decode(z, space.name)
+            x = decode_codes(method, z, space, data.aux[:3])
             require(x.shape == (3, *method.shape), f"decode gives {tuple(x.shape)}; expected {(3, *method.shape)}")
-            error = gap(method.decode(z[1:2], space.name), x[1:2])
+            error = gap(decode_codes(method, z[1:2], space, data.aux[1:2]), x[1:2])
             require(error < 1e-4, f"the data of a code differ by {error:.2g} with other codes beside it, in eval mode")
 
 
@@ -151,7 +152,12 @@ def phases_freeze(trial: Trial) -> None:
 @promise("method")
 def trains(trial: Trial) -> None:
     """Two steps of `trimkit.train`, or a fit, leave finite parameters; draws do not touch the global random state."""
-    before = torch.get_rng_state()
+    before, ready = torch.get_rng_state(), prepared(trial).train()
+    for phase, *_ in _turns(trial, ready) if ready.phases() else ():
+        drawn = not same_randomness(before)
+        require(
+            not drawn, f"phase {phase.name!r} draws from torch's global random state; draw from the generator given"
+        )
     method = trained(trial)
     require(same_randomness(before), "training draws from torch's global random state; draw from the generator given")
     bad = [name for name, value in method.state_dict().items() if not bool(torch.isfinite(value).all())]
@@ -164,6 +170,7 @@ def state(trial: Trial) -> None:
     method, twin = trained(trial), made(trial)
     twin.load_state_dict(method.state_dict())
     data = samples(trial, method)
+    assert data.aux is not None
     for space in method.latent_spaces():
         where = f"the space {space.name!r}"
         if space.can_encode:
@@ -171,7 +178,7 @@ def state(trial: Trial) -> None:
             require(same, f"a loaded copy encodes to {where} otherwise; register what training changes as buffers")
         if space.can_decode:
             z = torch.randn(3, *space.shape, generator=torch.Generator().manual_seed(0))
-            same = gap(twin.decode(z, space.name), method.decode(z, space.name)) == 0
+            same = gap(decode_codes(twin, z, space, data.aux[:3]), decode_codes(method, z, space, data.aux[:3])) == 0
             require(same, f"a loaded copy decodes {where} otherwise; register what training changes as buffers")
 
 
@@ -286,10 +293,13 @@ def transforms(method: Method) -> list[Any]:
         BrokenPromise: the method does not make them.
     """
     spaces = method.latent_spaces()
-    usable = [s.name for s in spaces if s.can_encode and s.can_decode and not s.needs_aux]
+    usable = [s for s in spaces if s.can_encode and s.can_decode and (method.condition or not s.needs_aux)]
     if not usable:
         raise Inapplicable("no space of it is a transform: " + "; ".join(s.reason for s in spaces if s.reason))
     try:
-        return [method.as_transform(name) for name in usable]
+        return [
+            method.as_transform(s.name, aux=1) if s.needs_aux or s.decoding_needs_aux else method.as_transform(s.name)
+            for s in usable
+        ]
     except TrimkitError as error:
         raise BrokenPromise(f"as_transform refuses a space that encodes and decodes: {error}") from error

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from trimkit import processes as _processes
 from trimkit.audit import audit
 from trimkit.data import Dataset
-from trimkit.methods import Batch, Method
+from trimkit.methods import Batch, Method, decode_codes
 from trimkit.processes import Share, sharing
 from trimkit.report.verdicts import Status
 from trimkit.testing.methods import SAMPLES, made, prepared, samples, transforms
@@ -141,7 +141,7 @@ def _given(trial: Trial, method: Method) -> dict[str, Tensor]:
                 given[f"encode to {space.name!r}"] = method.encode(data.x[:3], data.aux[:3], space.name).mean  # type: ignore[index]
             if space.can_decode:
                 z = torch.randn(3, *space.shape, generator=torch.Generator().manual_seed(0))
-                given[f"decode from {space.name!r}"] = method.decode(z, space.name)
+                given[f"decode from {space.name!r}"] = decode_codes(method, z, space, data.aux[:3])  # type: ignore[index]
     return given
 
 

@@ -13,6 +13,7 @@ from trimkit.errors import DataError, ModelError, OptionError, TrainingError, Tr
 from trimkit.methods import (
     RECONSTRUCTION,
     Batch,
+    CodeTransform,
     GeneratedTransform,
     Method,
     Phase,
@@ -23,6 +24,7 @@ from trimkit.methods import (
     Weight,
     as_schedule,
 )
+from trimkit.methods.condition import Given
 from trimkit.predictor import FrozenPredictor, Match, PredictionLoss
 from trimkit.targets import Target, resolve_target
 from trimkit.training.terms import TrimTarget, TrimTerm, described
@@ -82,13 +84,21 @@ class Guidance:
 
     def _transform(self, trim: TrimTerm) -> Transform:
         if not self.generates:
-            return self._method.as_transform(trim.space)
+            aux = self._any_aux(trim.space)
+            return self._method.as_transform(trim.space, **({} if aux is None else {"aux": aux}))
         if trim.target == "label":
             raise OptionError(
                 f"the TRIM term {trim.name!r} explains samples that the method draws, which have no label; use target "
                 "predicted or the number of a class"
             )
         return GeneratedTransform(self._method, self._method.space(trim.space))
+
+    def _any_aux(self, space: str | None) -> Given | None:
+        """Auxiliary variables that a transform can be made with, where it needs some: each batch's take their place."""
+        latent, condition = self._method.space(space), self._method.condition
+        if condition is None or not (latent.needs_aux or latent.decoding_needs_aux):
+            return None
+        return 0 if condition.segments else [0.0] * condition.dim
 
     def describe(self) -> dict[str, Any]:
         """What is joined to the loss, for run folders and checkpoints."""
@@ -129,6 +139,8 @@ class Guidance:
         if self.compares:
             terms[PREDICTION] = Term(self._prediction(batch, reconstruction, labels))
         for name, penalty in self.penalties.items():
+            if isinstance(penalty.transform, CodeTransform):
+                penalty.transform.aux = batch.aux
             seen = self._samples(penalty, codes or {}) if self.generates else batch
             target = self._target(seen, self.trims[name].target)
             penalty.baseline = self._method.baseline(self.trims[name].space)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from trimkit.data import Dataset
 from trimkit.errors import TrimkitError, TrimkitWarning
-from trimkit.methods import Batch, Method, stored, summarise_kl
+from trimkit.methods import Batch, Method, decode_codes, stored, summarise_kl
 from trimkit.predictor import FrozenPredictor
 from trimkit.storage import write_atomically
 from trimkit.training.engine import Engine
@@ -116,14 +116,14 @@ class Evaluation:
 
     @property
     def can_reconstruct(self) -> bool:
-        """True where the first latent space can be encoded to and decoded from data alone."""
+        """True where the first latent space can be encoded to and decoded from data, with aux in both ways or none."""
         space = self.method.space()
-        return space.can_encode and space.can_decode and not space.needs_aux
+        return space.can_encode and space.can_decode and space.needs_aux == space.decoding_needs_aux
 
     @torch.no_grad()
-    def reconstruct(self, x: Tensor) -> Tensor:
+    def reconstruct(self, x: Tensor, aux: Tensor | None = None) -> Tensor:
         """decode(encode(x).mean): (N, *shape) → (N, *shape)."""
-        return self.method.decode(self.method.encode(x).mean)
+        return decode_codes(self.method, self.method.encode(x, aux).mean, self.method.space(), aux)
 
     def _possible_terms(self, data: Dataset, runner: PhaseRunner) -> dict[str, Any]:
         try:
@@ -164,7 +164,7 @@ class Evaluation:
     def squared_error(self, data: Dataset) -> float:
         """Mean squared error a value of reconstructions at the posterior mean."""
         errors = [
-            (self.reconstruct(batch.x) - batch.x).square().flatten(1).mean(1)
+            (self.reconstruct(batch.x, batch.aux) - batch.x).square().flatten(1).mean(1)
             for batch in batches(data, self.engine, self.batch_size)
         ]
         return float(torch.cat(errors).double().mean())
@@ -180,7 +180,7 @@ class Evaluation:
             The parts in nats, with estimator and sizes; empty where posteriors are no Gaussians over vectors.
         """
         few = batches(data.some(DECOMPOSED), self.engine, self.batch_size)
-        posteriors = (self.method.encode(batch.x) for batch in few)
+        posteriors = (self.method.encode(batch.x, batch.aux) for batch in few)
         return summarise_kl(posteriors, self.engine.generator("decomposition"), dataset_size=size)
 
     @torch.no_grad()
@@ -192,16 +192,16 @@ class Evaluation:
             and "accuracy_reconstructions", each in [0, 1]. Otherwise "squared_error" between the outputs.
         """
         pairs = [
-            (predictor(batch.x), predictor(self.reconstruct(batch.x)))
+            (predictor(batch.x), predictor(self.reconstruct(batch.x, batch.aux)))
             for batch in batches(data, self.engine, self.batch_size)
         ]
         original, rebuilt = (torch.cat(outputs).cpu() for outputs in zip(*pairs, strict=True))
         if original.ndim != 2 or original.shape[1] < 2:
             return {"squared_error": float((original - rebuilt).square().mean())}
         shares = {"agreement": _share(original.argmax(1) == rebuilt.argmax(1))}
-        if data.y is not None:
-            shares["accuracy_originals"] = _share(original.argmax(1) == data.y)
-            shares["accuracy_reconstructions"] = _share(rebuilt.argmax(1) == data.y)
+        if data.class_labels is not None:
+            shares["accuracy_originals"] = _share(original.argmax(1) == data.class_labels)
+            shares["accuracy_reconstructions"] = _share(rebuilt.argmax(1) == data.class_labels)
         return shares
 
 
@@ -225,14 +225,14 @@ def write_outcome(folder: RunFolder, evaluation: Evaluation, results: Mapping[st
     kl = results["train"].get("kl_per_dimension")
     if kl:
         draw_kl(kl, method.space().groups.names, folder.working / "kl_per_dimension.png")
-    x = evaluation.engine.place(data.some(SPREAD).x[:])
+    x, aux = _shown(evaluation, data)
     with in_eval_mode(method):
-        for name, picture in _pictures(evaluation, x, kl).items():
+        for name, picture in _pictures(evaluation, x, kl, aux).items():
             picture.save(folder.working / f"{name}.png")
         for name, samples in method.exhibits().items():
             draw_cells(list(samples.values()), list(samples), COLUMNS).save(folder.working / f"{name}.png")
         if _can_traverse(evaluation, x):
-            save_traversal_film(method, x, folder.working / "traversals.gif", kl)
+            save_traversal_film(method, x, folder.working / "traversals.gif", kl, aux)
     _film_training(folder.working)
 
 
@@ -248,19 +248,31 @@ def draw_progress(folder: RunFolder, evaluation: Evaluation, data: Dataset, step
         step: that is done.
     """
     (folder.working / PICTURES).mkdir(exist_ok=True)
-    x = evaluation.engine.place(data.some(SPREAD).x[:])
+    x, aux = _shown(evaluation, data)
     with in_eval_mode(evaluation.method):
-        for name, picture in _pictures(evaluation, x).items():
+        for name, picture in _pictures(evaluation, x, aux=aux).items():
             picture.save(folder.working / PICTURES / f"step-{step:08d}-{name}.png")
 
 
-def _pictures(evaluation: Evaluation, x: Tensor, kl: Sequence[float] | None = None) -> dict[str, Image]:
+def _shown(evaluation: Evaluation, data: Dataset) -> tuple[Tensor, Tensor | None]:
+    """x and aux of some samples, on the device."""
+    some = data.some(SPREAD)
+    return evaluation.engine.place(some.x[:]), None if some.aux is None else evaluation.engine.place(some.aux)
+
+
+def _pictures(
+    evaluation: Evaluation, x: Tensor, kl: Sequence[float] | None = None, aux: Tensor | None = None
+) -> dict[str, Image]:
     """What can be shown of a method, by name."""
     if not evaluation.can_reconstruct:
         return _drawn(evaluation, x)
-    pictures = {"reconstructions": reconstruction_grid(x[:SHOWN], evaluation.reconstruct(x[:SHOWN]))}
+    pictures = {
+        "reconstructions": reconstruction_grid(
+            x[:SHOWN], evaluation.reconstruct(x[:SHOWN], None if aux is None else aux[:SHOWN])
+        )
+    }
     if _can_traverse(evaluation, x):
-        pictures["traversals"] = traversal_grid(evaluation.method, x, kl)
+        pictures["traversals"] = traversal_grid(evaluation.method, x, kl, aux=aux)
     return pictures
 
 

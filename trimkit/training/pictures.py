@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -110,7 +111,12 @@ class Traversal(NamedTuple):
 
 @torch.no_grad()
 def traverse(
-    method: Method, x: Tensor, kl: Sequence[float] | None = None, steps: int = STEPS, most: int = 12
+    method: Method,
+    x: Tensor,
+    kl: Sequence[float] | None = None,
+    steps: int = STEPS,
+    most: int = 12,
+    aux: Tensor | None = None,
 ) -> Traversal:
     """Move one latent at a time, with all others at the code of the sample that is nearest to the mean code.
 
@@ -120,8 +126,9 @@ def traverse(
         kl: of each latent in nats, to order and label the rows; by default they are in the space's own order.
         steps: samples a row.
         most: rows at most.
+        aux: (N, ...) of the data, where the method needs them; that sample's is held.
     """
-    posterior = method.encode(x)
+    posterior = method.encode(x, aux)
     generator = torch.Generator(x.device).manual_seed(0)
     draws = posterior.rsample(generator)
     centre, spread = draws.mean(0), draws.std(0)
@@ -129,24 +136,31 @@ def traverse(
     groups = method.space().groups
     names = [groups.names[label] for label in tree.leaves(groups.labels)[0].tolist()]
     distance = ((posterior.mean - centre) / spread.clamp_min(1e-12)).square().sum(1)
-    typical = posterior.mean[distance.argmin()]
+    nearest = distance.argmin()
+    typical = posterior.mean[nearest]
+    held = None if aux is None else aux[nearest].expand(steps, *aux.shape[1:])
+    decode = partial(method.decode, aux=held) if method.space().decoding_needs_aux else method.decode
     traversal = Traversal([], [])
     for d in order[:most]:
         codes = typical.repeat(steps, 1)
         codes[:, d] = centre[d] + spread[d] * torch.linspace(-REACH, REACH, steps, device=x.device)
-        traversal.rows.append(method.decode(codes))
+        traversal.rows.append(decode(codes))
         traversal.labels.append(f"{names[d]}\n{kl[d]:.2f} nats" if kl else names[d])
     return traversal
 
 
-def traversal_grid(method: Method, x: Tensor, kl: Sequence[float] | None = None, most: int = 12) -> Image.Image:
+def traversal_grid(
+    method: Method, x: Tensor, kl: Sequence[float] | None = None, most: int = 12, aux: Tensor | None = None
+) -> Image.Image:
     """A row a latent, see `traverse`."""
-    return draw_grid(*traverse(method, x, kl, most=most))
+    return draw_grid(*traverse(method, x, kl, most=most, aux=aux))
 
 
-def save_traversal_film(method: Method, x: Tensor, path: Path, kl: Sequence[float] | None = None) -> None:
+def save_traversal_film(
+    method: Method, x: Tensor, path: Path, kl: Sequence[float] | None = None, aux: Tensor | None = None
+) -> None:
     """All latents at once, each swept there and back in a cell of its own, written as GIF; see `traverse`."""
-    traversal = traverse(method, x, kl, steps=FRAMES)
+    traversal = traverse(method, x, kl, steps=FRAMES, aux=aux)
     columns = math.ceil(math.sqrt(len(traversal.rows)))
     frames = [
         draw_cells(

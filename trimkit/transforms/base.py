@@ -86,6 +86,21 @@ class Transform(nn.Module, ABC):
         """
         return tuple(single_leaf(self.groups(size).labels, type(self).__name__).shape)
 
+    def at_rows(self, samples: Tensor) -> Self:
+        """The transform of rows that belong to samples of these numbers; the same where nothing is held of each sample.
+
+        Args:
+            samples: (rows,) numbers of samples.
+        Raises:
+            TransformError: a part of it holds something of each sample.
+        """
+        if any(getattr(part, "holds_rows", False) for part in self.modules()):
+            raise TransformError(
+                f"{type(self).__name__}: a part of it holds aux of each sample, which rows in another order would not "
+                "get; hold one for all samples: method.as_transform(space, aux=3)"
+            )
+        return self
+
     def residual(self, x: Tensor, s: Tree) -> Tensor:
         """r = x − inverse(s), detached: what the coefficients do not say, to be kept fixed while s varies.
 

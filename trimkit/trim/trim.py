@@ -8,7 +8,6 @@ predictor's output, f'(T(x)) = f(x) exactly, and any attribution of f' at s = T(
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import nullcontext
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -106,8 +105,7 @@ class Trim:
         self.attribution.require_differentiable(create_graph)
         warn_of_train_mode(self.model, dropout=True)
         watched = site.seen.training or not is_still(self.model)
-        watching = unchanged(self.model) if watched else nullcontext()
-        with alone(self.model), told_plainly(self.model, x), watching:
+        with told_plainly(self.model, x), unchanged(self.model) if watched else alone(self.model):
             composed = Composed(self.model, self.transform, x, keep_graph=create_graph, site=site)
             s0 = composed.baseline(baseline)
             explained = self.attribution.explain(
@@ -143,6 +141,7 @@ class Trim:
         def again(finer: IntegratedGradients, numbers: Tensor | None) -> TrimResult:
             x = site.x if numbers is None else take_rows(site.x, numbers)
             target, baseline = (rows_of(option, numbers, site.samples) for option in options)
-            return Trim(self.model, self.transform, finer, self.at, self.rows)(x, target, baseline=baseline)
+            transform = self.transform if numbers is None else self.transform.at_rows(numbers)
+            return Trim(self.model, transform, finer, self.at, self.rows)(x, target, baseline=baseline)
 
         return refined(result, attribution, again, site.rows is None)

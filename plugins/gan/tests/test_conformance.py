@@ -13,6 +13,7 @@ from trimkit.testing import Example, conformance
 
 STYLED = {"z_dim": 8, "w_dim": 8, "mapping_layers": 2, "channel_base": 64, "channel_max": 8}
 PICTURES = [(1, 8, 8)]
+CLASSED = {"conditional": True, "segments": 2}
 
 
 @functools.cache
@@ -27,9 +28,18 @@ def trained_run() -> str:
 
 EXAMPLES = {
     "infogan": Example({"noise_dim": 4, "categories": (3,)}, PICTURES),
-    "alae": Example({"w_dim": 8, "mapping_layers": 2}, PICTURES),
-    "stylegan": Example({**STYLED, "grow_steps": 4}, PICTURES),
-    "stylegan2": Example({**STYLED, "r1_interval": 2, "path_interval": 3}, PICTURES),
+    "alae": [
+        Example({"w_dim": 8, "mapping_layers": 2}, PICTURES),
+        Example({"w_dim": 8, "mapping_layers": 2, "r1_interval": 2, **CLASSED}, PICTURES),
+    ],
+    "stylegan": [
+        Example({**STYLED, "grow_steps": 4}, PICTURES),
+        Example({**STYLED, "grow_steps": 0, **CLASSED}, PICTURES),
+    ],
+    "stylegan2": [
+        Example({**STYLED, "r1_interval": 2, "path_interval": 3}, PICTURES),
+        Example({**STYLED, "r1_interval": 2, "path_interval": 3, **CLASSED}, PICTURES),
+    ],
     "projection": Example(lambda: {"run": trained_run(), "steps": 2}, PICTURES),
 }
 BY_OPTIMISATION = "codes are found by optimisation, which has no gradient"

@@ -298,7 +298,7 @@ def test_one_step_with_nan_leaves_the_running_means_as_they_are(images, monkeypa
     method = make("stylegan2", path_interval=1).train()
     before = method.path_mean.clone(), method.mapping.w_mean.clone()
     with monkeypatch.context() as patched:
-        patched.setattr(method.mapping, "forward", lambda z: (z * math.nan)[:, : method.w_dim].requires_grad_())
+        patched.setattr(method.mapping, "forward", lambda z, c: (z * math.nan)[:, : method.w_dim].requires_grad_())
         method.penalise_paths(Batch(images), gen(), 0)
         method.play_generator(Batch(images), gen(), 0)
     assert torch.equal(method.path_mean, before[0])

@@ -63,14 +63,21 @@ class HalvingBlock(nn.Module):
 class Discriminator(nn.Module):
     """One number a sample: positive for images that look like data.
 
+    A conditional one is a projection discriminator (Miyato & Koyama 2018, arXiv:1802.05637, eq. 3): ψ(φ(x)) + cᵀ V φ(x)
+    / √width, with the hidden layer φ(x), the last map ψ, and a row of V for each class.
+
     Args:
         shape: of an image: (C, S, S) with S = 8, 16, … 1024.
         residual: StyleGAN2's blocks; False for StyleGAN's.
         growing: takes images at every resolution, not at the last alone.
         channel_base: layers at resolution r have min(channel_base / r, channel_max) channels.
         channel_max: see there.
+        condition_size: entries of c; 0 for none.
     Raises:
         ShapeError: another shape.
+
+    Attributes:
+        projection: V, (condition_size, width); None where not conditional.
     """
 
     def __init__(
@@ -81,6 +88,7 @@ class Discriminator(nn.Module):
         growing: bool = False,
         channel_base: int = 2048,
         channel_max: int = 64,
+        condition_size: int = 0,
     ) -> None:
         super().__init__()
         self.top = Stage(levels_of(shape))
@@ -92,13 +100,15 @@ class Discriminator(nn.Module):
         self.conv = EqualisedConv(widths[0] + 1, widths[0], 3, gain=ROOT_TWO)
         self.hidden = EqualisedLinear(widths[0] * 16, widths[0], gain=ROOT_TWO)
         self.verdict = EqualisedLinear(widths[0], 1)
+        self.projection = nn.Parameter(torch.randn(condition_size, widths[0])) if condition_size else None
 
-    def forward(self, x: Tensor, stage: Stage | None = None) -> Tensor:
+    def forward(self, x: Tensor, stage: Stage | None = None, c: Tensor | None = None) -> Tensor:
         """Logits of being real.
 
         Args:
             x: (N, C, R, R) at the stage's resolution.
             stage: how far it has grown; None for all of it.
+            c: (N, condition_size) what it sees of u, where it is conditional.
         Returns:
             (N,).
         """
@@ -109,4 +119,11 @@ class Discriminator(nn.Module):
             if n == stage.level and stage.fade < 1:
                 h = torch.lerp(rectify(self.from_rgb[str(n - 1)](halve(x))), h, stage.fade)
         h = rectify(self.conv(minibatch_deviation(h)))
-        return self.verdict(rectify(self.hidden(h.flatten(1))))[:, 0]
+        features = rectify(self.hidden(h.flatten(1)))
+        verdict = self.verdict(features)[:, 0]
+        return verdict if self.projection is None or c is None else verdict + project_on(features, self.projection, c)
+
+
+def project_on(features: Tensor, projection: Tensor, c: Tensor) -> Tensor:
+    """cᵀ V φ / √width of each sample: (N, width), (size, width) and (N, size) → (N,)."""
+    return (features * (c @ projection)).sum(1) / math.sqrt(features.shape[1])

@@ -29,7 +29,7 @@ def ganspace(
         w (N, w_dim) ⇄ coefficients (N, components), falling in variance.
     """
     with torch.no_grad():
-        w = method.mapping(method.draw_z(samples, generator))
+        w = method.draw_w(samples, generator)
     found = PCA(components).fit(w)
     found.exact = len(found.components) == w.shape[1]
     return found

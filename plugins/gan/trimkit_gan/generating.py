@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from trimkit.errors import DataError, ShapeError, TrainingError
-from trimkit.methods import LatentSpace, Method, Posterior, standard_normal
+from trimkit.methods import ConditionalMethod, LatentSpace, Posterior, standard_normal
+from trimkit_gan.conditions import seen_of, seen_or_drawn
 from trimkit_gan.growing import enlarge
 from trimkit_gan.layers import pixel_norm
 from trimkit_gan.mapping import Mapping, truncate
@@ -16,7 +18,7 @@ from trimkit_gan.spaces import join, split, style_spaces
 from trimkit_gan.synthesis import NoiseMode, Stage, Synthesis
 
 
-class StyleSpaces(Method):
+class StyleSpaces(ConditionalMethod):
     """A method that is mapping and synthesis, without an encoder: z → w → w+ → s → image.
 
     Attributes:
@@ -42,7 +44,18 @@ class StyleSpaces(Method):
             f"{type(self).__name__} has no encoder: find codes by projection, method.project(x, space), or explain in "
             "the transform trimkit_gan.projection.Projection(method, space)"
         )
-        return style_spaces(self.synthesis, self.mapping.z_dim, self.mapping.w_dim, reason)
+        conditional = self.condition is not None
+        return style_spaces(self.synthesis, self.mapping.z_dim, self.mapping.w_dim, reason, conditional)
+
+    @property
+    def drawn_classes(self) -> int:
+        """Of a method conditional on classes, how many there are."""
+        return 0 if self.condition is None else self.condition.segments
+
+    def draw_w(self, n: int, generator: torch.Generator | None = None, aux: Tensor | None = None) -> Tensor:
+        """w of z ~ N(0, I): (n, w_dim); of classes with equal chances where conditional and none are given."""
+        z = self.draw_z(n, generator)
+        return self.mapping(z, seen_or_drawn(self, n, generator, aux))
 
     def encode(self, x: Tensor, aux: Tensor | None = None, space: str | None = None) -> Posterior:
         """Refused: no network does this.
@@ -52,7 +65,7 @@ class StyleSpaces(Method):
         """
         raise TrainingError(self.space(space).reason)
 
-    def codes(self, code: Tensor, space: str = "z") -> dict[str, Tensor]:
+    def codes(self, code: Tensor, space: str = "z", aux: Tensor | None = None) -> dict[str, Tensor]:
         """A code in its own space and in all spaces that it determines.
 
         Those of z and of s are the ones that stand for all codes of the same image: z at root mean square 1, and so
@@ -61,6 +74,7 @@ class StyleSpaces(Method):
         Args:
             code: (N, *shape of the space).
             space: "z", "w", "w+" or "s".
+            aux: u of each, for z of a conditional method.
         Returns:
             Name → code, with graph.
         Raises:
@@ -71,7 +85,8 @@ class StyleSpaces(Method):
             raise ShapeError(
                 f"expected codes of {space}, (N, {', '.join(map(str, expected))}), got {tuple(code.shape)}"
             )
-        onward = {"z": ("w", self.mapping), "w": ("w+", self.synthesis.spread), "w+": ("s", self._s_of)}
+        c = seen_of(self, aux, "to decode", len(code)) if space == "z" else None
+        onward = {"z": ("w", partial(self.mapping, c=c)), "w": ("w+", self.synthesis.spread), "w+": ("s", self._s_of)}
         codes = {space: self._canonical(code, space)}
         while space in onward:
             following, step = onward[space]
@@ -103,6 +118,7 @@ class StyleSpaces(Method):
         self,
         z: Tensor,
         space: str | None = None,
+        aux: Tensor | None = None,
         *,
         noise: NoiseMode = "constant",
         generator: torch.Generator | None = None,
@@ -112,14 +128,18 @@ class StyleSpaces(Method):
         Args:
             z: (N, *shape of the space).
             space: "w" by default, "z", "w+" or "s".
+            aux: u of each, for z of a conditional method.
             noise: of each pixel: "constant", "none", or "random" from the generator.
             generator: source of randomness.
         Returns:
             (N, *shape) in data units, not clamped.
         """
-        s = self.codes(z, self.space(space).name)["s"]
-        image = self.synthesis(split(s, self.synthesis), noise, generator, self.stage)
-        return enlarge((image + 1) * ((self.high - self.low) / 2) + self.low, self.shape[-1])
+        s = self.codes(z, self.space(space).name, aux)["s"]
+        return self.as_data(self.synthesis(split(s, self.synthesis), noise, generator, self.stage))
+
+    def as_data(self, images: Tensor) -> Tensor:
+        """What the networks see in data units: (N, C, R, R) at the stage's resolution → (N, *shape)."""
+        return enlarge((images + 1) * ((self.high - self.low) / 2) + self.low, self.shape[-1])
 
     def sample(
         self,
@@ -136,20 +156,27 @@ class StyleSpaces(Method):
         Args:
             n: how many.
             generator: source of randomness.
-            aux: not used.
+            aux: (n, ...) u of each, where the method is conditional; classes with equal chances by default.
             truncation_psi: ψ, see `trimkit_gan.mapping.truncate`.
             truncation_cutoff: layers that are truncated, from the coarsest; None for all.
             noise: of each pixel.
         Returns:
             (n, *shape) in data units.
         """
-        ws = self.synthesis.spread(self.mapping(self.draw_z(n, generator)))
+        ws = self.synthesis.spread(self.draw_w(n, generator, aux))
         ws = truncate(ws, self.mapping.w_mean, truncation_psi, truncation_cutoff)
         return self.decode(ws, "w+", noise=noise, generator=generator)
 
-    def sample_codes(self, n: int, generator: torch.Generator | None = None, space: str | None = None) -> Tensor:
-        """Codes of z ~ N(0, I), neither mixed nor truncated: (n, *shape of the space)."""
-        return self.codes(self.draw_z(n, generator), "z")[self.space(space).name]
+    def sample_codes(
+        self,
+        n: int,
+        generator: torch.Generator | None = None,
+        space: str | None = None,
+        aux: Tensor | None = None,
+    ) -> Tensor:
+        """Codes of z ~ N(0, I), neither mixed nor truncated: (n, *shape of the space); aux as in `sample`."""
+        name, z = self.space(space).name, pixel_norm(self.draw_z(n, generator))
+        return z if name == "z" else self.codes(self.mapping(z, seen_or_drawn(self, n, generator, aux)), "w")[name]
 
     def check(self, x: Tensor) -> None:
         """As every method, and data between low and high.

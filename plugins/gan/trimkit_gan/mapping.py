@@ -18,11 +18,15 @@ W_DECAY = 0.995
 class Mapping(nn.Module):
     """w = MLP(z / rms(z)), all layers rectified (Karras et al. 2019, section 2).
 
+    A conditional one takes [z / rms(z), e / rms(e)], with e = E c a linear map of what it sees of u (Karras et al.
+    2020, arXiv:2006.06676).
+
     Args:
         z_dim: entries of z.
-        w_dim: entries of w, and of the hidden layers.
+        w_dim: entries of w, of e, and of the hidden layers.
         depth: layers, at least 1.
         multiplier: of the layers' learning rate.
+        condition_size: entries of c; 0 for none.
     Raises:
         OptionError: a size below 1.
 
@@ -34,22 +38,28 @@ class Mapping(nn.Module):
 
     w_mean: Tensor
 
-    def __init__(self, z_dim: int, w_dim: int, depth: int = 8, multiplier: float = 0.01) -> None:
+    def __init__(
+        self, z_dim: int, w_dim: int, depth: int = 8, multiplier: float = 0.01, condition_size: int = 0
+    ) -> None:
         super().__init__()
         if not all(isinstance(size, int) and size >= 1 for size in (z_dim, w_dim, depth)):
             raise OptionError(
                 f"expected z_dim, w_dim and mapping_layers ≥ 1, whole numbers, got {z_dim}, {w_dim}, {depth}"
             )
         self.z_dim, self.w_dim = z_dim, w_dim
-        sizes = [z_dim, *[w_dim] * depth]
+        self.embedding = EqualisedLinear(condition_size, w_dim) if condition_size else None
+        sizes = [z_dim + (w_dim if condition_size else 0), *[w_dim] * depth]
         self.layers = nn.ModuleList(
             EqualisedLinear(n, m, multiplier=multiplier, gain=ROOT_TWO) for n, m in itertools.pairwise(sizes)
         )
         self.register_buffer("w_mean", torch.zeros(w_dim))
 
-    def forward(self, z: Tensor) -> Tensor:
-        """(N, z_dim) → (N, w_dim)."""
+    def forward(self, z: Tensor, c: Tensor | None = None) -> Tensor:
+        """(N, z_dim), and (N, condition_size) where conditional → (N, w_dim)."""
         w = pixel_norm(z)
+        if self.embedding is not None:
+            assert c is not None
+            w = torch.cat([w, pixel_norm(self.embedding(c))], 1)
         for layer in self.layers:
             w = rectify(layer(w))
         return w

@@ -27,10 +27,10 @@ def mixing_grid(
         sources: columns.
         cutoffs: for each, two rows whose layers before it are of the row's own sample.
     """
-    fine = method.synthesis.spread(method.mapping(method.draw_z(sources, generator)))
+    fine = method.synthesis.spread(method.draw_w(sources, generator))
     rows, labels = [torch.cat([torch.ones(1, *method.shape).to(fine), method.decode(fine, "w+")])], ["fine from"]
     for cutoff in cutoffs:
-        for coarse in method.synthesis.spread(method.mapping(method.draw_z(2, generator))):
+        for coarse in method.synthesis.spread(method.draw_w(2, generator)):
             mixed = mix(coarse.expand_as(fine), fine, cutoff)
             rows.append(method.decode(torch.cat([coarse[None], mixed]), "w+"))
             labels.append(f"coarse:\nlayers < {cutoff}")
@@ -42,7 +42,7 @@ def truncation_grid(
     method: StyleSpaces, generator: torch.Generator, samples: int = 6, psi: Sequence[float] = (1.0, 0.7, 0.4, 0.0, -0.7)
 ) -> Image.Image:
     """The same samples at falling ψ: from all variety to the mean image, and to the opposite (StyleGAN, figure 8)."""
-    ws = method.synthesis.spread(method.mapping(method.draw_z(samples, generator)))
+    ws = method.synthesis.spread(method.draw_w(samples, generator))
     rows = [method.decode(truncate(ws, method.mapping.w_mean, value), "w+") for value in psi]
     return draw_grid(rows, [f"psi {value:g}" for value in psi])
 

@@ -19,7 +19,9 @@ from trimkit.methods import LatentSpace
 from trimkit_gan.synthesis import Synthesis
 
 
-def style_spaces(synthesis: Synthesis, z_dim: int, w_dim: int, reason: str) -> list[LatentSpace]:
+def style_spaces(
+    synthesis: Synthesis, z_dim: int, w_dim: int, reason: str, conditional: bool = False
+) -> list[LatentSpace]:
     """The four spaces, w first: the one that is explained unless another is named.
 
     Args:
@@ -27,10 +29,20 @@ def style_spaces(synthesis: Synthesis, z_dim: int, w_dim: int, reason: str) -> l
         z_dim: entries of z.
         w_dim: entries of w.
         reason: why data cannot be encoded to any of them.
+        conditional: decoding z needs u; w and what follows from it have it in them.
     """
 
     def space(name: str, shape: tuple[int, ...], layout: Groups | None = None) -> LatentSpace:
-        return LatentSpace(name, shape, layout, can_encode=False, gaussian=name == "z", reason=reason)
+        noise = name == "z"
+        return LatentSpace(
+            name,
+            shape,
+            layout,
+            can_encode=False,
+            decoding_needs_aux=noise and conditional,
+            gaussian=noise,
+            reason=reason,
+        )
 
     return [
         space("w", (w_dim,)),

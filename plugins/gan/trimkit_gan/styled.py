@@ -17,6 +17,7 @@ from torch.nn.functional import softplus
 from trimkit.errors import OptionError
 from trimkit.methods import Batch, Phase, StepResult, Term, adam
 from trimkit_gan.augmentation import Augmentation
+from trimkit_gan.conditions import seen_of
 from trimkit_gan.discriminator import Discriminator
 from trimkit_gan.generating import StyleSpaces
 from trimkit_gan.growing import shrink
@@ -102,6 +103,8 @@ class StyleBased(StyleSpaces):
             139 steps by default.
         low: data value that is as dark as can be.
         high: data value that is as bright as can be.
+        conditions: conditional, see `trimkit.methods.ConditionalMethod`: mapping and discriminator see u, see `Mapping`
+            and `Discriminator`; samples are asked to be what the batch's data are.
 
     Attributes:
         discriminator: image → logit.
@@ -126,8 +129,9 @@ class StyleBased(StyleSpaces):
         ema_decay: float = 0.995,
         low: float = 0.0,
         high: float = 1.0,
+        **conditions: Any,
     ) -> None:
-        super().__init__(shape)
+        super().__init__(shape, **conditions)
         usual = usual_options(self.shape)
         self.z_dim, self.w_dim = z_dim, w_dim
         self.mapping_layers = usual.mapping_layers if mapping_layers is None else mapping_layers
@@ -160,9 +164,12 @@ class StyleBased(StyleSpaces):
             growing: see `Discriminator`.
         """
         widths = {"channel_base": self.channel_base, "channel_max": self.channel_max}
-        self.mapping = Mapping(self.z_dim, self.w_dim, self.mapping_layers)
+        size = 0 if self.condition is None else self.condition.size
+        self.mapping = Mapping(self.z_dim, self.w_dim, self.mapping_layers, condition_size=size)
         self.synthesis = Synthesis(self.shape, self.w_dim, modulation=modulation, output=output, **widths)
-        self.discriminator = Discriminator(self.shape, residual=residual, growing=growing, **widths)
+        self.discriminator = Discriminator(
+            self.shape, residual=residual, growing=growing, condition_size=size, **widths
+        )
 
     def reach(self, step: int) -> Stage:
         """The stage of a training step; networks that grow take note of it."""
@@ -180,39 +187,44 @@ class StyleBased(StyleSpaces):
         """
         return project(self, x, space, **options)
 
-    def draw(self, n: int, generator: torch.Generator) -> Drawn:
+    def draw(self, n: int, generator: torch.Generator, c: Tensor | None = None) -> Drawn:
         """Codes for a training step, mixed at one cutoff for the whole batch (StyleGAN, section 3.1).
 
         Args:
             n: how many.
             generator: source of randomness.
+            c: (n, size) what the mapping sees of u; codes are mixed with such of the same u.
         """
         z = self.draw_z(n, generator)
-        w = self.mapping(z)
+        w = self.mapping(z, c)
         ws = self.synthesis.spread(w)
         cutoff = draw_cutoff(self.synthesis.num_ws, self.mixing, generator)
         if cutoff < self.synthesis.num_ws:
-            ws = mix(ws, self.synthesis.spread(self.mapping(self.draw_z(n, generator))), cutoff)
+            ws = mix(ws, self.synthesis.spread(self.mapping(self.draw_z(n, generator), c)), cutoff)
         return Drawn(z, w, ws)
 
     def play_generator(self, batch: Batch, generator: torch.Generator, step: int) -> StepResult:
         """L_G on as many samples as the batch has.
 
         Args:
-            batch: gives the number.
+            batch: gives the number, and u of each sample where conditional.
             generator: of codes, noise and augmentation.
             step: from 0.
         Returns:
-            The term "adversarial", (N,) nats; the samples' codes without mixing.
+            The term "adversarial", (N,) nats; the samples' codes without mixing; where they were asked to be of
+            classes, samples and classes.
         """
-        stage = self.reach(step)
-        drawn = self.draw(len(batch), generator)
+        stage, c = self.reach(step), seen_of(self, batch.aux, "in every batch")
+        drawn = self.draw(len(batch), generator, c)
         images = self.synthesis(self.synthesis.styles(drawn.ws), "random", generator, stage)
         if self.training:
             self.mapping.track(drawn.w)
-        logits = self.discriminator(self._augmented(images, generator), stage)
+        logits = self.discriminator(self._augmented(images, generator), stage, c)
         codes = {"z": pixel_norm(drawn.z), **self.codes(drawn.w, "w")}
-        return StepResult({"adversarial": Term(softplus(-logits))}, codes=codes)
+        terms = {"adversarial": Term(softplus(-logits))}
+        if not self.drawn_classes:
+            return StepResult(terms, codes=codes)
+        return StepResult(terms, lambda _: self.as_data(images), codes=codes, labels=batch.aux)
 
     def play_discriminator(self, batch: Batch, generator: torch.Generator, step: int) -> StepResult:
         """L_D without R1.
@@ -224,12 +236,12 @@ class StyleBased(StyleSpaces):
         Returns:
             Terms "real" and "fake", (N,) nats; the augmentation's p where there is one.
         """
-        stage = self.reach(step)
+        stage, c = self.reach(step), seen_of(self, batch.aux, "in every batch")
         with torch.no_grad():
-            styles = self.synthesis.styles(self.draw(len(batch), generator).ws)
+            styles = self.synthesis.styles(self.draw(len(batch), generator, c).ws)
             images = self.synthesis(styles, "random", generator, stage)
-        fake = self.discriminator(self._augmented(images, generator), stage)
-        real = self.discriminator(self._augmented(self._seen(batch.x, stage), generator), stage)
+        fake = self.discriminator(self._augmented(images, generator), stage, c)
+        real = self.discriminator(self._augmented(self._seen(batch.x, stage), generator), stage, c)
         diagnostics: dict[str, Tensor] = {}
         if self.augmentation is not None:
             if self.training:
@@ -247,10 +259,10 @@ class StyleBased(StyleSpaces):
         Returns:
             The term "r1", (N,), to be weighted with γ.
         """
-        stage = self.reach(step)
+        stage, c = self.reach(step), seen_of(self, batch.aux, "in every batch")
 
         def critic(x: Tensor) -> Tensor:
-            return self.discriminator(self._augmented(x, generator), stage)
+            return self.discriminator(self._augmented(x, generator), stage, c)
 
         return StepResult({"r1": Term(r1(critic, self._seen(batch.x, stage)))})
 

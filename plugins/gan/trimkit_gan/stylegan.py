@@ -10,6 +10,7 @@ from torch import Tensor
 
 from trimkit.methods import Batch, Phase, StepResult, Term, gather, standard_normal
 from trimkit_gan.augmentation import Augmentation
+from trimkit_gan.conditions import seen_of
 from trimkit_gan.growing import Growth
 from trimkit_gan.options import require_counts, require_weights
 from trimkit_gan.regularisers import PATH_DECAY, path_lengths
@@ -30,7 +31,8 @@ class StyleGAN2(StyleBased):
             as in the paper.
         ada_target: r_t of adaptive augmentation in [−1, 1], such as 0.6; by default there is none.
         ada_images: images in which the augmentation's p may go from 0 to 1.
-        common: sizes of the networks, R1, Adam, running average, style mixing and range of the data, see `StyleBased`.
+        common: sizes of the networks, R1, Adam, running average, style mixing, range and aux of the data, see
+            `StyleBased`.
 
     Raises:
         OptionError: an option out of range.
@@ -83,13 +85,13 @@ class StyleGAN2(StyleBased):
         All are drawn, so that several processes with shares of even size take those that one would.
 
         Args:
-            batch: gives the number.
+            batch: gives the number, and u of each sample where conditional.
             generator: of codes, noise and y.
             step: from 0.
         Returns:
             The term "path_length", (⌈N/2⌉,); the mean length as a diagnostic.
         """
-        ws = self.draw(len(batch), generator).ws[::2]
+        ws = self.draw(len(batch), generator, seen_of(self, batch.aux, "in every batch")).ws[::2]
         ws = ws if ws.requires_grad else ws.requires_grad_()  # the mapping may be frozen
         noise = [rows[::2] for rows in self.synthesis.draw_noise(len(batch), generator)]
         images = self.synthesis(self.synthesis.styles(ws), noise)
@@ -111,7 +113,8 @@ class StyleGAN(StyleBased):
         shape: of one sample: (C, S, S) with S = 8, 16, … 1024.
         grow_steps: that a resolution is trained alone, and that the next one's fading in takes; 0 for no growing. All
             32 pixels are there after 4 times as many, 256 pixels after 10 times.
-        common: sizes of the networks, R1, Adam, running average, style mixing and range of the data, see `StyleBased`.
+        common: sizes of the networks, R1, Adam, running average, style mixing, range and aux of the data, see
+            `StyleBased`.
 
     Raises:
         OptionError: an option out of range.

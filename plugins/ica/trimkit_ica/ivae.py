@@ -125,7 +125,7 @@ class IVAE(Method):
         self.hidden, self.layers = hidden, layers
         self.learning_rate, self.rate = learning_rate, rate
         at_least_one(latent_dim=latent_dim, hidden=hidden, layers=layers, prior_layers=prior_layers)
-        self.auxiliary = Auxiliary("IVAE", segments, aux_dim)
+        self.auxiliary = self.condition = Auxiliary("IVAE", segments, aux_dim)
         given = (reconstruction, mutual_information, total_correlation, dimension_wise_kl)
         self._weights = choose_weights(preset, given, anneal_steps)
         if not (math.isfinite(variance) and variance > 0):
@@ -169,10 +169,6 @@ class IVAE(Method):
         """
         u = self.auxiliary.needed(aux, "of each sample to draw", n)
         return self.decode(self.conditional.sample(u, generator))
-
-    def check_aux(self, aux: Tensor | None) -> None:
-        """Data without u, or with another than the method was made for, are refused."""
-        self.auxiliary.check(aux)
 
     def phases(self) -> Sequence[Phase]:
         """One phase for all networks."""

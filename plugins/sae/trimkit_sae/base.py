@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -32,8 +32,9 @@ from trimkit.metrics import MetricResult
 from trimkit.predictor.activations import Activations
 from trimkit.registry.options import one_of, real_number, whole_number
 from trimkit_sae.baselines import FITTED, baseline_dictionaries, best_of
+from trimkit_sae.concepts import Concept, Flags, describe_concepts, halves, make_concepts
 from trimkit_sae.dictionary import Dictionary, UnitNormAdam, geometric_median
-from trimkit_sae.metrics import Code, describe, loss_recovered
+from trimkit_sae.metrics import CHUNK, Code, describe, loss_recovered
 from trimkit_sae.transform import ERROR, FEATURES, FeatureTransform, as_data, as_vectors, positions
 
 Normalise = Literal["unit", "dimension", "none"]
@@ -239,14 +240,17 @@ class SparseAutoencoder(Method):
         return {"l0": active.sum() / len(rows), "dead": (active == 0).float().mean()}
 
     def code(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
-        """x̂ of vectors (n, d), and which features are active (n, M)."""
+        """x̂ of vectors (n, d), and their features (n, M)."""
         z = self.read(vectors, FEATURES)
-        return self.write(z, FEATURES), z > 0
+        return self.write(z, FEATURES), z
 
     def measure(
         self, data: Dataset, train: Dataset, *, seed: int = 0, baselines: bool = False
     ) -> Mapping[str, Mapping[str, MetricResult]]:
         """L0, explained variance, dead share and density; of activations with a source, also the loss recovered.
+
+        Where factors or labels are known, also over how many features each of their values is split, and how often
+        another feature has absorbed it, see `trimkit_sae.concepts`.
 
         Baselines are random directions, as many as features, and principal and independent components, with as many
         active ones a vector as the features, see `trimkit_sae.baselines.best_of`.
@@ -256,17 +260,23 @@ class SparseAutoencoder(Method):
         def vectors(part: Dataset) -> Tensor:
             return as_vectors(in_memory(part.x).to(device), self.axis).reshape(-1, self.width)
 
-        codes: dict[str, Code] = {"features": self.code}
+        x = vectors(data)
+        judged = Judged(x, data, *_concepts_of(x, data, seed), seed)
+        codes: dict[str, tuple[Code, Tensor]] = {"features": (self.code, self.dictionary.directions * self.scale)}
         if baselines:
-            fitted, k = vectors(train.some(FITTED)), max(1, round(describe(self.code, vectors(data))["l0"].value))
+            fitted, k = vectors(train.some(FITTED)), max(1, round(describe(self.code, x)["l0"].value))
             found = baseline_dictionaries(fitted, self.features, seed)
-            codes |= {name: best_of(directions, fitted.mean(0), k) for name, directions in found.items()}
-        return {name: self._measured(code, vectors(data), data, seed) for name, code in codes.items()}
+            codes |= {name: (best_of(rows, fitted.mean(0), k), rows) for name, rows in found.items()}
+        return {name: self._measured(code, directions, judged) for name, (code, directions) in codes.items()}
 
-    def _measured(self, code: Code, vectors: Tensor, data: Dataset, seed: int) -> dict[str, MetricResult]:
-        found = describe(code, vectors, seed)
+    def _measured(self, code: Code, directions: Tensor, judged: Judged) -> dict[str, MetricResult]:
+        x, data, concepts, train, seed = judged
+        found = describe(code, x, seed)
         if isinstance(data, Activations) and data.source is not None:
             found["loss_recovered"] = loss_recovered(code, data.source, self.width, seed, axis=self.axis)
+        if concepts:
+            z = torch.cat([code(part)[1] for part in x.split(CHUNK)])
+            found |= describe_concepts(z, directions, concepts, train, seed)
         return found
 
     @torch.no_grad()
@@ -284,6 +294,35 @@ class SparseAutoencoder(Method):
         self.scale.fill_(wanted[self.normalise])
         if self.pre_bias:
             self.dictionary.bias.copy_(geometric_median(h / self.scale))
+
+
+class Judged(NamedTuple):
+    """What dictionaries are judged on.
+
+    Attributes:
+        x: (n, d) vectors.
+        data: that they are of.
+        concepts: that are known of them.
+        train: (n,) the half that probes of concepts are fitted to.
+        seed: of every draw.
+    """
+
+    x: Tensor
+    data: Dataset
+    concepts: Sequence[Concept]
+    train: Flags
+    seed: int
+
+
+def _concepts_of(x: Tensor, data: Dataset, seed: int) -> tuple[Sequence[Concept], Flags]:
+    """The concepts that the data's factors, or labels, are about; those of a sample hold at all of its positions."""
+    train = halves(len(x), seed)
+    y = data.y
+    labels = None if y is None or y.ndim > 1 or y.is_floating_point() else y[:, None]
+    factors, names = (labels, ("label",)) if data.factors is None else (data.factors, data.factor_names)
+    if factors is None:
+        return [], train
+    return make_concepts(x, factors.repeat_interleave(len(x) // len(data), 0), names, train), train
 
 
 def per_sample(values: Tensor) -> Tensor:

@@ -58,7 +58,7 @@ def best_of(directions: Tensor, centre: Tensor, k: int) -> Code:
         chosen = directions[places].double()
         gram = chosen @ chosen.mT + 1e-6 * torch.eye(chosen.shape[1], dtype=torch.float64, device=x.device)
         weights = torch.linalg.solve(gram, (chosen @ h.double()[:, :, None]))
-        active = torch.zeros(len(x), len(directions), dtype=torch.bool, device=x.device).scatter(1, places, True)
-        return (weights * chosen).sum(1).to(x) + centre, active
+        z = torch.zeros(len(x), len(directions), device=x.device).scatter(1, places, weights[:, :, 0].float())
+        return (weights * chosen).sum(1).to(x) + centre, z
 
     return code

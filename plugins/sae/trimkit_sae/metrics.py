@@ -27,7 +27,7 @@ ALIKE = 0.7
 """Cosine from which two features count as the same (Paulo & Belrose 2025, arXiv:2501.16615)."""
 
 Code: TypeAlias = Callable[[Tensor], tuple[Tensor, Tensor]]
-"""Vectors (n, d) → reconstructions (n, d), and which features are active (n, M)."""
+"""Vectors (n, d) → reconstructions (n, d), and features (n, M), 0 (or False) where they are not active."""
 
 
 def describe(code: Code, vectors: Tensor, seed: int = 0, draws: int = DRAWS) -> dict[str, MetricResult]:
@@ -45,7 +45,8 @@ def describe(code: Code, vectors: Tensor, seed: int = 0, draws: int = DRAWS) -> 
     """
     count, error, hits = [], [], 0
     for part in vectors.split(CHUNK):
-        x_hat, active = code(part)
+        x_hat, z = code(part)
+        active = z != 0
         count.append(active.sum(1).double().cpu())
         error.append((part - x_hat).square().sum(1).double().cpu())
         hits = hits + active.sum(0).double().cpu()

@@ -105,7 +105,7 @@ def test_at_its_optimum_the_discriminator_knows_the_total_correlation():
         return torch.randn(n, 2, generator=draw) @ factor.T
 
     method = FactorVAE((2,), latent_dim=2, network="mlp", discriminator_width=32)
-    method.gaussian = lambda x: Draws(x)
+    method.gaussian = lambda x, aux=None: Draws(x)
     optimiser = torch.optim.Adam(method.discriminator.parameters(), 2e-3)
     for _ in range(400):
         optimiser.zero_grad()

@@ -14,7 +14,7 @@ from trimkit.methods import Gaussian
 from trimkit.registry import available, default, specification
 from trimkit.registry.calling import signature_of
 
-SHARED = {"latent_dim", "network", "likelihood", "scale", "learning_rate"}
+SHARED = {"latent_dim", "network", "likelihood", "scale", "learning_rate", "conditional"}
 OWN = {
     "vae": set(),
     "beta-vae": {"beta"},

@@ -24,7 +24,7 @@ class CapacityVAE(VAE):
         gamma: weight of |mean KL − C|: a number ≥ 0 or a schedule.
         capacity: C in nats by step: a number, text such as "linear(0, 25, 100000)" for start, end and steps, rising or
             falling; from Python, any function of the step.
-        common: network, likelihood, scale and learning_rate, see `VAE`.
+        common: network, likelihood, scale, learning_rate and conditional, see `VAE`.
 
     Raises:
         OptionError: an option out of range.

@@ -30,7 +30,7 @@ class DIPVAEI(VAE):
         latent_dim: number of latents D.
         lambda_off_diagonal: λ_od, weight of Σ_{i≠j} S_ij²: a number ≥ 0 or a schedule.
         lambda_diagonal: λ_d, weight of Σ_i (S_ii − 1)²: a number ≥ 0 or a schedule.
-        common: network, likelihood, scale and learning_rate, see `VAE`.
+        common: network, likelihood, scale, learning_rate and conditional, see `VAE`.
 
     Raises:
         OptionError: an option out of range.
@@ -83,7 +83,7 @@ class DIPVAEII(DIPVAEI):
         shape: of one sample: (C, H, W), (C, L) or (F,).
         latent_dim: number of latents D.
         lambda_diagonal: λ_d, weight of Σ_i (S_ii − 1)²: a number ≥ 0 or a schedule.
-        common: lambda_off_diagonal, see `DIPVAEI`; network, likelihood, scale and learning_rate, see `VAE`.
+        common: lambda_off_diagonal, see `DIPVAEI`; the rest, see `VAE`.
 
     Raises:
         OptionError: an option out of range.

@@ -49,7 +49,7 @@ class FactorVAE(VAE):
         discriminator_width: of each of its six hidden layers.
         discriminator_learning_rate: of its Adam, whose β are (.5, .9).
         learning_rate: of Adam for encoder and decoder; 10⁻⁴ as in the paper, where the other VAEs have 5·10⁻⁴.
-        common: network, likelihood and scale, see `VAE`.
+        common: network, likelihood, scale and conditional, see `VAE`.
 
     Raises:
         OptionError: an option out of range.
@@ -108,7 +108,7 @@ class FactorVAE(VAE):
         """
         assert batch.other is not None
         with torch.no_grad():
-            other = self.gaussian(batch.other.x).rsample(generator)
+            other = self.gaussian(batch.other.x, batch.other.aux).rsample(generator)
             product = permuted(gather(other), generator)[own_rows(other)]
         z = batch.carried["z"]
         logits = at_least_float32(self.discriminator(torch.cat([z, product])))

@@ -40,7 +40,7 @@ class InfoVAE(VAE):
         lambda_mmd: λ with α + λ ≥ 1. Large, since recon is a sum over pixels and each kernel's MMD is below 2; as
             in wae-mmd by default.
         kernel: "imq" or "rbf", see `trimkit.methods.maximum_mean_discrepancy`.
-        common: network, likelihood, scale and learning_rate, see `VAE`.
+        common: network, likelihood, scale, learning_rate and conditional, see `VAE`.
 
     Raises:
         OptionError: an option out of range.
@@ -88,7 +88,7 @@ class WAE(VAE):
             likelihood with σ = 0.1 weighs 1/2σ² = 50.
         kernel: "imq" or "rbf", see `trimkit.methods.maximum_mean_discrepancy`.
         stochastic: draw z ~ q(z|x); otherwise the encoder is deterministic, z = μ(x), and has no variance.
-        common: network, likelihood, scale and learning_rate, see `VAE`.
+        common: network, likelihood, scale, learning_rate and conditional, see `VAE`.
 
     Raises:
         OptionError: an option out of range.
@@ -118,7 +118,7 @@ class WAE(VAE):
 
     def encode(self, x: Tensor, aux: Tensor | None = None, space: str | None = None) -> Posterior:
         """q(z|x): a Gaussian, or the point μ(x) of a deterministic encoder."""
-        q = self.gaussian(x)
+        q = self.gaussian(x, aux)
         return q if self.stochastic else Delta(q.mean)
 
     def weights(self) -> Mapping[str, Schedule]:

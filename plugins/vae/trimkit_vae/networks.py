@@ -39,7 +39,34 @@ class Networks(NamedTuple):
     decoder: nn.Module
 
 
-def make_networks(choice: NetworkChoice, shape: Sequence[int], latent_dim: int) -> Networks:
+class Beside(nn.Module):
+    """Data with u beside them, for an encoder: one more channel, a linear map of u; for (F,) u itself, at the end.
+
+    Args:
+        shape: of one sample.
+        size: entries of u, one-hot for labels.
+
+    Attributes:
+        shape: of one sample with u.
+        size: as given.
+    """
+
+    def __init__(self, shape: Sequence[int], size: int) -> None:
+        super().__init__()
+        self.size = size
+        flat = len(shape) == 1
+        self.shape = (shape[0] + (size if flat else 1), *shape[1:])
+        to_plane = () if flat else (nn.Linear(size, math.prod(shape[1:])), nn.Unflatten(1, (1, *shape[1:])))
+        self.plane = nn.Sequential(*to_plane)
+
+    def forward(self, x: Tensor, c: Tensor) -> Tensor:
+        """(N, *shape) and (N, size) → (N, *shape with u)."""
+        return torch.cat([x, self.plane(c)], 1)
+
+
+def make_networks(
+    choice: NetworkChoice, shape: Sequence[int], latent_dim: int, beside: Beside | None = None
+) -> Networks:
     """Encoder and decoder by name, with weights drawn by `he_uniform`; or the user's own, as they are.
 
     Args:
@@ -48,6 +75,8 @@ def make_networks(choice: NetworkChoice, shape: Sequence[int], latent_dim: int) 
             "pkg.mod:function".
         shape: of one sample.
         latent_dim: D, at least 1.
+        beside: for conditional networks: the encoder takes what it gives, the decoder (N, D + size), codes and u. A
+            function is then called once for each, with (shape with u, D) and (shape, D + size).
     Raises:
         OptionError: an unknown name, latent_dim < 1, or a function that returns something else than two modules.
         ShapeError: data that the network does not take, or own networks of other output shapes than `Networks` has.
@@ -57,6 +86,9 @@ def make_networks(choice: NetworkChoice, shape: Sequence[int], latent_dim: int) 
     make = chosen("network", choice, ours)
     if latent_dim < 1:
         raise OptionError(f"expected latent_dim ≥ 1, got {latent_dim}")
+    if beside is not None:
+        encoder = make_networks(choice, beside.shape, latent_dim).encoder
+        return Networks(encoder, make_networks(choice, shape, latent_dim + beside.size).decoder)
     made = make(tuple(shape), latent_dim)
     if isinstance(choice, str) and choice in ours:
         return Networks(he_uniform(made.encoder), he_uniform(made.decoder))

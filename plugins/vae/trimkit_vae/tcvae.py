@@ -37,7 +37,7 @@ class BetaTCVAE(VAE):
         beta: weight of the total correlation: a number ≥ 0 or a schedule.
         gamma: weight of the KL of the marginals, ≥ 0.
         estimator: of the aggregate posterior: "symmetric", "mss", "mws", "batch" or "leave-one-out".
-        common: network, likelihood, scale and learning_rate, see `VAE`.
+        common: network, likelihood, scale, learning_rate and conditional, see `VAE`.
 
     Raises:
         OptionError: an option out of range.

@@ -12,10 +12,10 @@ from trimkit.errors import OptionError
 from trimkit.methods import (
     RECONSTRUCTION,
     Batch,
+    ConditionalMethod,
     DiagonalGaussian,
     LatentSpace,
     LikelihoodChoice,
-    Method,
     Phase,
     Posterior,
     Scale,
@@ -29,13 +29,15 @@ from trimkit.methods import (
     make_likelihood,
     standard_normal,
 )
-from trimkit_vae.networks import NetworkChoice, make_networks
+from trimkit_vae.networks import Beside, NetworkChoice, make_networks
 
 
-class VAE(Method):
+class VAE(ConditionalMethod):
     """Variational autoencoder (Kingma & Welling 2013): minimises −ELBO = recon + KL.
 
-    The base of its relatives: they keep recon and replace `regularise` and `weights`.
+    The base of its relatives: they keep recon and replace `regularise` and `weights`. A conditional one models
+    p(x|u) for classes or vectors u (Sohn et al. 2015): both networks see u beside x and z, and z is N(0, I) whatever u
+    is, so that it has to say what u does not.
 
     Args:
         shape: of one sample: (C, H, W), (C, L) or (F,).
@@ -46,9 +48,10 @@ class VAE(Method):
             "logistic" for 256 grey levels, the energy "ms-ssim"; or a function shape → Likelihood, as pkg.mod:function.
         scale: σ, b or s of the likelihood, in data units, or "learned".
         learning_rate: of Adam.
+        conditions: conditional, see `trimkit.methods.ConditionalMethod`.
 
     Raises:
-        OptionError: an option out of range.
+        OptionError: an option out of range, or conditional on nothing that is known of u.
         ShapeError: data that the network does not take.
     """
 
@@ -61,39 +64,64 @@ class VAE(Method):
         likelihood: LikelihoodChoice = "gaussian",
         scale: Scale = 0.1,
         learning_rate: float = 5e-4,
+        **conditions: Any,
     ) -> None:
-        super().__init__(shape)
+        super().__init__(shape, **conditions)
         self.latent_dim = latent_dim
         self.network = network
         self.likelihood = likelihood
         self.scale = scale
         self.learning_rate = learning_rate
         positive(learning_rate=learning_rate)
-        self.encoder, self.decoder = make_networks(network, self.shape, latent_dim)
+        self.beside = None if self.condition is None else Beside(self.shape, self.condition.size)
+        self.encoder, self.decoder = make_networks(network, self.shape, latent_dim, self.beside)
         self.observation = make_likelihood(likelihood, scale, self.shape)
 
     def latent_spaces(self) -> Sequence[LatentSpace]:
         """One space z of D independent standard normals."""
-        return [LatentSpace("z", (self.latent_dim,), stochastic=True, gaussian=True)]
+        needs = self.conditional
+        return [
+            LatentSpace(
+                "z", (self.latent_dim,), stochastic=True, needs_aux=needs, decoding_needs_aux=needs, gaussian=True
+            )
+        ]
 
-    def gaussian(self, x: Tensor) -> DiagonalGaussian:
-        """N(μ(x), diag σ²(x)), in float32 or better: (N, *shape) → Gaussians over (N, D)."""
-        return DiagonalGaussian(*at_least_float32(self.encoder(x)).chunk(2, dim=1))
+    def gaussian(self, x: Tensor, aux: Tensor | None = None) -> DiagonalGaussian:
+        """N(μ(x), diag σ²(x)), in float32 or better: (N, *shape), and u where conditional → Gaussians over (N, D)."""
+        seen = x if self.beside is None else self.beside(x, self._vectors(x, aux, "to encode"))
+        return DiagonalGaussian(*at_least_float32(self.encoder(seen)).chunk(2, dim=1))
+
+    def parameters_of(self, z: Tensor, aux: Tensor | None = None) -> Tensor:
+        """r, the parameters of p(x|z), or of p(x|z, u): (N, D) → (N, *shape)."""
+        return self.decoder(z if self.condition is None else torch.cat([z, self._vectors(z, aux, "to decode")], 1))
+
+    def _vectors(self, rows: Tensor, aux: Tensor | None, what: str) -> Tensor:
+        """u of each row as (N, size) numbers."""
+        assert self.condition is not None
+        return self.condition.vectors(self.condition.needed(aux, what, len(rows)), rows)
 
     def encode(self, x: Tensor, aux: Tensor | None = None, space: str | None = None) -> Posterior:
-        """q(z|x) = N(μ(x), diag σ²(x)): (N, *shape) → Gaussians over (N, D)."""
-        return self.gaussian(x)
+        """q(z|x) = N(μ(x), diag σ²(x)), or q(z|x, u): (N, *shape) → Gaussians over (N, D)."""
+        return self.gaussian(x, aux)
 
-    def decode(self, z: Tensor, space: str | None = None) -> Tensor:
-        """E[x|z]: (N, D) → (N, *shape) in data units."""
-        return self.observation.mean(self.decoder(z))
+    def decode(self, z: Tensor, space: str | None = None, aux: Tensor | None = None) -> Tensor:
+        """E[x|z], or E[x|z, u]: (N, D) → (N, *shape) in data units."""
+        return self.observation.mean(self.parameters_of(z, aux))
 
     def sample(self, n: int, generator: torch.Generator | None = None, aux: Tensor | None = None) -> Tensor:
-        """E[x|z] for n draws z ~ N(0, I): (n, *shape)."""
-        return self.decode(self.sample_codes(n, generator))
+        """E[x|z] for n draws z ~ N(0, I), of classes with equal chances where conditional and none are given."""
+        if self.condition is not None and aux is None:
+            aux = self.condition.draw(n, generator, "of each sample to draw")
+        return self.decode(self.sample_codes(n, generator), aux=aux)
 
-    def sample_codes(self, n: int, generator: torch.Generator | None = None, space: str | None = None) -> Tensor:
-        """z ~ N(0, I): (n, D)."""
+    def sample_codes(
+        self,
+        n: int,
+        generator: torch.Generator | None = None,
+        space: str | None = None,
+        aux: Tensor | None = None,
+    ) -> Tensor:
+        """z ~ N(0, I), whatever u is: (n, D)."""
         return standard_normal(next(self.parameters()).new_empty(n, self.latent_dim), generator)
 
     def check(self, x: Tensor) -> None:
@@ -103,8 +131,8 @@ class VAE(Method):
 
     def autoencoder_parameters(self) -> list[nn.Parameter]:
         """Those of encoder, decoder and likelihood."""
-        modules = (self.encoder, self.decoder, self.observation)
-        return [parameter for module in modules for parameter in module.parameters()]
+        modules = (self.encoder, self.decoder, self.observation, self.beside)
+        return [parameter for module in modules if module is not None for parameter in module.parameters()]
 
     def phases(self) -> Sequence[Phase]:
         """One phase for both networks."""
@@ -147,9 +175,9 @@ class VAE(Method):
             Terms recon = −log p(x|z), (N,) nats, and those of `regularise`; x̂ of the draw; KL of each dimension, (D,);
             z (N, D) for later phases.
         """
-        q = self.gaussian(batch.x)
+        q = self.gaussian(batch.x, batch.aux)
         z = self.draw(q, generator)
-        r = self.decoder(z)
+        r = self.parameters_of(z, batch.aux)
         return StepResult(
             {RECONSTRUCTION: Term(self.observation(r, batch.x)), **self.regularise(q, z, generator, step)},
             reconstruction=self.observation.mean(r),
@@ -176,7 +204,7 @@ class BetaVAE(VAE):
         latent_dim: number of latents D.
         beta: weight of the KL: a number ≥ 0; text such as "linear(0, 4, 5000)" for start, end and steps; from Python,
             any function of the step.
-        common: network, likelihood, scale and learning_rate, see `VAE`.
+        common: network, likelihood, scale, learning_rate and conditional, see `VAE`.
 
     Raises:
         OptionError: an option out of range.

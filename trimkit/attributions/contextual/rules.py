@@ -12,6 +12,7 @@ the irrelevant part, β + γ the plain result:
 - a product of two gives β' = ½ [β_a (β_b + γ_b) + (β_a + γ_a) β_b]: what both parts make together is shared equally;
 - softmax is an activation of a whole row, where −∞ (a mask) stays;
 - attention is written out into these; 1/√ of a norm's mean square is a constant, as the deviation of layer norm is;
+- recurrent layers go step by step, see `trimkit.attributions.contextual.recurrent`;
 - dropout is the identity in eval mode.
 
 "Nothing relevant" stays nothing under each of them.
@@ -19,15 +20,17 @@ the irrelevant part, β + γ the plain result:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from trimkit.attributions import attention, norms
-from trimkit.attributions.contextual.pair import RULES, SHAPLEY, Call, Pair, Rule, on_groups, refuse
+from trimkit.attributions import attention, norms, recurrent
+from trimkit.attributions.carrier import Call, Rule, refuse
+from trimkit.attributions.contextual.norms import group_norm, layer_norm, rms_norm
+from trimkit.attributions.contextual.pair import RULES, SHAPLEY, Pair, add_constant, lift, on_groups, relevants
+from trimkit.attributions.contextual.recurrent import Published
 
 
 def plain(call: Call) -> Any:
@@ -37,7 +40,7 @@ def plain(call: Call) -> Any:
 
 def linear(call: Call) -> Any:
     """A linear map of one pair, or of several that stay apart (none is multiplied by another)."""
-    return _join(call.totals(), call.relevants())
+    return _join(call.totals(), relevants(call))
 
 
 def multilinear(call: Call) -> Any:
@@ -66,16 +69,6 @@ def softmax(call: Call) -> Pair:
         last = on_groups(lambda part: total - shares(pair.total.masked_fill(hidden, 0) - part), pair.relevant)
         alone = (alone + last) / 2
     return Pair(total, alone)
-
-
-def rms_norm(call: Call) -> Pair:
-    """Divide both parts by the root mean square of the sum."""
-    pair, shape = call.args[0], tuple(call.argument(1, "normalized_shape"))
-    eps = call.argument(3, "eps")
-    eps = torch.finfo(pair.total.dtype).eps if eps is None else eps
-    scale = (pair.total.square().mean(tuple(range(-len(shape), 0)), keepdim=True) + eps).rsqrt()
-    scaled = Pair(pair.total * scale, on_groups(lambda part: part * scale, pair.relevant))
-    return _scaled(scaled, call.argument(2, "weight"), None)
 
 
 def unshared(call: Call) -> Tensor:
@@ -126,27 +119,6 @@ def batch_norm(call: Call) -> Pair:
     return affine(call)
 
 
-def layer_norm(call: Call) -> Pair:
-    """Centre both parts, and divide both by the deviation of the sum: exact in the sum, linear in the parts."""
-    pair, shape = call.args[0], tuple(call.argument(1, "normalized_shape"))
-    axes = tuple(range(-len(shape), 0))
-    scaled = _standardised(pair, axes, call.argument(4, "eps", 1e-5))
-    return _scaled(scaled, call.argument(2, "weight"), call.argument(3, "bias"))
-
-
-def group_norm(call: Call) -> Pair:
-    """As `layer_norm`, over groups of channels."""
-    pair, groups = call.args[0], call.argument(1, "num_groups")
-    shape = pair.total.shape
-    cut = _reshaped(pair, (shape[0], groups, -1))
-    scaled = _reshaped(_standardised(cut, (-1,), call.argument(4, "eps", 1e-5)), shape)
-    ones = [1] * (len(shape) - 2)
-    weight, bias = (
-        w if w is None else w.reshape(-1, *ones) for w in (call.argument(2, "weight"), call.argument(3, "bias"))
-    )
-    return _scaled(scaled, weight, bias)
-
-
 def add(call: Call) -> Pair:
     """A sum of two pairs, or of a pair and a constant; ``alpha`` multiplies the second."""
     first, second = call.args[0], call.argument(1, "other")
@@ -172,8 +144,8 @@ def assemble(call: Call) -> Pair:
     like = call.pairs[0]
     if call.name == "where":
         condition, *values = call.args
-        return linear(call.changed((condition, *(_lift(value, like) for value in values))))
-    return linear(call.changed(([_lift(value, like) for value in call.args[0]], *call.args[1:])))
+        return linear(call.changed((condition, *(lift(value, like) for value in values))))
+    return linear(call.changed(([lift(value, like) for value in call.args[0]], *call.args[1:])))
 
 
 def activation(call: Call) -> Pair:
@@ -199,6 +171,28 @@ def power(call: Call) -> Pair:
     if not isinstance(exponent, int | float) or exponent <= 0 or not isinstance(call.args[0], Pair):
         refuse(call.name, "only positive, constant exponents have a value at zero")
     return activation(call)
+
+
+def recurrent_layer(call: Call) -> Any:
+    """LSTM, GRU and RNN, step by step."""
+    return recurrent.recurrent(call, Published())
+
+
+def zeros(call: Call) -> Any:
+    """Zeros like a pair, into which what depends on the input may be written."""
+    total = call.totals()
+    if not total.is_floating_point():
+        return total
+    pair = lift(total, call.pairs[0])
+    pair.constant = True
+    return pair
+
+
+def aggregate(call: Call) -> Pair:
+    """Rows of a source added to those of a tensor: messages of edges to nodes."""
+    first, axis, index, source, *rest = call.args
+    like = call.pairs[0]
+    return linear(call.changed((lift(first, like), axis, index, lift(source, like), *rest)))
 
 
 def dropout(call: Call) -> Any:
@@ -237,21 +231,6 @@ def maximum(call: Call) -> Any:
     return torch.return_types.max((values, places if keep else places.squeeze(axis)))
 
 
-def add_constant(pair: Pair, constant: Any) -> Pair:
-    """Add a constant, shared in proportion to the magnitudes of the two parts: |β| / (|β| + |γ|) of it is relevant.
-
-    Of −∞, a mask before softmax, nothing is.
-    """
-    shared = constant.masked_fill(torch.isneginf(constant), 0) if isinstance(constant, Tensor) else constant
-
-    def part(relevant: Tensor) -> Tensor:
-        own = relevant.abs()
-        whole = own + (pair.total - relevant).abs()
-        return relevant + own / whole.clamp_min(torch.finfo(whole.dtype).tiny) * shared  # of nothing, nothing
-
-    return Pair(pair.total + constant, on_groups(part, pair.relevant))
-
-
 def _averaged(call: Call, alone: Pair) -> Pair:
     """½ [what β gives alone + what it adds to γ]."""
     (pair,) = call.pairs
@@ -267,32 +246,6 @@ def _sum(first: Any, second: Any) -> Pair:
     return Pair(first.total + second.total, on_groups(torch.add, first.relevant, second.relevant))
 
 
-def _standardised(pair: Pair, axes: tuple[int, ...], eps: float) -> Pair:
-    scale = (pair.total.var(axes, correction=0, keepdim=True) + eps).rsqrt()
-
-    def centred(values: Tensor) -> Tensor:
-        return (values - values.mean(axes, keepdim=True)) * scale
-
-    return Pair(centred(pair.total), on_groups(centred, pair.relevant))
-
-
-def _reshaped(pair: Pair, shape: Sequence[int]) -> Pair:
-    return Pair(pair.total.reshape(shape), on_groups(lambda part: part.reshape(shape), pair.relevant))
-
-
-def _scaled(pair: Pair, weight: Tensor | None, bias: Tensor | None) -> Pair:
-    if weight is not None:
-        pair = Pair(pair.total * weight, on_groups(lambda part: part * weight, pair.relevant))
-    return pair if bias is None else add_constant(pair, bias)
-
-
-def _lift(value: Any, like: Pair) -> Pair:
-    if isinstance(value, Pair):
-        return value
-    total = torch.as_tensor(value, dtype=like.dtype, device=like.device)
-    return Pair(total, total.new_zeros(len(like.relevant), *total.shape))
-
-
 def _join(totals: Any, relevants: Any) -> Any:
     if isinstance(totals, Tensor):
         return Pair(totals, relevants)
@@ -302,7 +255,8 @@ def _join(totals: Any, relevants: Any) -> Any:
 _NAMES: dict[Rule, str] = {
     plain: (
         ".shape .dtype .device .ndim .layout .is_cuda .is_sparse .is_nested .is_quantized .is_mkldnn .is_meta "
-        ".requires_grad .grad_fn size dim numel nelement stride __len__ is_complex is_floating_point is_contiguous"
+        ".requires_grad .grad_fn size dim numel nelement stride __len__ is_complex is_floating_point is_contiguous "
+        "ones_like full_like new_ones new_full new_tensor"
     ),
     linear: (
         "reshape reshape_as view view_as flatten unflatten ravel permute transpose swapaxes movedim t .T .mT squeeze "
@@ -323,6 +277,10 @@ _NAMES: dict[Rule, str] = {
     softmax: "softmax",
     rms_norm: "rms_norm",
     unshared: "rsqrt std",
+    recurrent_layer: "lstm gru rnn_tanh rnn_relu lstm_cell gru_cell rnn_tanh_cell rnn_relu_cell",
+    recurrent.packed: "_pack_padded_sequence",
+    zeros: "zeros_like new_zeros",
+    aggregate: "index_add scatter_add",
     composite: ("scaled_dot_product_attention multi_head_attention_forward normalize cosine_similarity instance_norm"),
     add: "add",
     subtract: "sub subtract",

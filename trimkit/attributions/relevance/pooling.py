@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from trimkit.attributions.contextual.pair import Call, refuse
+from trimkit.attributions.carrier import Call, refuse
 from trimkit.attributions.relevance.twin import METHOD, Twin
 
 

@@ -10,6 +10,7 @@ relevance propagation for transformers (AttnLRP, Achtibat et al. 2024, arXiv:240
 - a norm c · r divides by what it divides by at the point, Δ(c r) = r Δc + c₀ Δr, so r counts only where c₀ ≠ 0; also
   where it is written out, with r a reciprocal root (the RMSNorm of Llama and T5);
 - the maximum of a window is shared by its largest entries at the point and at the reference;
+- recurrent layers go step by step, with gates that pass and signals that carry (`relevance.recurrent`);
 - softmax is e · 1/Σe, written out. AttnLRP expands it to first order and leaves the rest to nobody; here it is shared.
 """
 
@@ -21,10 +22,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trimkit.attributions import recurrent
+from trimkit.attributions.carrier import Call, Rule, refuse
 from trimkit.attributions.contextual import rules as contextual
-from trimkit.attributions.contextual.pair import Call, refuse
 from trimkit.attributions.relevance.pooling import max_pool, maximum
-from trimkit.attributions.relevance.twin import METHOD, RULES, Rule, Twin
+from trimkit.attributions.relevance.recurrent import SignalTakesAll
+from trimkit.attributions.relevance.twin import METHOD, RULES, Twin
 
 
 def linear(call: Call) -> Any:
@@ -194,6 +197,28 @@ def group_norm(call: Call) -> Twin:
     return _scaled(scaled, weight, bias)
 
 
+def recurrent_layer(call: Call) -> Any:
+    """LSTM, GRU and RNN, step by step."""
+    return recurrent.recurrent(call, SignalTakesAll())
+
+
+def zeros(call: Call) -> Any:
+    """Zeros like a twin, into which what depends on the input may be written."""
+    total = call.totals()
+    if not total.is_floating_point():
+        return total
+    twin = _lift(total, total)
+    twin.constant = True
+    return twin
+
+
+def aggregate(call: Call) -> Twin:
+    """Rows of a source added to those of a tensor: messages of edges to nodes."""
+    first, axis, index, source, *rest = call.args
+    like = call.pairs[0]
+    return linear(call.changed((_lift(first, like), axis, index, _lift(source, like), *rest)))
+
+
 def dropout(call: Call) -> Any:
     """The identity, in eval mode."""
     if call.argument(2, "training", True):
@@ -282,6 +307,10 @@ _SAME: dict[Rule, tuple[Rule, ...]] = {
     group_norm: (contextual.group_norm,),
     rms_norm: (contextual.rms_norm,),
     softmax: (contextual.softmax,),
+    recurrent_layer: (contextual.recurrent_layer,),
+    recurrent.packed: (recurrent.packed,),
+    zeros: (contextual.zeros,),
+    aggregate: (contextual.aggregate,),
     contextual.composite: (contextual.composite,),
     add: (contextual.add,),
     subtract: (contextual.subtract,),
