@@ -97,7 +97,7 @@ class CodeTransform(Transform):
 
     >>> from trimkit import create
     >>> method = create("method", "vae", shape=(6,), latent_dim=2, network="mlp").eval()
-    >>> space = method.as_transform("z")
+    >>> space = LatentTransform(method, method.space("z"))
     >>> isinstance(space, CodeTransform), space.inverse(torch.zeros(3, 2)).shape
     (True, torch.Size([3, 6]))
     """
