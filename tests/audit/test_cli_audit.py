@@ -12,7 +12,7 @@ from torch import nn
 
 from trimkit import cli
 from trimkit.cli._tables import verdict_line
-from trimkit.cli.audit import _progress, parse_choice
+from trimkit.cli.audit import parse_choice, show_progress
 from trimkit.errors import OptionError
 from trimkit.registry.spelling import parse_values
 
@@ -262,10 +262,10 @@ def test_choices_are_parsed():
 def test_a_terminal_gets_a_bar(monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
-    with _progress() as progress:
+    with show_progress() as progress:
         progress(1, 2)
     monkeypatch.setenv("TERM", "dumb")
-    with _progress() as progress:
+    with show_progress() as progress:
         assert progress is None
 
 

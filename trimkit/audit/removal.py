@@ -7,9 +7,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from trimkit.audit.batch import Batch
 from trimkit.audit.examine import explained_values, output_tensor
 from trimkit.audit.statistics import generator
-from trimkit.audit.subject import Batch, Subject
+from trimkit.audit.subject import Subject
 from trimkit.audit.task import Task
 from trimkit.coefficients import tree
 from trimkit.coefficients.tree import Tree

@@ -63,18 +63,19 @@ class Run:
     Args:
         subject: what is audited.
         checks: the questions.
+        notes: what looked suspicious in model or data.
     """
 
-    def __init__(self, subject: Subject, checks: Sequence[Check]) -> None:
+    def __init__(self, subject: Subject, checks: Sequence[Check], notes: tuple[str, ...] = ()) -> None:
         self.subject = subject
         self.checks = checks
+        self.notes = notes
         self.reasons: dict[tuple[str, str], str] = {}
         self.part = Part()
 
     def prepare(self) -> None:
         """What is done once, before the first batch, from the first samples; the same in every shard."""
-        assert self.subject.scale > 0  # what needs forwards once a model is there before forwards are counted
-        self.subject.explain_all(next(self.subject.batches([self.subject.first[:2]])))
+        assert self.subject.scale > 0  # needs forwards, which are then not those of the first batch
         self.ranks = {i: rank for rank, i in enumerate(self.subject.order)}
         self.shown = choose_examples(self.subject)
         for check in self.checks:
@@ -83,10 +84,27 @@ class Run:
                 if reason := check.inapplicable(self.subject, label):
                     self.reasons[check.name, label] = reason
         self.chosen = {check.name: check.chosen(self.subject) for check in self.checks}
+        self.warm()
 
-    def measure(self, blocks: Iterable[Sequence[int]], progress: Progress | None = None, total: int = 0) -> None:
-        """Explain every block of samples once, let the checks improve the scores, then measure, into `part`."""
-        done = 0
+    def warm(self) -> None:
+        """Measure two samples for nothing: what is found out once a model is then no forward of the first batch."""
+        few = self._explain(next(self.subject.batches([self.subject.first[:2]])))
+        for check in self.checks:
+            if labels := self._asked(check):
+                check.measure(self.subject, few, labels)
+        self.part = Part()
+
+    def measure(
+        self, blocks: Iterable[Sequence[int]], progress: Progress | None = None, total: int = 0, done: int = 0
+    ) -> None:
+        """Explain every block of samples once, let the checks improve the scores, then measure, into `part`.
+
+        Args:
+            blocks: ids, one batch each.
+            progress: called after every batch.
+            total: samples in all, for it.
+            done: samples that were done before.
+        """
         for bare in self.subject.batches(blocks):
             batch = self._explain(bare)
             assert batch.outputs is not None
@@ -104,11 +122,10 @@ class Run:
         for state in self.part.states.values():
             state.settle()
 
-    def conclude(self, notes: tuple[str, ...], spent: float = 1.0) -> Report:
+    def conclude(self, spent: float = 1.0) -> Report:
         """Verdicts and evidence from all parts.
 
         Args:
-            notes: what looked suspicious in model or data.
             spent: share of the error rate that this look may spend.
         """
         state = self.part.states.get((_PERFORMANCE, ""))
@@ -137,7 +154,7 @@ class Run:
             {label: tuple(self.part.examples.get(label, ())) for label in self.subject.attributions},
             provenance(self.subject, self.checks),
             self.subject.transform,
-            notes,
+            self.notes,
             dict(sections),
             self.subject.performance,
             paired,
@@ -153,6 +170,10 @@ class Run:
     def _labels(self, check: Check) -> list[str]:
         return [""] if check.of_transform else list(self.subject.attributions)
 
+    def _asked(self, check: Check) -> list[str]:
+        """The attributions to which a check applies."""
+        return [label for label in self._labels(check) if (check.name, label) not in self.reasons]
+
     def _explain(self, bare: Batch) -> Batch:
         with self._counting("explaining"):
             batch = self.subject.explain_all(bare)
@@ -163,7 +184,7 @@ class Run:
         return batch
 
     def _measure(self, check: Check, batch: Batch) -> None:
-        labels = [label for label in self._labels(check) if (check.name, label) not in self.reasons]
+        labels = self._asked(check)
         chosen = self.chosen[check.name]
         rows = [row for row, i in enumerate(batch.ids) if i in chosen]
         if labels and rows:

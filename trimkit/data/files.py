@@ -18,6 +18,7 @@ from trimkit.data.dsprites import CLASSES, IMAGES, dsprites
 from trimkit.data.factors import MOST_VALUES
 from trimkit.data.idx import holds_mnist, read_mnist
 from trimkit.data.layout import arrange
+from trimkit.data.npy import NpySamples
 from trimkit.data.readers import SUFFIXES, read_arrays
 from trimkit.data.samples import Bytes, Samples
 from trimkit.data.tables import OPTIONS as TABLE_OPTIONS
@@ -51,7 +52,8 @@ def load(spec: str, split: str = "train", *, aux: str | None = None, double: boo
         ``factor_names`` and true ``sources``, the same for every split; or ``x_train``, ``y_train``, …, ``x_test``, ….
         Pictures whose axes are not (N, C, H, W) say so: ``photos.npz:layout=nhwc``, nhw for grey ones, or ncl for rows
         of channels that look like grey pictures. Samples of type uint8 are divided by 255. A file of dSprites is known
-        by its arrays, see `trimkit.data.dsprites.dsprites`.
+        by its arrays, see `trimkit.data.dsprites.dsprites`. A .npy file of more than `MOST_FLOATS` bytes is read when
+        asked for, see `trimkit.data.npy.NpySamples`.
     Raises:
         DataError: nothing of that name, a file that cannot be read, arrays that do not fit; no labels to take.
         OptionError: an option that does not exist.
@@ -83,6 +85,8 @@ def _load(spec: str, name: str, split: str, options: dict[str, Any], double: boo
         layout = options.pop("layout", None)
         if options:
             raise OptionError(f"data file {path} takes no options, got {', '.join(options)}; it takes layout alone")
+        if path.suffix == ".npy" and layout is None and path.is_file() and path.stat().st_size > MOST_FLOATS:
+            return Dataset(path.stem, NpySamples(path), split=split)
         return _from_arrays(path.stem, read_arrays(path), split, layout, double)
     if path.is_file() and not registered:
         hint = f"; a function in it is {path}:NAME" if path.suffix == ".py" else ""
