@@ -100,7 +100,11 @@ def logits_in(output: Any) -> Any:
 
 
 def class_axis(output: Tensor) -> int:
-    """The axis of classes: the second, or the last of three."""
+    """The axis of classes: the second, or the last of three.
+
+    >>> class_axis(torch.zeros(2, 5, 8, 8)), class_axis(torch.zeros(2, 7, 5))     # (N, K, H, W) and (N, T, K)
+    (1, 2)
+    """
     return 2 if output.ndim == 3 else 1
 
 
