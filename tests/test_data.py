@@ -180,7 +180,8 @@ def test_functions_of_the_user_are_called(tmp_path, monkeypatch):
         (lambda: dataset_of("mine", torch.where(X > 0.5, torch.nan, X)), "of 6 samples hold NaN or infinity"),
         (lambda: dataset_of("mine", X, Y[:3]), r"int64 \(6,\), got torch.int64 \(3,\)"),
         (lambda: dataset_of("mine", X, Y - 1), "in 0 … 1, one for each class, got -1 … 1"),
-        (lambda: dataset_of("mine", X, Y + 0.5), "with fractions"),
+        (lambda: dataset_of("mine", X, Y + 0.5j), "with imaginary parts"),
+        (lambda: dataset_of("mine", X, torch.full((6, 2), -3)), "labels y from 0, or -100 where there is none, got -3"),
         (lambda: dataset_of("mine", X, Y * torch.inf), "class labels 0, 1, …, got torch.float32 with NaN or infinity"),
         (lambda: dataset_of("mine", X, Y * 10**12), "class labels 0, 1, … below 1048576, got 2000000000000"),
         (lambda: dataset_of("mine", X.to(torch.complex64)), "expected real x, got torch.complex64"),
@@ -228,13 +229,14 @@ def test_what_does_not_fit_says_what_would(make, says):
         make()
 
 
-def test_measured_values_in_a_file_are_left_out(tmp_path):
-    for name, y in (("fractions", Y + 0.5), ("negative", -Y.float())):
+def test_measured_values_in_a_file_are_those_of_a_regression(tmp_path):
+    for name, y in (("fractions", Y + 0.5), ("negative", -Y.float()), ("columns", torch.stack([Y, Y], 1).float())):
         torch.save({"x": X, "y": y}, tmp_path / f"{name}.pt")
-        with pytest.warns(TrimkitWarning, match="not class labels, so it is left out"):
-            assert load(str(tmp_path / f"{name}.pt")).y is None
+        data = load(str(tmp_path / f"{name}.pt"))
+        assert torch.equal(data.y, y)
+        assert (data.classes, data.class_labels, data.class_counts) == ((), None, {})
     torch.save({"x": X, "y": torch.where(Y == 2, torch.inf, Y.float())}, tmp_path / "infinite.pt")
-    with pytest.warns(TrimkitWarning, match="not class labels, so it is left out"):
+    with pytest.warns(TrimkitWarning, match="NaN or infinity, so it is left out"):
         assert load(str(tmp_path / "infinite.pt")).y is None
     torch.save({"x": X, "y": Y.float()}, tmp_path / "whole.pt")
     assert torch.equal(load(str(tmp_path / "whole.pt")).y, Y)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from trimkit import attributions, data, methods, metrics, penalties, targets, transforms
     from trimkit.attributions.base import Attribution
     from trimkit.attributions.check import check_attribution
-    from trimkit.audit.runner import audit
+    from trimkit.audit.runner import audit, merge
     from trimkit.evaluation import evaluate
     from trimkit.objective import Objective, constant, cosine, linear
     from trimkit.predictor import FrozenPredictor, PredictionLoss
@@ -47,6 +47,7 @@ __all__ = [
     "data",
     "evaluate",
     "linear",
+    "merge",
     "methods",
     "metrics",
     "penalties",
@@ -74,6 +75,7 @@ _NAMES = {
     "data": "trimkit.data",
     "evaluate": "trimkit.evaluation.run:evaluate",
     "linear": "trimkit.objective:linear",
+    "merge": "trimkit.audit.runner:merge",
     "methods": "trimkit.methods",
     "metrics": "trimkit.metrics",
     "penalties": "trimkit.penalties",

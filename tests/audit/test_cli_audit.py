@@ -12,7 +12,7 @@ from torch import nn
 
 from trimkit import cli
 from trimkit.cli._tables import verdict_line
-from trimkit.cli.audit import _progress, parse_choice
+from trimkit.cli.audit import parse_choice, show_progress
 from trimkit.errors import OptionError
 from trimkit.registry.spelling import parse_values
 
@@ -230,11 +230,13 @@ def test_suspicions_are_said_once(folder, capsys):
     assert "divided by 255" in (folder / "trimkit-audit" / "report.html").read_text()
 
 
-def test_regression_data_are_audited_without_their_values(folder, capsys):
+def test_regression_data_are_audited_with_their_values(folder, capsys):
     save_file({"x": torch.rand(80, 1, 8, 8), "y": torch.randn(80)}, folder / "r.safetensors")
     arguments = changed(data="r.safetensors", checks="reconstruction", device="cpu", model="shop:linear")
     assert cli.main([*arguments, "--model.arg", "classes=1"]) == 0
-    assert "y holds floating values, not class labels, so it is left out" in capsys.readouterr().err
+    out = capsys.readouterr().out
+    assert "task         regression (output (N, 1), labels (N,))" in out
+    assert "R²: " in out
 
 
 def test_verdicts_are_wrapped_on_a_terminal(monkeypatch):
@@ -260,10 +262,10 @@ def test_choices_are_parsed():
 def test_a_terminal_gets_a_bar(monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
-    with _progress() as progress:
+    with show_progress() as progress:
         progress(1, 2)
     monkeypatch.setenv("TERM", "dumb")
-    with _progress() as progress:
+    with show_progress() as progress:
         assert progress is None
 
 

@@ -44,7 +44,7 @@ def test_empty_groups_are_left_out(subject_of):
 def test_shown_samples_are_of_different_classes(subject_of):
     subject = subject_of(samples=60)
     chosen = choose_examples(subject, 3)
-    classes = dict(zip(subject.ids, subject.outputs.argmax(1).tolist(), strict=True))
+    classes = dict(zip(subject.ids, subject.seen.classes.tolist(), strict=True))
     assert {classes[i] for i in chosen} == {0, 1, 2}
     assert len(choose_examples(subject, 6)) == 6
     assert set(chosen) <= set(choose_examples(subject, 6))

@@ -39,7 +39,7 @@ def flat(x):
         (NAN, "1 of 6 samples hold NaN or infinity, the first is number 2"),
         (X[:0], "is empty"),
         ([[1.0]], "expected a Dataset, a tensor x"),
-        ((X, torch.rand(6)), "expected class labels"),
+        ((X, torch.rand(6) + 1j), "expected class labels"),
         ((X, torch.zeros(5, dtype=torch.long)), r"int64 \(6,\), got torch.int64 \(5,\)"),
     ],
 )

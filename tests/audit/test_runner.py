@@ -11,10 +11,10 @@ from torch import nn
 
 import trimkit
 from trimkit.audit import Check, Status
+from trimkit.audit.batch import blocks_of
 from trimkit.audit.checks.base import describe
+from trimkit.audit.options import make_checks, named
 from trimkit.audit.run import Part, Run
-from trimkit.audit.runner import make_checks, named
-from trimkit.audit.subject import blocks_of
 from trimkit.errors import AttributionError, DataError, ModelError, OptionError, TransformError, UnknownNameError
 from trimkit.predictor import state_hash
 from trimkit.report.sections import Text

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from xml.etree import ElementTree as Xml
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import trimkit
 from trimkit import cli
 from trimkit.audit.exchange import junit, schema
 from trimkit.audit.result import FORMAT
+from trimkit.report.verdicts import Estimate, Status, Verdict
 
 jsonschema = pytest.importorskip("jsonschema")
 
@@ -72,6 +76,40 @@ def test_a_missing_field_is_refused(validator, results):
 def test_the_command_prints_the_schema(capsys):
     assert cli.main(["audit", "--schema"]) == 0
     assert capsys.readouterr().out == schema()
+
+
+numbers = st.floats(allow_nan=False)
+verdicts = st.builds(
+    Verdict,
+    check=st.text(min_size=1),
+    question=st.text(),
+    status=st.sampled_from(Status),
+    sentence=st.text(min_size=1),
+    estimate=st.none() | st.builds(Estimate, numbers, numbers, numbers),
+    threshold=st.none() | st.floats(allow_nan=False, allow_infinity=False),
+    direction=st.sampled_from(["≤", "≥"]),
+    n=st.integers(0, 10**9),
+    attribution=st.text(),
+    mandatory=st.booleans(),
+    settings=st.dictionaries(st.text(), st.integers() | st.text() | st.booleans()),
+    samples_needed=st.none() | st.integers(1, 10**6),
+    unit=st.sampled_from(["", "%"]),
+    about=st.sampled_from(["explanation", "model"]),
+)
+
+
+@settings(max_examples=30)
+@given(several=st.lists(verdicts, min_size=1, max_size=4))
+def test_verdicts_that_are_written_are_read_back_equal(validator, report, several):
+    content = json.loads(replace(report, verdicts=tuple(several), paired={}, evidence={}).to_json())
+    assert content["verdicts"] == [json.loads(json.dumps(v.as_json())) for v in several]
+    assert [v["status"] for v in content["verdicts"]] == [str(v.status) for v in several]
+    assert list(validator.iter_errors(content)) == []
+
+
+def test_the_file_holds_what_the_report_says(report, tmp_path):
+    report.save(tmp_path / "report.html")
+    assert json.loads((tmp_path / "results.json").read_text(encoding="utf-8")) == json.loads(report.to_json())
 
 
 ATTRIBUTES = {

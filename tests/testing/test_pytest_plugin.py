@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
+
+import trimkit
+from trimkit import cli
+from trimkit.cli.audit import _parser
+from trimkit.data.shortcut import digits_shortcut
+from trimkit.demo.networks import train_classifier
+from trimkit.registry.lazy import import_target
 
 HEAD = """
 import pytest
@@ -118,3 +128,30 @@ def test_pytest_starts_without_torch(tmp_path):
 def test_the_entry_point_names_the_plugin():
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     assert project["entry-points"]["pytest11"] == {"trimkit": "trimkit.testing.pytest_plugin"}
+
+
+def commands():
+    """The audits that the page on CI tells users to run."""
+    text = (Path(__file__).parents[2] / "docs" / "howto" / "ci.md").read_text(encoding="utf-8")
+    return [line.partition("run: ")[2] for line in text.splitlines() if "run: trimkit audit" in line]
+
+
+def test_the_documented_gate_can_be_typed():
+    (command,) = commands()
+    name, _, *argv = shlex.split(command)
+    arguments = _parser().parse_args(argv)
+    assert (name, arguments.forbid, arguments.junit) == ("trimkit", ["bin 5,5"], "audit.xml")
+    assert isinstance(import_target(arguments.model)(), torch.nn.Module)
+    assert arguments.data in trimkit.available("datasets")
+
+
+@pytest.mark.slow
+def test_the_documented_gate_is_red_and_green(tmp_path, monkeypatch):
+    """Where the pattern gives the label away in training, and where it is random."""
+    monkeypatch.chdir(tmp_path)
+    for pattern, code in (("label", 1), ("random", 0)):
+        model = train_classifier(digits_shortcut("train", pattern), epochs=15)
+        save_file(model.state_dict(), "trim.safetensors")
+        (command,) = commands()
+        argv = shlex.split(command.replace("$GITHUB_STEP_SUMMARY", "summary.md"))[1:]
+        assert cli.main([*argv, "--out", pattern]) == code

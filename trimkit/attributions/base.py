@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, SupportsIndex, TypeAlias
 
 import torch
 from torch import Tensor
@@ -15,11 +15,11 @@ from trimkit.coefficients import tree
 from trimkit.coefficients.baseline import Baseline, expand_baseline
 from trimkit.coefficients.tree import Tree
 from trimkit.errors import AttributionError, PluginError, ShapeError
-from trimkit.predictor.composed import Composed, model_of
+from trimkit.predictor.composed import Composed, model_of, padding_of
 from trimkit.predictor.graph import graph_leaves
 from trimkit.predictor.kernels import math_attention, math_in_backward
 from trimkit.predictor.turns import alone
-from trimkit.targets import Target, require_target, resolve_target, select
+from trimkit.targets import NextTokens, Target, require_target, resolve_target, select
 
 Function: TypeAlias = Callable[[Tree], Any]
 """Coefficients with k · N rows, k whole copies of the batch in order → the model's raw output for those rows."""
@@ -71,13 +71,16 @@ class Probe:
         self.create_graph = create_graph
         self.function = function
         self._target = require_target(target)
+        self._settled = False
         self._output: Any = getattr(function, "output", None)
 
     @property
     def target(self) -> Target:
         """Which number of the output is explained; "predicted" is settled at the explained point, for all others."""
-        if isinstance(self._target, str):
-            self._target = resolve_target(self._target, self.output)
+        if not self._settled:
+            if isinstance(self._target, str | SupportsIndex | Tensor | NextTokens):
+                self._target = resolve_target(self._target, self.output, padding=padding_of(self.function))
+            self._settled = True
         return self._target
 
     @property
@@ -284,7 +287,12 @@ def _trainable() -> str:
 
 
 def gradients_of(values: Tensor, points: Sequence[Tensor], create_graph: bool) -> Sequence[Tensor | None]:
-    """∂Σ values/∂points; None for each that the values do not depend on."""
+    """∂Σ values/∂points; None for each that the values do not depend on.
+
+    >>> x = torch.tensor([1.0, 2.0], requires_grad=True)
+    >>> gradients_of(x.square(), [x], create_graph=False)[0]
+    tensor([2., 4.])
+    """
     if not values.requires_grad:
         return [None] * len(points)
     ones = torch.ones_like(values)
@@ -311,7 +319,11 @@ def track(points: Tree, *, keep_graph: bool) -> Tree:
 
 
 def detach(value: Any) -> Any:
-    """Cut a tree of tensors from its graph; anything else (a model's own output class) is returned as it is."""
+    """Cut a tree of tensors from its graph; anything else (a model's own output class) is returned as it is.
+
+    >>> detach({"a": torch.ones(1, requires_grad=True)})["a"].requires_grad
+    False
+    """
     try:
         return tree.map_leaves(Tensor.detach, value)
     except ShapeError:

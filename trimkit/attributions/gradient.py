@@ -18,7 +18,7 @@ from trimkit.coefficients.tree import Tree
 from trimkit.errors import AttributionError
 from trimkit.predictor.guards import why_not_again
 from trimkit.registry.options import one_of, real_number, whole_number
-from trimkit.targets import class_log_probabilities, log_probabilities, select
+from trimkit.targets import label_log_probability, log_probabilities
 
 ROWS = 64
 """Rows of one forward that suit caches and memory; more is no faster, and keeps more of the graph."""
@@ -69,9 +69,9 @@ class GradientOfLoss(Attribution):
     """∂ℓ/∂s with its sign (its modulus where s is complex): what "right for the right reasons" penalises.
 
     Args:
-        loss: "log_probabilities": Σ_c log p_c over all classes, whatever the target (Ross et al. 2017, eq. 1).
-            "cross_entropy": −log p_y for the target y, an int or labels (N,).
-            One logit is binary: its classes are 0 and 1, with p₁ = σ(z).
+        loss: "log_probabilities": Σ_c log p_c over all classes and positions, whatever the target (Ross et al. 2017,
+            eq. 1). "cross_entropy": −log p_y for the target y: an int, labels (N,), or 0 and 1 (N, K) of labels that
+            do not exclude one another. One logit is binary: its classes are 0 and 1, with p₁ = σ(z).
     """
 
     gradient_like: ClassVar[bool] = True
@@ -87,7 +87,7 @@ class GradientOfLoss(Attribution):
 
     def _cross_entropy(self, probe: Probe) -> Callable[[Tensor], Tensor]:
         target = probe.target
-        return lambda logits: -select(class_log_probabilities(logits), target)
+        return lambda logits: -label_log_probability(logits, target)
 
 
 class IntegratedGradients(Attribution):

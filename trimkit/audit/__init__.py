@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 from trimkit.registry.lazy import lazy_names, make_callable
 
 if TYPE_CHECKING:
+    from trimkit.audit import selftest
     from trimkit.audit.checks.base import Check, Findings
     from trimkit.audit.report import Report
     from trimkit.audit.runner import audit
     from trimkit.audit.subject import Batch, Subject
     from trimkit.report.verdicts import Estimate, Status, Verdict
 
-__all__ = ["Batch", "Check", "Estimate", "Findings", "Report", "Status", "Subject", "Verdict", "audit"]
+__all__ = ["Batch", "Check", "Estimate", "Findings", "Report", "Status", "Subject", "Verdict", "audit", "selftest"]
 
 _NAMES = {
     "Batch": "trimkit.audit.subject:Batch",
@@ -25,6 +26,7 @@ _NAMES = {
     "Subject": "trimkit.audit.subject:Subject",
     "Verdict": "trimkit.report.verdicts:Verdict",
     "audit": "trimkit.audit.runner:audit",
+    "selftest": "trimkit.audit.selftest",  # callable too
 }
 
 __getattr__, __dir__ = lazy_names(__name__, _NAMES)

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from trimkit.audit.examine import logits
+from trimkit.audit.examine import output_tensor
 
 
 @dataclass
@@ -19,7 +19,7 @@ class Counter:
 
 
 class Counted(nn.Module):
-    """A model that counts the samples it is sent, and gives logits (N, K) whatever it wraps them in.
+    """A model that counts the samples it is sent, and gives its output as a tensor (N, ...) whatever it wraps it in.
 
     Args:
         model: any callable; a module is called as it is, its mode untouched.
@@ -35,10 +35,10 @@ class Counted(nn.Module):
         self.counter = counter or Counter()
 
     def forward(self, x: Tensor) -> Any:
-        """(M, *size) → the model's logits (M, K), or its raw output."""
+        """(M, *size) → the model's output (M, ...), or what it returned."""
         self.counter.value += len(x)
         output = self.model(x)
-        return output if self.raw else logits(output)
+        return output if self.raw else output_tensor(output)
 
     def beside(self, model: nn.Module) -> Counted:
         """Another model, wrapped alike, that counts into the same counter."""

@@ -18,6 +18,7 @@ from trimkit.audit.subject import Batch, Subject
 from trimkit.coefficients import tree
 from trimkit.coefficients.groups import Groups
 from trimkit.coefficients.tree import Tree
+from trimkit.data import Dataset
 from trimkit.trim import Trim
 
 KEPT = 0.1
@@ -78,7 +79,7 @@ def conclude_bands(findings: Findings) -> dict[str, Any]:
 
 def choose_examples(subject: Subject, most: int = MOST_EXAMPLES) -> list[int]:
     """Ids of samples to show: at random, but of different predicted classes as long as there are such."""
-    classes = dict(zip(subject.first, subject.outputs.argmax(1).tolist(), strict=True))
+    classes = dict(zip(subject.first, subject.seen.classes.tolist(), strict=True))
     seen: set[int] = set()
     first, rest = [], []
     for i in subject.order:
@@ -120,12 +121,16 @@ def _from_largest(subject: Subject, part: Batch, scores: Tree) -> Tensor:
 
 
 def _names(subject: Subject, i: int) -> tuple[str, str]:
-    data, output = subject.data, subject.outputs[subject.first.index(i)]
-    label = "" if data.y is None else data.classes[int(data.y[i])]
-    if len(output) < 2:
+    data, labels = subject.data, subject.labels([i])
+    one = labels is not None and labels.ndim == 1 and not labels.is_floating_point()
+    label = _class_name(data, int(labels[0])) if one and labels is not None else ""
+    if subject.task.name != "classification":
         return label, ""
-    best = int(output.argmax())
-    return label, data.classes[best] if best < len(data.classes) else str(best)
+    return label, _class_name(data, int(subject.seen.classes[subject.first.index(i)]))
+
+
+def _class_name(data: Dataset, number: int) -> str:
+    return data.classes[number] if number < len(data.classes) else str(number)
 
 
 def _one(scores: Tree, row: int) -> Tree:

@@ -10,16 +10,18 @@ import torch
 from torch import Tensor, nn
 
 from trimkit import targets
+from trimkit.audit.task import Task, decide_task
 from trimkit.data import Dataset, Samples, dataset_of, few
 from trimkit.errors import DataError, ModelError
 from trimkit.predictor import FrozenPredictor
-from trimkit.targets import Target, select
+from trimkit.targets import IGNORED, NextTokens, Target, next_token, select
 
 Data: TypeAlias = Dataset | Tensor | Samples | tuple[Tensor | Samples, Tensor]
 """A dataset, x, or (x, y)."""
 
 Wanted: TypeAlias = str | int | tuple[int, ...] | Callable[[Any], Tensor] | None
-"""What is explained: "predicted", "label", a class index, (class,), a callable on the output; None for its only one."""
+"""What is explained: "predicted", "label", a class index, an index such as (class, row, column), a callable on the
+output; None for its only one."""
 
 
 @dataclass(frozen=True)
@@ -27,12 +29,14 @@ class Understood:
     """What the audit takes model and data to be.
 
     Attributes:
-        outputs: number K of outputs a sample.
+        outputs: number K of outputs or classes a sample.
+        task: what the outputs mean.
         lines: (what, how) pairs for a person to check before the work.
         notes: what looks suspicious.
     """
 
     outputs: int
+    task: Task
     lines: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
 
@@ -56,16 +60,20 @@ def as_dataset(data: Data, name: str = "data") -> Dataset:
     return dataset_of(name, x, None if y is None else torch.as_tensor(y).detach().cpu(), "")
 
 
-def examine(model: Callable[[Tensor], Any], data: Dataset, target: Wanted = "predicted") -> Understood:
+def examine(
+    model: Callable[[Tensor], Any], data: Dataset, target: Wanted = "predicted", task: str | None = None
+) -> Understood:
     """Try a model on two samples, twice, and say what was understood.
 
     Args:
         model: in evaluation mode.
         data: what it will be audited on.
         target: what will be explained.
+        task: one of `trimkit.audit.task.TASKS`; None to tell it from output and labels.
     Raises:
-        ModelError: train mode, an output that is random, not finite, or not (N, K), or data that it does not take.
-        DataError: a target for which labels are missing or out of range.
+        ModelError: train mode, an output that is random, not finite, or of no single task, or data that it does not
+            take.
+        DataError: a target for which labels are missing or out of range, labels that fit several tasks or none.
     """
     require_evaluation_mode(model)
     x = place(data.x[:2], model)
@@ -76,8 +84,37 @@ def examine(model: Callable[[Tensor], Any], data: Dataset, target: Wanted = "pre
             "the model gives two outputs for one input, so nothing about it can be measured; remove the randomness "
             "(dropout or noise that stays active in evaluation mode)"
         )
-    check_target(target, data, first.shape[1])
-    return Understood(first.shape[1], tuple(_lines(model, data, first, target)), tuple(_suspicions(data)))
+    decided = decide_task(first, data.y, target, task, held_ids(model, x))
+    outputs = first.shape[targets.class_axis(first)]
+    check_target(target, data, first, decided)
+    return Understood(outputs, decided, tuple(_lines(model, data, first, (target, decided))), tuple(_suspicions(data)))
+
+
+def task_of(model: Callable[[Tensor], Any], data: Dataset, target: Wanted = "predicted") -> Task:
+    """The task of a model that was examined before; see `examine`."""
+    x = place(data.x[:2], model)
+    with torch.no_grad():
+        return decide_task(_try(model, x, target), data.y, target, None, held_ids(model, x))
+
+
+def held_ids(model: Any, x: Tensor) -> Tensor | None:
+    """(N, T) whole numbers among the inputs that a row holds, where a layer is audited."""
+    for value in held_inputs(model, x).values():
+        if value.ndim == 2 and not value.is_floating_point():
+            return value
+    return None
+
+
+def held_inputs(model: Any, x: Tensor) -> dict[str, Tensor]:
+    """The inputs behind an audited layer, by name; {} where the input itself is audited."""
+    packing = getattr(model, "packing", None)
+    return {} if packing is None else packing.unpack(x)
+
+
+def padding_of(model: Any, x: Tensor) -> Tensor | None:
+    """(N, T) True at tokens that are padding, where a row holds an attention mask."""
+    mask = held_inputs(model, x).get("attention_mask")
+    return None if mask is None or mask.ndim != 2 else mask == 0
 
 
 def require_evaluation_mode(model: Any) -> None:
@@ -103,6 +140,20 @@ def logits(output: Any) -> Tensor:
     Raises:
         ModelError: there is none, or it is neither (N,) nor (N, K).
     """
+    values = output_tensor(output)
+    if values.ndim != 2:
+        raise ModelError(
+            f"expected logits (N, K) from the model, got {tuple(values.shape)}; wrap it to return one row a sample"
+        )
+    return values
+
+
+def output_tensor(output: Any) -> Tensor:
+    """The tensor in what a model returned, (N, K) or with more axes; a single number a sample as (N, 1).
+
+    Raises:
+        ModelError: there is none.
+    """
     values = output
     if isinstance(output, Mapping):
         values = output.get("logits", next(iter(output.values()), None))
@@ -114,12 +165,11 @@ def logits(output: Any) -> Tensor:
         raise ModelError(
             f"expected logits (N, K) from the model, got {_brief(output)}; wrap it so that it returns them"
         )
-    values = values[:, None] if values.ndim == 1 else values
-    if values.ndim != 2:
+    if not values.ndim:
         raise ModelError(
-            f"expected logits (N, K) from the model, got {tuple(values.shape)}; wrap it to return one row a sample"
+            "expected logits (N, K) from the model, got a single number; wrap it to return one row a sample"
         )
-    return values
+    return values[:, None] if values.ndim == 1 else values
 
 
 def place(x: Tensor, model: Any) -> Tensor:
@@ -134,51 +184,88 @@ def parameters_of(model: Any) -> list[nn.Parameter]:
     return list(module.parameters()) if isinstance(module, nn.Module) else []
 
 
-def check_target(target: Wanted, data: Dataset, outputs: int) -> None:
-    """Refuse a target that model and data do not allow.
+def check_target(target: Wanted, data: Dataset, output: Tensor, task: Task) -> None:
+    """Refuse a target that model, task and data do not allow.
 
     Raises:
-        DataError: labels that are missing or out of range, a class that the model does not have.
+        DataError: labels that are missing or out of range, a class that the model does not have, a class of a
+            regression.
         OptionError: an unknown word.
     """
     targets.require_target(target)
     target = target[0] if isinstance(target, tuple) and len(target) == 1 else target
-    if target == "label" and outputs > 1:
-        if data.y is None:
-            raise DataError(f"target 'label' needs labels, and data {data.name!r} has none; use target='predicted'")
-        if int(data.y.max()) >= outputs:
-            raise DataError(
-                f"labels go up to {int(data.y.max())}, but the model has {outputs} outputs, 0 … {outputs - 1}"
-            )
+    outputs = output.shape[targets.class_axis(output)]
+    several = output[0].numel() > 1
+    if isinstance(target, str) and several and task.name == "regression":
+        raise DataError(
+            f"target {target!r} names a class, and a regression has none: name one of {_listed(output)} outputs, "
+            "target=0, an index or a callable"
+        )
+    if target == "label" and several:
+        _check_labels(data, outputs, task)
     elif isinstance(target, int) and not 0 <= target < outputs:
         raise DataError(f"target {target} is out of range: the model has {outputs} outputs, 0 … {outputs - 1}")
-    elif isinstance(target, tuple) or (target is None and outputs > 1):
-        raise DataError(f"target {target} does not fit {outputs} outputs; name a class, 'predicted' or 'label'")
+    elif (isinstance(target, tuple) and len(target) != output.ndim - 1) or (target is None and several):
+        raise DataError(f"target {target} does not fit {_listed(output)} outputs; name a class, 'predicted' or 'label'")
+    elif isinstance(target, int) and task.name == "regression" and output.ndim > 2:
+        raise DataError(f"target {target} names no single one of {_listed(output)} outputs; give an index, a tuple")
 
 
-def resolve_target(target: Wanted, output: Tensor, labels: Tensor | None) -> Target:
+def _check_labels(data: Dataset, outputs: int, task: Task) -> None:
+    if data.y is None:
+        raise DataError(f"target 'label' needs labels, and data {data.name!r} has none; use target='predicted'")
+    if task.name != "multilabel" and int(data.y.max()) >= max(2, outputs):
+        raise DataError(f"labels go up to {int(data.y.max())}, but the model has {outputs} outputs, 0 … {outputs - 1}")
+
+
+def resolve_target(
+    target: Wanted,
+    output: Tensor,
+    labels: Tensor | None,
+    task: Task | None = None,
+    padding: Tensor | None = None,
+) -> Target:
     """The target of one batch, in the form that attributions take; the same for every model that is compared.
 
     Args:
         target: see `Wanted`.
-        output: (N, K) logits of the audited model.
-        labels: (N,) or None.
+        output: (N, K) logits of the audited model, or with positions.
+        labels: in the form of the task, see `trimkit.audit.task.Task.labels`, or None.
+        task: of the model.
+        padding: (N, T) True at tokens that are left out.
     Returns:
-        Class indices (N,); None where there is one output; the callable itself. The number of an output where the data
-            have no labels, since its column may be a price: what is measured is then the output, not its softmax.
+        Class indices (N,), or of each position with −100 where it is left out; 0 and 1 (N, K) of several labels; None
+        where there is one output; the callable itself. The number of an output where the data have no labels, since its
+        column may be a price: what is measured is then the output, not its softmax.
     """
+    name = "" if task is None else task.name
     if callable(target):
         return target
-    if output.shape[1] == 1:
+    if output.ndim == 2 and output.shape[1] == 1:
         return None
-    if isinstance(target, int):
+    if name == "language-modelling" and not isinstance(target, tuple):
+        return _of_text(target, output, labels, padding)
+    if name == "multilabel" and target == "predicted":
+        best = output.argmax(1, keepdim=True)
+        return (output > 0).scatter(1, best, True)
+    if isinstance(target, int) and output.ndim == 2:
         return target if labels is None else torch.full_like(output[:, 0], target, dtype=torch.long)
-    return targets.resolve_target(target, output, labels)
+    return targets.resolve_target(target, output, labels, padding)
+
+
+def _of_text(target: Any, output: Tensor, labels: Tensor | None, padding: Tensor | None) -> Target:
+    """A text's tokens for "label"; else the predicted token, or the one named, after its last position."""
+    if target == "label":
+        if labels is None:
+            raise DataError("target 'label' needs labels, and none came; use target='predicted'")
+        return NextTokens(labels)
+    last = next_token(output, padding)
+    return last if target == "predicted" else torch.where(last == IGNORED, IGNORED, target)
 
 
 def explained_values(output: Any, target: Target) -> Tensor:
     """The explained number of each sample, (N,): what the attribution claims to account for."""
-    return select(output, target) if callable(target) else select(logits(output), target)
+    return select(output, target) if callable(target) else select(output_tensor(output), target)
 
 
 def _try(model: Callable[[Tensor], Any], x: Tensor, target: Wanted) -> Tensor:
@@ -189,7 +276,7 @@ def _try(model: Callable[[Tensor], Any], x: Tensor, target: Wanted) -> Tensor:
         raise ModelError(
             f"the model does not take samples of shape {tuple(x.shape[1:])}{_channels_hint(x)}: {reason}"
         ) from error
-    outputs = select(output, target)[:, None] if callable(target) else logits(output)
+    outputs = select(output, target)[:, None] if callable(target) else output_tensor(output)
     if len(outputs) != len(x):
         raise ModelError(f"expected one row of logits a sample, got {len(outputs)} rows for {len(x)} samples")
     if not bool(torch.isfinite(outputs).all()):
@@ -216,25 +303,39 @@ def _suspicions(data: Dataset) -> list[str]:
     return []
 
 
-def _lines(model: Any, data: Dataset, output: Tensor, target: Wanted) -> list[tuple[str, str]]:
+def _lines(model: Any, data: Dataset, output: Tensor, asked: tuple[Wanted, Task]) -> list[tuple[str, str]]:
+    target, task = asked
     split = f", split {data.split}" if data.split else ""
-    labels = f"{len(data.classes)} classes ({_shorten(data.classes)})" if data.classes else "none"
     parameters = sum(p.numel() for p in parameters_of(model))
-    first = ", ".join(f"{v:.2f}" for v in output[0, :5].tolist()) + (", …" if output.shape[1] > 5 else "")
+    row = output[0].flatten()
+    first = ", ".join(f"{v:.2f}" for v in row[:5].tolist()) + (", …" if len(row) > 5 else "")
     wanted = getattr(target, "__name__", "a function of the output") if callable(target) else str(target)
     return [
         (
             "data",
             f"{data.name}{split}: {_samples(len(data))} of {'×'.join(map(str, data.shape))}, {_spread(data.x)}",
         ),
-        ("labels", labels),
+        ("labels", _labels(data)),
         (
             "model",
-            f"{type(model).__name__}, {parameters:,} parameters, {tuple(data.shape)} → {output.shape[1]} outputs",
+            f"{type(model).__name__}, {parameters:,} parameters, {tuple(data.shape)} → {_listed(output)} outputs",
         ),
         ("two samples", f"in (2, {', '.join(map(str, data.shape))}), out {tuple(output.shape)}: first row {first}"),
-        ("explained", wanted if output.shape[1] > 1 or callable(target) else "the only output"),
+        ("task", task.line),
+        ("explained", wanted if len(row) > 1 or callable(target) else "the only output"),
     ]
+
+
+def _labels(data: Dataset) -> str:
+    if data.y is None:
+        return "none"
+    if data.y.ndim == 1 and data.classes:
+        return f"{len(data.classes)} classes ({_shorten(data.classes)})"
+    return f"{data.y.dtype} {tuple(data.y.shape)}".removeprefix("torch.")
+
+
+def _listed(output: Tensor) -> str:
+    return "×".join(map(str, output.shape[1:]))
 
 
 def _samples(n: int) -> str:

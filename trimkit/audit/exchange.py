@@ -58,7 +58,8 @@ def junit(report: Report, fail_on: str = "fail") -> str:
 
 def summary(report: Report) -> str:
     """Markdown: both answers, the accuracy, and a table of the verdicts."""
-    performance = report.performance.line if report.performance else "not measured"
+    measured = report.performance
+    performance = f"{measured.title}: {measured.line}" if measured else "Accuracy: not measured"
     lines = [
         f"## {report.provenance['model']['class']} on {_cell(report.provenance['data']['name'])}",
         "",
@@ -66,7 +67,9 @@ def summary(report: Report) -> str:
         "",
         f"**Explanation: {report.overall}.** {_cell(explanation_sentence(report.verdicts, report.labels))}",
         "",
-        f"Accuracy: {performance}",
+        "Task: {name} ({how})".format(**report.provenance["task"]),
+        "",
+        performance,
         "",
         "| status | check | answer | figures |",
         "|---|---|---|---|",

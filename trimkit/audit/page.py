@@ -78,7 +78,8 @@ def headlines(report: Result) -> list[Headline]:
     """The two answers, on the model and on the explanation, with the facts of the audit."""
     about = report.provenance
     facts = (
-        ("Accuracy", report.performance.line if report.performance else "not measured"),
+        ("Task", "{name} ({how})".format(**about["task"])),
+        (report.performance.title, report.performance.line) if report.performance else ("Accuracy", "not measured"),
         ("Space", about["transform"]),
         ("Attribution", ", ".join(report.labels)),
         ("Explained", str(about["target"])),

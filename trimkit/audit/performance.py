@@ -1,42 +1,48 @@
-"""How good the audited model is at all: what stands at the head of every report."""
+"""How good the audited model is at all, at its own task: what stands at the head of every report."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import torch
-from scipy.stats import binomtest
+import numpy as np
 from torch import Tensor
 
-from trimkit.audit.statistics import LEVEL
+from trimkit.audit.columns import Column
+from trimkit.audit.measures import TOTALS, Measure, Sums, measures_of, sums_of
+from trimkit.audit.state import State
+from trimkit.audit.statistics import Resampling
+from trimkit.audit.tally import Tally
+from trimkit.audit.task import Task
 from trimkit.report.verdicts import Estimate
-
-FLAT = 1e-6
-"""Outputs that vary by less than this share of their size do not depend on the input."""
 
 
 @dataclass(frozen=True)
 class Performance:
-    """Accuracy on the audited samples.
+    """How good a model is on the audited samples, beside what needs no model.
 
     Attributes:
-        accuracy: share of samples whose label is predicted, with Wilson's interval; None where labels are missing or
-            do not fit the output.
+        accuracy: share of samples whose label is predicted, with Wilson's interval; None for other tasks than
+            classification and binary, and where labels are missing or do not fit the output.
         chance: share of the most frequent label, which needs no model.
         n: samples.
         ignores_input: the output is the same for every sample.
+        task: see `trimkit.audit.task.TASKS`.
+        measures: of the task, the one that decides first; () where it was not measured.
     """
 
     accuracy: Estimate | None
     chance: float
     n: int
     ignores_input: bool
+    task: str = "classification"
+    measures: tuple[Measure, ...] = ()
 
     @property
     def at_chance(self) -> bool:
-        """The interval of the accuracy does not lie above chance."""
-        return self.accuracy is not None and self.accuracy.low <= self.chance
+        """The interval of the first measure does not lie on the good side of what needs no model."""
+        return bool(self.measures) and self.measures[0].at_chance
 
     @property
     def warning(self) -> str:
@@ -46,16 +52,72 @@ class Performance:
         return "The model is at chance: it has learned nothing that predicts these labels." if self.at_chance else ""
 
     @property
+    def title(self) -> str:
+        """What the `line` begins with: ``Accuracy``, ``Mean IoU``, ``R²``."""
+        name = self.measures[0].name if self.measures else "accuracy"
+        return name[0].upper() + name[1:]
+
+    @property
     def line(self) -> str:
         """``0.600 [0.539, 0.658] on 256 samples; chance 0.113``, or why there is none."""
-        if self.accuracy is None:
+        if not self.measures:
             return "not measured: no labels that fit the output"
-        value, low, high = (f"{v:.3f}" for v in asdict(self.accuracy).values())
-        return f"{value} [{low}, {high}] on {self.n} samples; chance {self.chance:.3f}"
+        first, *others = self.measures
+        parts = [f"{first.figures} on {self.n} samples", first.comparison, *(m.text for m in others)]
+        return "; ".join(part for part in parts if part)
 
     def as_json(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return {**asdict(self), "at_chance": self.at_chance}
+        measures = [{**asdict(m), "at_chance": m.at_chance} for m in self.measures]
+        return {**asdict(self), "measures": measures, "at_chance": self.at_chance}
+
+
+def performance_of(
+    task: Task, columns: Mapping[str, Column], tally: Tally, resampling: Resampling | None = None
+) -> Performance:
+    """What the sums of all samples say.
+
+    Args:
+        task: of the model.
+        columns: see `trimkit.audit.measures.sums_of`; {} without labels.
+        tally: of the outputs.
+        resampling: of the samples, for intervals.
+    """
+    if not columns:
+        return Performance(None, 0.0, tally.n, tally.flat, task.name)
+    measures = measures_of(task, columns, resampling or Resampling(tally.n))
+    first = measures[0]
+    if not task.has_classes or first.trivial is None:
+        return Performance(None, 0.0, tally.n, tally.flat, task.name, measures)
+    return Performance(first.estimate, first.trivial, tally.n, tally.flat, task.name, measures)
+
+
+def columns_of(sums: Sums, ids: Sequence[int], seed: int = 0) -> dict[str, Column]:
+    """Sums of samples (n, ...) that are all at hand, with the resamples of an audit."""
+    state = State(seed, {i: rank for rank, i in enumerate(ids)}, TOTALS)
+    state.update(ids, sums)
+    return state.finalise()
+
+
+def paired_of(columns: Mapping[str, Column]) -> dict[str, dict[str, Any]]:
+    """Values of the first samples, by which two audits are compared: name → ids, values and the better side."""
+    for column, (name, better) in _PAIRED.items():
+        if column in columns:
+            ids, values = columns[column].ids, columns[column].rows
+            if "counted" in columns and column != "error":
+                values = values / np.maximum(columns["counted"].rows, 1)
+            values = values.reshape(len(ids), -1).mean(1)
+            return {name: {"ids": list(ids), "values": values.tolist(), "better": better}}
+    return {}
+
+
+_PAIRED = {
+    "error": ("squared error", "lower"),
+    "surprise": ("surprise a token", "lower"),
+    "hits": ("accuracy", "higher"),
+    "exact": ("accuracy", "higher"),
+}
+"""Column → how its values of single samples are named, and the better side; the first that is there."""
 
 
 def right(outputs: Tensor, labels: Tensor | None) -> Tensor | None:
@@ -66,28 +128,25 @@ def right(outputs: Tensor, labels: Tensor | None) -> Tensor | None:
         labels: (N,) class indices, or None.
     """
     classes = max(2, outputs.shape[1])
-    if labels is None or int(labels.max()) >= classes:
+    if labels is None or labels.ndim != 1 or int(labels.max()) >= classes:
         return None
-    return (predictions(outputs) == labels.to(outputs.device)).double()
+    return _task(outputs).hits(outputs, labels)
 
 
-def predictions(outputs: Tensor) -> Tensor:
-    """The class of each sample: (N, K) logits → (N,)."""
-    return (outputs[:, 0] > 0).long() if outputs.shape[1] == 1 else outputs.argmax(1)
-
-
-def performance(outputs: Tensor, labels: Tensor | None) -> Performance:
-    """Accuracy with its interval and chance level, and whether the model looks at its input.
+def performance(outputs: Tensor, labels: Tensor | None, task: Task | None = None) -> Performance:
+    """The measures of a task with their intervals and chance levels, and whether the model looks at its input.
 
     Args:
-        outputs: (n, K) of the audited samples.
-        labels: (n,) class indices, or None where there are none or outputs are no logits.
+        outputs: (n, ...) of the audited samples.
+        labels: in the form of the task, or None where there are none.
+        task: by default classification of (n, K), binary of one logit (n, 1).
     """
-    size = float(outputs.abs().max())
-    flat = len(outputs) > 1 and float((outputs - outputs[:1]).abs().max()) <= FLAT * size
-    hits = right(outputs, labels)
-    if hits is None or labels is None:
-        return Performance(None, 0.0, len(outputs), flat)
-    interval = binomtest(int(hits.sum()), len(hits)).proportion_ci(LEVEL, "wilson")
-    accuracy = Estimate(float(hits.mean()), float(interval.low), float(interval.high))
-    return Performance(accuracy, float(torch.bincount(labels).max()) / len(labels), len(hits), flat)
+    task, tally = task or _task(outputs), Tally()
+    tally.update(outputs, outputs[:1])
+    fits = labels is not None and (not task.has_classes or right(outputs, labels) is not None)
+    sums = sums_of(task, outputs.detach().cpu().double(), labels.cpu()) if fits and labels is not None else {}
+    return performance_of(task, columns_of(sums, range(len(outputs))) if sums else {}, tally)
+
+
+def _task(outputs: Tensor) -> Task:
+    return Task("binary" if outputs.shape[1] == 1 else "classification")

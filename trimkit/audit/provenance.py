@@ -41,6 +41,7 @@ def provenance(subject: Subject, checks: Iterable[Check]) -> dict[str, Any]:
         "audited": {"n": len(subject.ids), "batch_size": subject.batch_size, "seed": subject.seed},
         "transform": describe(subject.transform),
         "attributions": {label: describe(part) for label, part in subject.attributions.items()},
+        "task": subject.task.as_json(),
         "target": getattr(wanted, "__name__", repr(wanted)) if callable(wanted) else wanted,
         "baseline": _baseline(subject.baseline),
         "forbidden": [one.name for one in subject.forbidden],

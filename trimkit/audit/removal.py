@@ -7,12 +7,14 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from trimkit.audit.examine import explained_values, logits
+from trimkit.audit.batch import Batch
+from trimkit.audit.examine import explained_values, output_tensor
 from trimkit.audit.statistics import generator
-from trimkit.audit.subject import Batch, Subject, take_target
+from trimkit.audit.subject import Subject
+from trimkit.audit.task import Task
 from trimkit.coefficients import tree
 from trimkit.coefficients.tree import Tree
-from trimkit.targets import Target
+from trimkit.targets import Target, take_target
 
 MOST_STEPS = 16
 """Points of a curve after the first: many groups are removed several at a time."""
@@ -103,11 +105,17 @@ def values_of_sets(subject: Subject, batch: Batch, gone: Tensor, replacement: Tr
     return torch.cat(values)[position].view(gone.shape[:2])
 
 
-def measured_value(output: object, target: Target) -> Tensor:
-    """The explained class's probability (M,); the explained number itself where outputs may be no classes."""
-    if isinstance(target, Tensor):
-        return explained_values(logits(output).softmax(1), target)
-    return explained_values(output, target)
+def measured_value(output: object, target: Target, task: Task | None = None) -> Tensor:
+    """The explained class's probability (M,); the explained number itself where outputs are no logits, or may be none.
+
+    Args:
+        output: of the model.
+        target: resolved.
+        task: of the model; by default classification of a target (N,), else numbers.
+    """
+    if callable(target) or not (isinstance(target, Tensor) if task is None else task.has_probabilities):
+        return explained_values(output, target)
+    return (task or Task("classification")).probability(output_tensor(output), target)
 
 
 def _removed(order: Tensor) -> Tensor:
@@ -126,7 +134,7 @@ def _values(subject: Subject, batch: Batch, rows: Tensor, replacement: Tree) -> 
 
     s = tree.map_leaves(leaf, batch.s, replacement, subject.groups.labels)
     x = subject.transform.inverse(s, batch.x.shape[1:]) + batch.residual[at]
-    return measured_value(subject.evaluate(x), take_target(batch.target, at)).double().cpu()
+    return measured_value(subject.evaluate(x), take_target(batch.target, at), subject.task).double().cpu()
 
 
 def without(batch: Batch, keep: Tree, replacement: Tree) -> Tree:

@@ -90,6 +90,7 @@ class Result:
             "format": FORMAT,
             "overall": str(self.overall),
             "exit_code": self.exit_code,
+            "task": self.provenance.get("task"),
             **headlines.as_json(self.verdicts, self.labels, self.performance),
             "verdicts": [v.as_json() for v in self.verdicts],
             "evidence": self.evidence,

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from trimkit.audit.checks.base import Check, Findings
 from trimkit.audit.evidence import Example, choose_examples, conclude_bands, examples, measure_bands
-from trimkit.audit.performance import right
+from trimkit.audit.measures import TOTALS
+from trimkit.audit.performance import paired_of, performance_of
 from trimkit.audit.provenance import provenance
 from trimkit.audit.report import Report
 from trimkit.audit.state import State
@@ -26,6 +27,8 @@ Progress: TypeAlias = Callable[[int, int], None]
 """Called with (samples done, samples in all) after every batch, or after every shard of an executor."""
 
 _BANDS = "bands"
+
+_PERFORMANCE = "performance"
 
 
 @dataclass
@@ -60,19 +63,19 @@ class Run:
     Args:
         subject: what is audited.
         checks: the questions.
+        notes: what looked suspicious in model or data.
     """
 
-    def __init__(self, subject: Subject, checks: Sequence[Check]) -> None:
+    def __init__(self, subject: Subject, checks: Sequence[Check], notes: tuple[str, ...] = ()) -> None:
         self.subject = subject
         self.checks = checks
+        self.notes = notes
         self.reasons: dict[tuple[str, str], str] = {}
         self.part = Part()
 
     def prepare(self) -> None:
         """What is done once, before the first batch, from the first samples; the same in every shard."""
-        assert self.subject.scale > 0  # what needs forwards once a model is there before forwards are counted
-        self.subject.explain_all(next(self.subject.batches([self.subject.first[:2]])))
-        self.performance = self.subject.performance
+        assert self.subject.scale > 0  # needs forwards, which are then not those of the first batch
         self.ranks = {i: rank for rank, i in enumerate(self.subject.order)}
         self.shown = choose_examples(self.subject)
         for check in self.checks:
@@ -81,14 +84,33 @@ class Run:
                 if reason := check.inapplicable(self.subject, label):
                     self.reasons[check.name, label] = reason
         self.chosen = {check.name: check.chosen(self.subject) for check in self.checks}
+        self.warm()
 
-    def measure(self, blocks: Iterable[Sequence[int]], progress: Progress | None = None, total: int = 0) -> None:
-        """Explain every block of samples once, let the checks improve the scores, then measure, into `part`."""
-        done = 0
+    def warm(self) -> None:
+        """Measure two samples for nothing: what is found out once a model is then no forward of the first batch."""
+        few = self._explain(next(self.subject.batches([self.subject.first[:2]])))
+        for check in self.checks:
+            if labels := self._asked(check):
+                check.measure(self.subject, few, labels)
+        self.part = Part()
+
+    def measure(
+        self, blocks: Iterable[Sequence[int]], progress: Progress | None = None, total: int = 0, done: int = 0
+    ) -> None:
+        """Explain every block of samples once, let the checks improve the scores, then measure, into `part`.
+
+        Args:
+            blocks: ids, one batch each.
+            progress: called after every batch.
+            total: samples in all, for it.
+            done: samples that were done before.
+        """
         for bare in self.subject.batches(blocks):
             batch = self._explain(bare)
             assert batch.outputs is not None
-            self.part.tally.update(batch.outputs, self._known_labels(batch.ids))
+            self.part.tally.update(batch.outputs, self.subject.seen.reference)
+            if sums := self.subject.sums(batch.outputs, batch.ids):
+                self._store(_PERFORMANCE, batch, {"": sums}, TOTALS)
             for check in self.checks:
                 self._measure(check, batch)
             self._store(_BANDS, batch, measure_bands(self.subject, batch))
@@ -100,18 +122,20 @@ class Run:
         for state in self.part.states.values():
             state.settle()
 
-    def conclude(self, notes: tuple[str, ...], spent: float = 1.0) -> Report:
+    def conclude(self, spent: float = 1.0) -> Report:
         """Verdicts and evidence from all parts.
 
         Args:
-            notes: what looked suspicious in model or data.
             spent: share of the error rate that this look may spend.
         """
-        self.subject.performance = self.part.tally.conclude(self.performance)
+        state = self.part.states.get((_PERFORMANCE, ""))
+        columns = {} if state is None else state.finalise()
+        draws = Resampling(self.part.tally.n, spent)
+        self.subject.performance = performance_of(self.subject.task, columns, self.part.tally, draws)
         verdicts: list[Verdict] = []
         evidence: dict[str, dict[str, Any]] = defaultdict(dict)
         sections: dict[str, dict[str, Sequence[Section]]] = defaultdict(dict)
-        paired = self._paired_accuracy()
+        paired = paired_of(columns)
         for check in self.checks:
             for label in self._labels(check):
                 if reason := self.reasons.get((check.name, label), ""):
@@ -130,7 +154,7 @@ class Run:
             {label: tuple(self.part.examples.get(label, ())) for label in self.subject.attributions},
             provenance(self.subject, self.checks),
             self.subject.transform,
-            notes,
+            self.notes,
             dict(sections),
             self.subject.performance,
             paired,
@@ -143,19 +167,12 @@ class Run:
         ids = sorted({i for rows in state.rows.values() for i in rows})
         return Findings(label, ids, values, self.subject, self.part.forwards[name], Resampling(state.n, spent))
 
-    def _paired_accuracy(self) -> dict[str, dict[str, Any]]:
-        subject = self.subject
-        if subject.performance.accuracy is None:
-            return {}
-        hits = right(subject.outputs, subject.labels(subject.first))
-        assert hits is not None
-        return {"accuracy": {"ids": subject.first, "values": hits.tolist(), "better": "higher"}}
-
-    def _known_labels(self, ids: Sequence[int]) -> Tensor | None:
-        return None if callable(self.subject.target) else self.subject.labels(ids)
-
     def _labels(self, check: Check) -> list[str]:
         return [""] if check.of_transform else list(self.subject.attributions)
+
+    def _asked(self, check: Check) -> list[str]:
+        """The attributions to which a check applies."""
+        return [label for label in self._labels(check) if (check.name, label) not in self.reasons]
 
     def _explain(self, bare: Batch) -> Batch:
         with self._counting("explaining"):
@@ -167,7 +184,7 @@ class Run:
         return batch
 
     def _measure(self, check: Check, batch: Batch) -> None:
-        labels = [label for label in self._labels(check) if (check.name, label) not in self.reasons]
+        labels = self._asked(check)
         chosen = self.chosen[check.name]
         rows = [row for row, i in enumerate(batch.ids) if i in chosen]
         if labels and rows:

@@ -3,29 +3,38 @@
 from __future__ import annotations
 
 import warnings
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from concurrent.futures import Executor
+from contextlib import nullcontext
+from inspect import signature
+from pathlib import Path
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from trimkit.attributions.base import Attribution
+from trimkit.audit.batch import blocks_of
 from trimkit.audit.checks.base import Check
 from trimkit.audit.checks.controls import magnitude
 from trimkit.audit.counted import Counted
+from trimkit.audit.engines import measure_by, open_engine
 from trimkit.audit.examine import Data, Wanted, as_dataset, examine
 from trimkit.audit.layer import at_layer
+from trimkit.audit.looks import audit_until_decided
+from trimkit.audit.options import make_checks, named
 from trimkit.audit.report import Report
 from trimkit.audit.run import Progress, Run
 from trimkit.audit.selection import Forbid
-from trimkit.audit.subject import Subject, blocks_of
+from trimkit.audit.shards import Shard, merge_shards, require_shard
+from trimkit.audit.subject import Subject
 from trimkit.coefficients import tree
 from trimkit.coefficients.baseline import Baseline
-from trimkit.data import Dataset, few
+from trimkit.data import Dataset, Samples, few
+from trimkit.data import as_dataset as gathered
 from trimkit.errors import DataError, OptionError, TransformError, TrimkitWarning, nearest
 from trimkit.predictor.inputs import At
-from trimkit.registry import available, create, resolve, specification
+from trimkit.registry import resolve
 from trimkit.transforms.base import Transform
 from trimkit.trim import Choice
 
@@ -40,6 +49,7 @@ def audit(
     transform: Choice | Transform = "identity",
     attributions: Choice | Attribution | Sequence[Choice | Attribution] = ("integrated_gradients",),
     target: Wanted = "predicted",
+    task: str | None = None,
     checks: Sequence[str | tuple[str, dict[str, Any]] | Check] | None = None,
     thresholds: Mapping[str, float] | None = None,
     samples: int | None = 256,
@@ -50,18 +60,24 @@ def audit(
     reference: Data | None = None,
     forbid: Forbid = None,
     allow: Forbid = None,
+    shard: tuple[int, int] | None = None,
+    executor: Executor | str | None = None,
+    until_decided: bool = False,
     progress: Progress | None = None,
 ) -> Report:
     """Judge what attributions say about a finished model in a space, and whether the model relies on what it must not.
 
     Args:
-        model: in evaluation mode; any callable x → (N, K) logits (a dict, tuple or object with logits will do). A bare
-            function cannot be randomised. It is left as it was found.
-        data: a `trimkit.data.Dataset`, x (N, ...) or (x, y).
+        model: in evaluation mode; any callable x → (N, K) logits, numbers, class maps or tokens' logits (in a
+            dict, tuple or object with logits, too). A bare function cannot be randomised. It is left as it was found.
+        data: a `trimkit.data.Dataset`, x (N, ...) or (x, y); or a dataset, loader or iterable of batches, which is
+            gathered in memory, see `trimkit.data.as_dataset`. A sample's id is its place.
         transform: the space: a name, (name, options) or `trimkit.Transform`.
         attributions: one or several names, (name, options) or `trimkit.Attribution`.
         target: what is explained: "predicted" class, "label", a class index, or a callable output → (N,). A model with
-            one output has no choice.
+            one output has no choice. See docs/tasks.md for outputs with more axes.
+        task: what the outputs mean, one of `trimkit.audit.task.TASKS`; told from output and labels by default, and
+            asked for where they fit several.
         checks: names, (name, options) or `trimkit.audit.Check`; all installed ones by default.
         thresholds: options of checks by "check.option", such as {"completeness.tolerance": 0.02}.
         samples: at most so many samples of the data, chosen by the seed; None for all.
@@ -76,9 +92,14 @@ def audit(
             `trimkit.audit.selection.Forbid`. Where neither this nor ``allow`` is given, groups that stand out are
             searched for.
         allow: what alone the model may rely on, in the same forms.
-        progress: called after every batch.
+        shard: (i, n) measures the i-th of n shards alone, i from 1, for `trimkit.merge`.
+        executor: where shards run side by side: an executor of ``concurrent.futures``, "processes:8" or
+            "dask://host:port"; see `trimkit.audit.engines.open_engine`. None for this process.
+        until_decided: take more and more samples, up to ``samples``, until every verdict is decided; see
+            `trimkit.audit.looks.audit_until_decided`.
+        progress: called after every batch, or after every shard of an executor.
     Returns:
-        Verdicts, evidence and provenance.
+        Verdicts, evidence and provenance; with ``shard`` a `trimkit.audit.shards.Shard`.
     Raises:
         DataError, ModelError: data or a model that cannot be audited, with the reason.
         UnknownNameError, OptionError: a part, check or threshold that does not exist.
@@ -90,17 +111,90 @@ def audit(
         >>> str(report.verdict("completeness").status), str(report.verdict("reproducibility").status)
         ('PASS', 'PASS')
     """
+    options = {name: value for name, value in locals().items() if name in _SETTINGS}
+    if shard is not None and (executor is not None or until_decided):
+        raise OptionError("a shard runs by itself: leave out executor and until_decided, or leave out shard")
+    part = None if shard is None else require_shard(shard)
+    run = start(model, data, **options)
+    if part is not None:
+        blocks = list(blocks_of(run.subject.ids, batch_size, part))
+        run.measure(blocks, progress, sum(map(len, blocks)))
+        return cast(Report, Shard(*part, run, run.part))  # the type is what everybody but a shard gets
+    with nullcontext() if executor is None else open_engine(executor) as engine:
+        if until_decided:
+            return audit_until_decided(run, engine, progress)
+        if engine is None:
+            run.measure(blocks_of(run.subject.ids, batch_size), progress, len(run.subject.ids))
+        else:
+            measure_by(engine, run, run.subject.ids, progress)
+    return run.conclude()
+
+
+def merge(shards: Sequence[Shard | str | Path], model: Any = None, data: Any = None, **options: Any) -> Report:
+    """The report of an audit whose shards ran apart; the bits of results.json are those of one run.
+
+    Args:
+        shards: what `trimkit.audit` returned with ``shard=(i, n)``, or the files that it was saved to; all n, in any
+            order.
+        model: the audited model, where all shards are files.
+        data: the audited data, where all shards are files.
+        **options: of `trimkit.audit`, as they were for the shards.
+    Raises:
+        DataError: shards that are missing, there twice, or of another model, data, option or version.
+        OptionError: files without model and data, or an option that `trimkit.audit` does not have.
+
+    Example:
+        >>> import torch, trimkit
+        >>> model = torch.nn.Linear(6, 3).eval()
+        >>> x = torch.randn(200, 6)
+        >>> shards = [trimkit.audit(model, x, shard=(i, 2), checks=["completeness"]) for i in (1, 2)]
+        >>> str(trimkit.merge(shards).verdict("completeness").status)
+        'PASS'
+    """
+    if not shards:
+        raise OptionError("expected the shards of an audit, got none")
+    held = next((one.run for one in shards if isinstance(one, Shard)), None)
+    if model is None and held is not None:
+        return merge_shards(held, shards)
+    if model is None or data is None:
+        raise OptionError("files of shards hold neither model nor data: give both, and the options of the audit")
+    unknown = sorted(set(options) - set(_SETTINGS))
+    if unknown:
+        raise OptionError(f"merge: {unknown[0]!r} is no option of an audit. {nearest(unknown[0], _SETTINGS)}")
+    return merge_shards(start(model, data, **{**_SETTINGS, **options}), shards)
+
+
+def start(
+    model: Any,
+    data: Any,
+    *,
+    transform: Any,
+    attributions: Any,
+    target: Wanted,
+    task: str | None,
+    checks: Any,
+    thresholds: Mapping[str, float] | None,
+    samples: int | None,
+    batch_size: int,
+    seed: int,
+    at: At,
+    baseline: Baseline,
+    reference: Any,
+    forbid: Forbid,
+    allow: Forbid,
+) -> Run:
+    """An audit that is ready to measure; arguments and errors are those of `audit`."""
     if at is not None:
         model, data, reference, transform = at_layer(model, data, reference, transform, at, batch_size)
-    dataset = as_dataset(data)
+    dataset = taken(data)
     if (samples is not None and samples < 1) or batch_size < 1:
         raise DataError(f"expected samples ≥ 1 and batch_size ≥ 1, got {samples} and {batch_size}")
-    understood = examine(model, dataset, target)
+    understood = examine(model, dataset, target, task)
     for note in understood.notes:
-        warnings.warn(note, TrimkitWarning, stacklevel=3)  # 3: past the package that takes the call
+        warnings.warn(note, TrimkitWarning, stacklevel=4)  # 4: past the package that takes the call
     subject = Subject(
         model=Counted(model, raw=callable(target)),
-        transform=_ready(transform, dataset if reference is None else as_dataset(reference)),
+        transform=_ready(transform, dataset if reference is None else taken(reference)),
         attributions=named(attributions),
         data=dataset,
         samples=samples,
@@ -111,60 +205,27 @@ def audit(
         baseline=baseline,
         forbid=forbid,
         allow=allow,
+        task=understood.task,
     )
     check_transform(subject)
-    run = Run(subject, make_checks(checks, thresholds or {}))
+    run = Run(subject, make_checks(checks, thresholds or {}), understood.notes)
     if subject.forbidden and not any(check.about == "model" for check in run.checks):
         raise OptionError("forbid and allow need the check 'reliance', which is not among the checks of this audit")
     run.prepare()
-    run.measure(blocks_of(subject.ids, batch_size), progress, len(subject.ids))
-    return run.conclude(understood.notes)
+    return run
+
+
+def taken(data: Any) -> Dataset:
+    """Audited data as a dataset: what `Data` names, or what `trimkit.data.as_dataset` takes, gathered in memory."""
+    if isinstance(data, Dataset | Tensor | Samples | tuple):
+        return as_dataset(data)
+    return gathered(data, split="test")
 
 
 def _ready(transform: Choice | Transform, data: Dataset) -> Transform:
     """The transform; one that is named and learns from data (PCA, NMF) is fitted to the reference data."""
     made = resolve("transform", transform)
     return made if isinstance(transform, Transform) else made.fit(few(data.x, MOST_FITTED))
-
-
-def make_checks(
-    wanted: Sequence[str | tuple[str, dict[str, Any]] | Check] | None, thresholds: Mapping[str, float]
-) -> list[Check]:
-    """The checks of an audit, with their thresholds.
-
-    Args:
-        wanted: see `audit`.
-        thresholds: by "check.option".
-    Raises:
-        UnknownNameError, OptionError: a check, option or threshold that does not exist.
-    """
-    options = _split(thresholds)
-    checks = [_make_check(one, options) for one in (available("checks") if wanted is None else wanted)]
-    if not checks:
-        raise OptionError(f"expected at least one check; there are {', '.join(available('checks'))}")
-    unused = set(options) - {check.name for check in checks}
-    if unused:
-        hint = nearest(min(unused), [check.name for check in checks])
-        raise OptionError(f"threshold for {min(unused)!r}, which is no check of this audit. {hint}")
-    return checks
-
-
-def named(attributions: Choice | Attribution | Sequence[Choice | Attribution]) -> dict[str, Attribution]:
-    """Label → attribution: the name, or the class of an object; a number is added where one comes twice."""
-    several = isinstance(attributions, Sequence) and not isinstance(attributions, str) and not _is_pair(attributions)
-    labelled: dict[str, Attribution] = {}
-    for choice in attributions if several else [attributions]:  # type: ignore[union-attr]
-        made = resolve("attribution", choice)
-        label = base = (
-            choice if isinstance(choice, str) else str(choice[0]) if _is_pair(choice) else type(made).__name__
-        )
-        for number in range(2, len(labelled) + 2):
-            if label in labelled:
-                label = f"{base} {number}"
-        labelled[label] = made
-    if not labelled:
-        raise OptionError(f"expected at least one attribution; there are {', '.join(available('attributions'))}")
-    return labelled
 
 
 def check_transform(subject: Subject) -> None:
@@ -181,29 +242,6 @@ def check_transform(subject: Subject) -> None:
     subject.groups.sums(magnitude(first))
 
 
-def _make_check(wanted: str | tuple[str, dict[str, Any]] | Check, options: Mapping[str, dict[str, Any]]) -> Check:
-    if isinstance(wanted, Check):
-        return wanted
-    name, own = (wanted, {}) if isinstance(wanted, str) else wanted
-    check = create("check", name, **{**own, **options.get(name, {})})
-    check.mandatory = getattr(specification("check", name), "mandatory", True)
-    return check
-
-
-def _split(thresholds: Mapping[str, float]) -> dict[str, dict[str, Any]]:
-    by_check: dict[str, dict[str, Any]] = defaultdict(dict)
-    for name, value in thresholds.items():
-        check, dot, option = name.partition(".")
-        if not dot or not option:
-            raise OptionError(f"expected a threshold as 'check.option', such as 'completeness.tolerance', got {name!r}")
-        by_check[check][option] = value
-    return dict(by_check)
-
-
-def _is_pair(choice: Any) -> bool:
-    return isinstance(choice, tuple | list) and len(choice) == 2 and isinstance(choice[1], Mapping)
-
-
 def _reference(data: Data | None, audited: Dataset) -> Dataset | None:
     if data is None:
         return None
@@ -213,3 +251,11 @@ def _reference(data: Data | None, audited: Dataset) -> Dataset | None:
             f"expected reference samples of shape {audited.shape}, as the audited ones, got {dataset.shape}"
         )
     return dataset
+
+
+_SETTINGS = {
+    name: one.default
+    for name, one in signature(audit).parameters.items()
+    if one.kind is one.KEYWORD_ONLY and name in signature(start).parameters
+}
+"""What all shards of an audit share: option → default."""

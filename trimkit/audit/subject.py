@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, cast
 
@@ -13,12 +13,16 @@ from torch import Tensor, nn
 
 from trimkit.attributions.base import Attribution
 from trimkit.attributions.gradient import IntegratedGradients
+from trimkit.audit.batch import Batch, Explained, blocks_of, join
 from trimkit.audit.counted import Counted
-from trimkit.audit.examine import Wanted, explained_values, place, resolve_target
-from trimkit.audit.performance import Performance, performance
+from trimkit.audit.examine import Wanted, explained_values, padding_of, place, resolve_target, task_of
+from trimkit.audit.measures import Sums, joined, sums_of
+from trimkit.audit.performance import Performance, columns_of, performance_of
 from trimkit.audit.selection import Forbid, Forbidden, forbidden
 from trimkit.audit.state import FIRST
-from trimkit.audit.statistics import choose, generator, in_key_order
+from trimkit.audit.statistics import Resampling, choose, generator, in_key_order
+from trimkit.audit.tally import Tally
+from trimkit.audit.task import Task
 from trimkit.coefficients import tree
 from trimkit.coefficients.baseline import Baseline, expand_baseline, number_of
 from trimkit.coefficients.groups import Groups
@@ -38,69 +42,6 @@ MOST_COMPARED = 64
 """Reference samples that attributions compare each sample with."""
 
 
-@dataclass(frozen=True)
-class Explained:
-    """Scores of a batch.
-
-    Attributes:
-        scores: real leaves like the coefficients.
-        gap: (N,) Σ scores − change, for attributions that claim completeness, else None.
-        change: (N,) f(x) − f(baseline), where there is a gap.
-        steps: (N,) quadrature nodes that were used, where the attribution has them.
-    """
-
-    scores: Tree
-    gap: Tensor | None = None
-    change: Tensor | None = None
-    steps: Tensor | None = None
-
-    def rows(self, index: Tensor) -> Explained:
-        """The samples at an index (M,)."""
-        return Explained(
-            take(self.scores, index),
-            *(None if v is None else v[index] for v in (self.gap, self.change, self.steps)),
-        )
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Samples, and what is known of them.
-
-    Attributes:
-        ids: indices in the dataset, rising.
-        x: (N, *size), on the model's device.
-        target: what is explained, resolved from the audited model's output.
-        s: coefficients of x.
-        residual: x − T⁻¹(s).
-        explained: attribution's label → its scores.
-        outputs: (N, K) what the model says, as `Subject.outputs`; None where nobody asked it.
-    """
-
-    ids: tuple[int, ...]
-    x: Tensor
-    target: Target
-    s: Tree
-    residual: Tensor
-    explained: Mapping[str, Explained] = field(default_factory=dict)
-    outputs: Tensor | None = None
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def rows(self, index: Sequence[int]) -> Batch:
-        """The samples at these positions of the batch."""
-        at = torch.as_tensor(index, dtype=torch.long, device=self.x.device)
-        return Batch(
-            tuple(self.ids[i] for i in index),
-            self.x[at],
-            take_target(self.target, at),
-            take(self.s, at),
-            self.residual[at],
-            {label: explained.rows(at) for label, explained in self.explained.items()},
-            None if self.outputs is None else self.outputs[list(index)],
-        )
-
-
 def filled(groups: Groups) -> Groups:
     """The groups that hold coefficients; on small data a band of frequencies may hold none."""
     index = tree.rows(tree.map_leaves(lambda leaf: leaf[None], groups.labels))[0]
@@ -111,30 +52,6 @@ def filled(groups: Groups) -> Groups:
     return replace(groups, names=tuple(groups.names[i] for i in present), labels=labels)
 
 
-def blocks_of(ids: Sequence[int], size: int, shard: tuple[int, int] = (1, 1)) -> Iterator[Sequence[int]]:
-    """Consecutive ids, ``size`` at a time, the last perhaps fewer; of n shards, shard i takes every n-th block.
-
-    The blocks are the same whatever the number of shards.
-
-    Example:
-        >>> [list(block) for block in blocks_of(range(7), 3)], [list(block) for block in blocks_of(range(7), 3, (2, 2))]
-        ([[0, 1, 2], [3, 4, 5], [6]], [[3, 4, 5]])
-    """
-    number, count = shard
-    for start in range((number - 1) * size, len(ids), count * size):
-        yield ids[start : start + size]
-
-
-def take(values: Tree, index: Tensor) -> Tree:
-    """Some samples of a tree (N, ...)."""
-    return tree.map_leaves(lambda leaf: leaf[index], values)
-
-
-def take_target(target: Target, index: Tensor) -> Target:
-    """The target of some samples: a tensor (N,) is indexed, any other form serves every sample."""
-    return target[index] if isinstance(target, Tensor) else target
-
-
 def without_refinement(attribution: Attribution) -> Attribution:
     """Integrated gradients with the steps they have: completeness is for its check to judge, and to improve."""
     if not isinstance(attribution, IntegratedGradients):
@@ -142,6 +59,28 @@ def without_refinement(attribution: Attribution) -> Attribution:
     fixed = copy.copy(attribution)
     fixed.tolerance = None
     return fixed
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What one look at the outputs of the first samples leaves.
+
+    Attributes:
+        tally: whether they vary at all.
+        values: (n,) explained numbers, float64.
+        classes: (n,) predicted classes; 0 where there is not one a sample.
+        sums: what each adds to the performance.
+        reference: (1, ...) the output of the very first.
+    """
+
+    tally: Tally
+    values: Tensor
+    classes: Tensor
+    sums: Sums
+    reference: Tensor
+
+
+_UNDECIDED = Task("", "")
 
 
 @dataclass
@@ -161,6 +100,7 @@ class Subject:
         baseline: s₀ of the attributions and of the first removal operator.
         forbid: what the model must not rely on, see `trimkit.audit.selection.Forbid`.
         allow: what alone it may rely on.
+        task: what the outputs mean; told from two samples where it is not given.
     """
 
     model: Counted
@@ -175,8 +115,11 @@ class Subject:
     baseline: Baseline = None
     forbid: Forbid = None
     allow: Forbid = None
+    task: Task = _UNDECIDED
 
     def __post_init__(self) -> None:
+        if self.task is _UNDECIDED:
+            self.task = task_of(self.model.model, self.data, self.target)
         self.attributions = {label: without_refinement(made) for label, made in self.attributions.items()}
 
     @cached_property
@@ -212,33 +155,57 @@ class Subject:
     @cached_property
     def performance(self) -> Performance:
         """How good the model is on the first samples; the audit puts that on all samples in its place at the end."""
-        return performance(self.outputs, None if callable(self.target) else self.labels(self.first))
+        columns = columns_of(self.seen.sums, self.first, self.seed)
+        return performance_of(self.task, columns, self.seen.tally, Resampling(len(self.first)))
+
+    @property
+    def judged(self) -> bool:
+        """Whether predictions can be held against labels."""
+        return self.task.labelled and self.task.has_probabilities
 
     @cached_property
-    def outputs(self) -> Tensor:
-        """(n, K) logits of the first samples, float64 on the CPU; for a callable target the explained values (n, 1).
+    def seen(self) -> Seen:
+        """One look at the outputs of the first samples.
 
         Raises:
             ModelError: some are not finite.
         """
-        parts = torch.tensor(self.first).split(self.batch_size)
-        return torch.cat([self._read(part, self.evaluate(place(self.data.x[part], self.model))) for part in parts])
+        tally, values, classes, sums = Tally(), [], [], []
+        reference: Tensor | None = None
+        for part in torch.tensor(self.first).split(self.batch_size):
+            x = place(self.data.x[part], self.model)
+            output = self.evaluate(x)
+            values.append(explained_values(output, self.resolve(output, part, x)).double().cpu())
+            shown = self._read(part, output)
+            reference = shown[:1] if reference is None else reference
+            tally.update(shown, reference)
+            sums.append(self.sums(shown, part))
+            classes.append(self._classes(shown))
+        assert reference is not None
+        return Seen(tally, torch.cat(values), torch.cat(classes), joined(sums), reference)
+
+    def sums(self, outputs: Tensor, ids: Sequence[int] | Tensor) -> Sums:
+        """What each sample adds to the performance; {} without labels."""
+        labels = self.labels(ids)
+        return {} if labels is None else sums_of(self.task, outputs, labels)
+
+    def _classes(self, outputs: Tensor) -> Tensor:
+        """(N,) the predicted classes; 0 where there is not one a sample."""
+        predicted = self.task.predictions(outputs) if self.task.has_classes else None
+        return torch.zeros(len(outputs)).long() if predicted is None else predicted
 
     def _read(self, ids: Tensor, output: Any) -> Tensor:
         values = explained_values(output, self.target)[:, None] if callable(self.target) else output
-        values = values.cpu().double()  # not on the device: some have no float64
-        bad = ~torch.isfinite(values).all(1)
+        values = values.cpu()
+        bad = ~torch.isfinite(values).flatten(1).all(1)
         if bool(bad.any()):
             raise ModelError(f"the model's output for sample {int(ids[bad.nonzero()[0]])} is NaN or infinite")
-        return values
+        return values if values.ndim > 2 else values.double()  # not on the device: some have no float64
 
     @cached_property
     def scale(self) -> float:
         """Standard deviation of the explained outputs over the first samples: what counts as a large change."""
-        labels = self.labels(self.first)
-        target = None if callable(self.target) else resolve_target(self.target, self.outputs, labels)
-        values = self.outputs[:, 0] if target is None else explained_values(self.outputs, target)
-        return float(values.std(correction=0)) or 1.0
+        return float(self.seen.values.std(correction=0)) or 1.0
 
     @cached_property
     def reference_mean(self) -> Tree:
@@ -271,13 +238,18 @@ class Subject:
         """The audited model's output, without graph."""
         return self.model(x)
 
+    def resolve(self, output: Any, ids: Tensor, x: Tensor) -> Target:
+        """What is explained of some samples, settled at the audited model's output."""
+        padding = padding_of(self.model.model, x)
+        return resolve_target(self.target, output, self.labels(ids), self.task, padding)
+
     def batches(self, blocks: Iterable[Sequence[int]] | None = None) -> Iterator[Batch]:
         """Samples block by block, without scores; the audited samples in the order of their ids by default."""
         for block in blocks_of(self.ids, self.batch_size) if blocks is None else blocks:
             part = torch.tensor(block)
             x = place(self.data.x[part], self.model)
             output = self.evaluate(x)
-            target = resolve_target(self.target, output, self.labels(part))
+            target = self.resolve(output, part, x)
             composed = Composed(self.model, self.transform, x, keep_graph=False)
             outputs = self._read(part, output)
             yield Batch(tuple(part.tolist()), x, target, composed.s, composed.residual, outputs=outputs)
@@ -347,8 +319,10 @@ class Subject:
         return place(data.x[torch.tensor(choose(len(data), MOST_COMPARED, self.seed))], self.model)
 
     def labels(self, ids: Sequence[int] | Tensor) -> Tensor | None:
-        """Labels of samples, (N,), where the data has them."""
-        return None if self.data.y is None else self.data.y[torch.as_tensor(ids)]
+        """Labels of samples in the form of the task, where the data has such."""
+        if self.data.y is None or not self.task.labelled:
+            return None
+        return self.task.labels(self.data.y[torch.as_tensor(ids)])
 
 
 def _explained(trim: Trim, result: Any) -> Explained:
@@ -356,12 +330,3 @@ def _explained(trim: Trim, result: Any) -> Explained:
     size = tree.batch_size(result.scores)
     steps = None if nodes is None else torch.full((size,), float(nodes), device=tree.leaves(result.scores)[0].device)
     return Explained(result.scores, result.gap, result.change, steps)
-
-
-def join(parts: Sequence[Explained]) -> Explained:
-    """Put the scores of consecutive samples together."""
-    columns = [[getattr(part, name) for part in parts] for name in ("gap", "change", "steps")]
-    return Explained(
-        tree.concatenate([part.scores for part in parts]),
-        *(None if column[0] is None else torch.cat(column) for column in columns),
-    )

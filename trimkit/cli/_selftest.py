@@ -28,6 +28,7 @@ def run(argv: list[str]) -> int:
     )
     p.add_argument("--models", metavar="M", nargs="+", help="only these planted models")
     p.add_argument("--seeds", type=int, default=5, help="weights, data and draws of each model (5)")
+    p.add_argument("--first-seed", type=int, default=0, help="where the seeds begin (0)")
     p.add_argument("--samples", type=int, default=80, help="in each audit, at least 72 (80)")
     p.add_argument("--json", action="store_true", help="print every verdict as JSON, no tables")
     arguments = p.parse_args(argv)
@@ -36,9 +37,8 @@ def run(argv: list[str]) -> int:
     from trimkit.audit.selftest.outcomes import tables
     from trimkit.audit.selftest.runner import selftest
 
-    result = selftest(
-        names, seeds=arguments.seeds, samples=arguments.samples, models=arguments.models, progress=_progress
-    )
+    options = {name: getattr(arguments, name) for name in ("seeds", "first_seed", "samples", "models")}
+    result = selftest(names, progress=_progress, **options)
     if arguments.json:
         sys.stdout.write(result.to_json())
         return result.exit_code

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,11 +47,29 @@ def run(argv: list[str]) -> int:
 
         return selftest([argument for argument in argv if argument != "--selftest"])
     arguments = _parser().parse_args(argv)
-    options = _audit_options(arguments)
+    options = audit_options(arguments)
+    if arguments.shard:
+        from trimkit.cli._shards import run_shard
+
+        return run_shard(arguments, options)
+    if arguments.resume:
+        raise OptionError("--resume goes on with a shard, so it needs --shard i/n")
     with reserved_folder(arguments.out, DEFAULT_FOLDER, replace=arguments.force) as folder:
-        report = _audit(arguments, options, folder)
-        _write_verdicts(report)
-        path = save(report, folder, replace=arguments.force)
+        return write_report(_audit(arguments, options, folder), arguments, folder)
+
+
+def write_report(report: Report, arguments: argparse.Namespace, folder: Path) -> int:
+    """Print the verdicts, write the report and what other tools read.
+
+    Args:
+        report: what to write.
+        arguments: force, junit, summary and fail_on are read.
+        folder: of the report.
+    Returns:
+        The exit code.
+    """
+    _write_verdicts(report)
+    path = save(report, folder, replace=arguments.force)
     _exchange(report, arguments)
     sys.stdout.write(f"{path}\n")
     return _exit_code(report, arguments.fail_on)
@@ -112,13 +131,19 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--target",
         default="predicted",
-        help="what is explained: predicted (the largest output), label or a class number",
+        help="what is explained: predicted (the largest output), label, a class number, or an index such as 2,7,7",
+    )
+    p.add_argument(
+        "--task",
+        metavar="TASK",
+        help="what the outputs mean, told from output and labels by default: classification, binary, multilabel, "
+        "regression, segmentation, tagging or language-modelling",
     )
     p.add_argument(
         "--samples",
-        type=int,
+        type=_count,
         default=256,
-        help="audit at most so many samples (256); completeness needs 72 to be decided, other checks 20",
+        help="audit at most so many samples (256), or all; completeness needs 72 to be decided, other checks 20",
     )
     p.add_argument("--batch-size", type=int, default=64, help="samples in one forward (64)")
     p.add_argument("--seed", type=int, default=0, help="of every draw, ≥ 0 (0)")
@@ -132,6 +157,24 @@ def _parser() -> argparse.ArgumentParser:
         help="such as completeness.tolerance=0.02",
     )
     _add_reliance(p)
+    _add_scale(p)
+    add_outputs(p)
+    return p
+
+
+def _add_scale(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--shard", metavar="i/n", help="measure the i-th of n shards alone, into --out; see `trimkit merge`")
+    p.add_argument("--resume", action="store_true", help="with --shard: do nothing where the shard is there already")
+    p.add_argument("--engine", metavar="E", help="shards side by side: processes:8, or dask://host:port")
+    p.add_argument(
+        "--until-decided",
+        action="store_true",
+        help="take more and more samples, up to --samples, until every verdict is decided",
+    )
+
+
+def add_outputs(p: argparse.ArgumentParser) -> None:
+    """The options that say where a report goes, and how the command exits."""
     p.add_argument(
         "--fail-on",
         choices=["fail", "warn", "not-judged"],
@@ -144,7 +187,6 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--force", action="store_true", help="replace the report in an existing --out folder")
     p.add_argument("--schema", action="store_true", help="print the JSON Schema of results.json, and do no more")
     p.add_argument("--selftest", action="store_true", help="audit planted models instead; see --selftest --help")
-    return p
 
 
 def add_model_and_data(p: argparse.ArgumentParser, split: str = "test") -> None:
@@ -163,7 +205,10 @@ def add_model_and_data(p: argparse.ArgumentParser, split: str = "test") -> None:
         "--allow-pickle", action="store_true", help="let --model be a pickled module: runs code from the file"
     )
     p.add_argument(
-        "--data", required=True, metavar="D", help="a dataset's name, .npz, .safetensors, .pt, or pkg.mod:function"
+        "--data",
+        required=True,
+        metavar="D",
+        help="a dataset's name, .npz, .safetensors, .pt, table.csv:target=y, or pkg.mod:function",
     )
     p.add_argument("--split", default=split, help=f"of the data: test or train ({split})")
 
@@ -178,7 +223,7 @@ def _add_reliance(p: argparse.ArgumentParser) -> None:
     )
 
 
-def _audit_options(arguments: argparse.Namespace) -> dict[str, Any]:
+def audit_options(arguments: argparse.Namespace) -> dict[str, Any]:
     """The keyword arguments of `trimkit.audit`; refuses wrong ones before anything heavy is imported."""
     if arguments.seed < 0:
         raise OptionError(f"--seed: expected a number ≥ 0, got {arguments.seed}")
@@ -195,6 +240,7 @@ def _audit_options(arguments: argparse.Namespace) -> dict[str, Any]:
         "transform": parse_choice(arguments.transform),
         "attributions": [parse_choice(a) for a in arguments.attribution or ["integrated_gradients"]],
         "target": parse_target(arguments.target),
+        "task": arguments.task,
         "checks": arguments.checks,
         "thresholds": parse_values(arguments.threshold, "--threshold"),
         "samples": arguments.samples,
@@ -204,6 +250,31 @@ def _audit_options(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _audit(arguments: argparse.Namespace, options: dict[str, Any], folder: Path) -> Report:
+    import trimkit
+
+    model, data, options = take_in(arguments, options, f"{folder}{os.sep}")
+    slow = bool(arguments.engine) or arguments.until_decided
+    with said_once(), show_progress(lines=slow) as progress:
+        return trimkit.audit(
+            model,
+            data,
+            progress=progress,
+            executor=arguments.engine,
+            until_decided=arguments.until_decided,
+            **options,
+        )
+
+
+def take_in(arguments: argparse.Namespace, options: dict[str, Any], target: str) -> tuple[Any, Any, dict[str, Any]]:
+    """Load model and data, and print what was understood.
+
+    Args:
+        arguments: of ``trimkit audit``.
+        options: see `audit_options`.
+        target: where the result goes, for the last line.
+    Returns:
+        Model, data and options, those of a layer where one is asked for.
+    """
     import warnings
 
     import trimkit
@@ -224,30 +295,61 @@ def _audit(arguments: argparse.Namespace, options: dict[str, Any], folder: Path)
         from trimkit.audit.layer import at_layer
 
         space = options["transform"]
-        model, data, _, options["transform"] = at_layer(model, data, None, space, arguments.at, options["batch_size"])
-    understood = examine(model, data, options["target"])
-    for what, how in (*understood.lines, ("report", f"{folder}{os.sep}")):
+        model, data, _, space = at_layer(model, data, None, space, arguments.at, options["batch_size"])
+        options = {**options, "transform": space}
+    understood = examine(model, data, options["target"], options["task"])
+    for what, how in (*understood.lines, ("report", target)):
         sys.stdout.write(f"{what:<12} {how}\n")
     sys.stdout.flush()
     for note in understood.notes:
         sys.stderr.write(f"trimkit: warning: {note}\n")
-    with warnings.catch_warnings(), _progress() as progress:
-        warnings.simplefilter("ignore", trimkit.TrimkitWarning)  # said above already
-        return trimkit.audit(model, data, progress=progress, **options)
+    return model, data, options
 
 
 @contextmanager
-def _progress() -> Iterator[Progress | None]:
-    """A bar on stderr while it is a terminal, else nothing."""
+def said_once() -> Iterator[None]:
+    """Without the warnings that `take_in` has printed."""
+    import warnings
+
+    import trimkit
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", trimkit.TrimkitWarning)
+        yield
+
+
+def _count(text: str) -> int | None:
+    """A number of samples; None for all."""
+    return None if text == "all" else int(text)
+
+
+@contextmanager
+def show_progress(lines: bool = False) -> Iterator[Progress | None]:
+    """A bar on stderr, with rate and time left, while it is a terminal; else a line a step where that is asked for."""
     if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
-        yield None
+        yield _line_writer() if lines else None
         return
     from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
-    with Bar(console=Console(stderr=True), transient=True) as bar:
+    columns = ("auditing", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("auditing", total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _line_writer() -> Progress:
+    """Writes ``4096 of 100000 samples, 312 a second, 5 min left`` after every step."""
+    begun = time.monotonic()
+
+    def write(done: int, total: int) -> None:
+        rate = done / max(1e-9, time.monotonic() - begun)
+        left = (total - done) / rate
+        spoken = f"{left:.0f} s" if left < 120 else f"{left / 60:.0f} min"
+        sys.stderr.write(f"{done} of {total} samples, {rate:.3g} a second, {spoken} left\n")
+
+    return write
 
 
 def _write_verdicts(report: Report) -> None:
@@ -259,8 +361,8 @@ def _write_verdicts(report: Report) -> None:
         sys.stdout.write(verdict_line(f"{v.status:<14} {_name(v, several):<{width}}  ", v.sentence + figures))
     from trimkit.audit.headlines import explanation_sentence, model_sentence
 
-    accuracy = report.performance.line if report.performance else "not measured"
-    sys.stdout.write(f"\nAccuracy: {accuracy}\n")
+    measured = report.performance
+    sys.stdout.write(f"\n{measured.title}: {measured.line}\n" if measured else "\nAccuracy: not measured\n")
     sys.stdout.write(
         verdict_line(f"Explanation: {report.overall}  ", explanation_sentence(report.verdicts, report.labels))
     )

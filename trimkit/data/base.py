@@ -13,6 +13,7 @@ from torch import Tensor
 from trimkit.data.factors import check_factors, factor_sizes
 from trimkit.data.samples import Samples, few
 from trimkit.errors import DataError
+from trimkit.targets import IGNORED
 
 Split = Literal["train", "test"]
 
@@ -35,9 +36,10 @@ class Dataset:
         name: for run folders and reports.
         x: (N, ...) float32, or float64 where a method is to work in it, finite, on the CPU; or `Samples` of that shape
             that are made when asked for, of which only a few are checked.
-        y: (N,) int64 class indices, or None.
+        y: (N,) int64 class indices; or labels (N, ...) of other tasks: int64 from 0, with −100 where a position has
+            none (class maps, tags, token ids, 0 and 1 of several labels), or finite numbers (regression); or None.
         split: "train", "test", or "all" where both are taken together.
-        classes: names of the classes, in the order of their indices; () without labels.
+        classes: names of the classes, in the order of their indices; () without labels, and where nobody named them.
         aux: (N, ...) auxiliary variables (segment, time) for methods that need them, finite, or None.
         factors: (N, K) integer values from 0 of the generative factors of each sample, where they are known, or None.
         factor_names: of the K factors; numbered where they have none.
@@ -90,6 +92,7 @@ class Dataset:
         digest = hashlib.sha256(str((torch.Size(self.x.shape), self.y is not None)).encode())
         digest.update(self.x.fingerprint.encode() if isinstance(self.x, Samples) else _content(self.x))
         if self.y is not None:
+            digest.update(b"" if self.y is self.class_labels else f"{self.y.dtype} {tuple(self.y.shape)}".encode())
             digest.update(_content(self.y))
         for name, value in (("aux", self.aux), ("factors", self.factors), ("sources", self.sources)):
             if value is not None:
@@ -99,11 +102,16 @@ class Dataset:
         return digest.hexdigest()
 
     @property
+    def class_labels(self) -> Tensor | None:
+        """(N,) the class of each sample, where the labels are that; None for labels of other tasks, and without any."""
+        return self.y if self.y is not None and self.y.ndim == 1 and not self.y.is_floating_point() else None
+
+    @property
     def class_counts(self) -> dict[str, int]:
-        """Number of samples of each class; empty without labels."""
-        if self.y is None:
+        """Number of samples of each class; empty without class labels."""
+        if self.class_labels is None:
             return {}
-        counts = torch.bincount(self.y, minlength=len(self.classes)).tolist()
+        counts = torch.bincount(self.class_labels, minlength=len(self.classes)).tolist()
         return dict(zip(self.classes, counts, strict=True))
 
     @property
@@ -170,14 +178,27 @@ class Dataset:
             )
 
     def _check_labels(self, y: Tensor) -> None:
-        if y.dtype != torch.int64 or y.shape != (len(self.x),):
+        if not (y.dtype == torch.int64 or y.is_floating_point()) or y.ndim < 1 or len(y) != len(self.x):
             raise DataError(
-                f"dataset {self.name!r}: expected labels y as int64 ({len(self.x)},), got {y.dtype} {tuple(y.shape)}"
+                f"dataset {self.name!r}: expected labels y as int64 ({len(self.x)},), got {y.dtype} {tuple(y.shape)}; "
+                "labels of other tasks have further axes, or are floating"
             )
-        if int(y.min()) < 0 or int(y.max()) >= len(self.classes):
+        if y.is_floating_point():
+            self._check_finite("y", y)
+        elif y.ndim > 1:
+            self._check_positions(y)
+        elif int(y.min()) < 0 or int(y.max()) >= len(self.classes):
             raise DataError(
                 f"dataset {self.name!r}: expected labels in 0 … {len(self.classes) - 1}, one for each class, "
                 f"got {int(y.min())} … {int(y.max())}"
+            )
+
+    def _check_positions(self, y: Tensor) -> None:
+        bad = (y < 0) & (y != IGNORED)
+        if bool(bad.any()):
+            raise DataError(
+                f"dataset {self.name!r}: expected labels y from 0, or {IGNORED} where there is none, got "
+                f"{int(y[bad][0])}"
             )
 
     def _check_aux(self, aux: Tensor) -> None:

@@ -18,6 +18,7 @@ from trimkit.data.dsprites import CLASSES, IMAGES, dsprites
 from trimkit.data.factors import MOST_VALUES
 from trimkit.data.idx import holds_mnist, read_mnist
 from trimkit.data.layout import arrange
+from trimkit.data.npy import NpySamples
 from trimkit.data.readers import SUFFIXES, read_arrays
 from trimkit.data.samples import Bytes, Samples
 from trimkit.data.tables import OPTIONS as TABLE_OPTIONS
@@ -50,9 +51,9 @@ def load(spec: str, split: str = "train", *, aux: str | None = None, double: boo
         The dataset. A file has arrays ``x`` and optionally ``y``, auxiliary variables ``u`` (or ``aux``), ``factors``,
         ``factor_names`` and true ``sources``, the same for every split; or ``x_train``, ``y_train``, …, ``x_test``, ….
         Pictures whose axes are not (N, C, H, W) say so: ``photos.npz:layout=nhwc``, nhw for grey ones, or ncl for rows
-        of channels that look like grey pictures. Samples of type uint8 are divided by 255; a floating y that is no
-        class index is left out, with a warning. A file of dSprites is known by its arrays, see
-        `trimkit.data.dsprites.dsprites`.
+        of channels that look like grey pictures. Samples of type uint8 are divided by 255. A file of dSprites is known
+        by its arrays, see `trimkit.data.dsprites.dsprites`. A .npy file of more than `MOST_FLOATS` bytes is read when
+        asked for, see `trimkit.data.npy.NpySamples`.
     Raises:
         DataError: nothing of that name, a file that cannot be read, arrays that do not fit; no labels to take.
         OptionError: an option that does not exist.
@@ -84,6 +85,8 @@ def _load(spec: str, name: str, split: str, options: dict[str, Any], double: boo
         layout = options.pop("layout", None)
         if options:
             raise OptionError(f"data file {path} takes no options, got {', '.join(options)}; it takes layout alone")
+        if path.suffix == ".npy" and layout is None and path.is_file() and path.stat().st_size > MOST_FLOATS:
+            return Dataset(path.stem, NpySamples(path), split=split)
         return _from_arrays(path.stem, read_arrays(path), split, layout, double)
     if path.is_file() and not registered:
         hint = f"; a function in it is {path}:NAME" if path.suffix == ".py" else ""
@@ -140,7 +143,7 @@ def _from_arrays(name: str, arrays: Mapping[str, Any], split: str, layout: str |
     return dataset_of(
         name,
         x,
-        _class_labels(name, pick("y")),
+        _finite_labels(name, pick("y")),
         split,
         aux=pick("u", "aux"),
         sources=pick("sources"),
@@ -155,21 +158,16 @@ def _from_table(path: Path, split: str, options: Mapping[str, Any], double: bool
     if unknown := set(options) - set(TABLE_OPTIONS):
         raise OptionError(f"data table {path}: expected {' and '.join(TABLE_OPTIONS)} at most, got {min(unknown)!r}")
     table = read_table(path, **options)
-    y = table.y if table.classes else _class_labels(path.stem, table.y)
+    y = table.y if table.classes else _finite_labels(path.stem, table.y)
     data = dataset_of(path.stem, table.x, y, split, double=double)
     return replace(data, feature_names=table.names, classes=table.classes or data.classes)
 
 
-def _class_labels(name: str, y: Tensor | None) -> Tensor | None:
-    """y where it holds class labels; measured values (regression) are left out, with a warning."""
-    if y is None or not y.is_floating_point() or bool((torch.isfinite(y) & (y == y.round()) & (y >= 0)).all()):
+def _finite_labels(name: str, y: Tensor | None) -> Tensor | None:
+    """y, left out with a warning where it holds NaN or infinity."""
+    if y is None or not y.is_floating_point() or bool(torch.isfinite(y).all()):
         return y
-    warnings.warn(
-        f"data {name!r}: y holds floating values, not class labels, so it is left out; explain the model's own output "
-        "(target 'predicted'), or name classes as integers 0, 1, …",
-        TrimkitWarning,
-        stacklevel=4,
-    )
+    warnings.warn(f"data {name!r}: y holds NaN or infinity, so it is left out", TrimkitWarning, stacklevel=4)
     return None
 
 
@@ -191,7 +189,8 @@ def dataset_of(
         name: for reports.
         x: (N, ...), to float32, uint8 divided by 255: when asked for, where that would take more than `MOST_FLOATS`
             bytes; or `Samples`.
-        y: (N,) integral class labels, to int64; the classes are named by their index.
+        y: (N,) integral class labels, to int64; the classes are named by their index. Or labels of another task, see
+            `Dataset`: whole numbers with further axes to int64, floating ones to float32.
         split: what the dataset is to be called.
         aux: (N, ...) auxiliary variables; floating ones to float32, others to int64.
         sources: (N, k) true continuous latents, to float32.
@@ -211,22 +210,31 @@ def dataset_of(
     if y is None:
         return Dataset(name, x, None, split, **beside)
     y = _labels(name, torch.as_tensor(y))
-    classes = tuple(str(index) for index in range(int(y.max()) + 1)) if y.numel() else ()
+    classed = y.numel() and y.ndim == 1 and not y.is_floating_point()
+    classes = tuple(str(index) for index in range(int(y.max()) + 1)) if classed else ()
     return Dataset(name, x, y, split, classes, **beside)
 
 
 def _labels(name: str, y: Tensor) -> Tensor:
-    """Class labels as int64."""
-    if fault := _no_integers(y):
+    """Class labels (N,) and labels of positions as int64; numbers of a regression as float32."""
+    if y.is_complex() or not bool(torch.isfinite(y).all()):
         raise DataError(
-            f"data {name!r}: expected class labels 0, 1, …, got {y.dtype} with {fault}; for a regression model leave y "
-            "out"
+            f"data {name!r}: expected class labels 0, 1, …, got {y.dtype} with {_no_integers(y)}; for a regression "
+            "model without known values leave y out"
         )
-    if y.numel() and int(y.max()) >= MOST_VALUES:
+    if y.is_floating_point() and not _could_be_classes(y):
+        return y.float()
+    if y.ndim == 1 and y.numel() and int(y.max()) >= MOST_VALUES:
         raise DataError(
-            f"data {name!r}: expected class labels 0, 1, … below {MOST_VALUES}, got {int(y.max())}; number the classes"
+            f"data {name!r}: expected class labels 0, 1, … below {MOST_VALUES}, got {int(y.max())}; number the "
+            "classes, or give values of a regression as floating numbers"
         )
     return y.long()
+
+
+def _could_be_classes(y: Tensor) -> bool:
+    whole = y.ndim == 1 and not _no_integers(y)
+    return whole and (not y.numel() or (float(y.min()) >= 0 and float(y.max()) < MOST_VALUES))
 
 
 def _no_integers(values: Tensor) -> str:

@@ -266,7 +266,7 @@ def compute_metrics(encode: Encode, data: Dataset, order: Numbers, settings: Set
 
 def _factors(data: Dataset, rows: Numbers) -> tuple[Tensor | None, tuple[str, ...]]:
     """Factors of all samples, or their labels as the one factor; None where none has two values in the rows."""
-    labels = None if data.y is None else data.y[:, None]
+    labels = None if data.class_labels is None else data.class_labels[:, None]
     factors, names = (labels, ("label",)) if data.factors is None else (data.factors, data.factor_names)
     if factors is None or bool((factors[rows] == factors[rows[0]]).all()):
         return None, ()
@@ -326,7 +326,7 @@ def notes_on(data: Dataset, metrics: Metrics, kl: Mapping[str, Any]) -> Iterator
     if data.split == "train":
         yield "the samples are those that the run was trained on"
     named = "labels" if data.factors is None else "factors"
-    if data.factors is None and data.y is None:
+    if data.factors is None and data.class_labels is None:
         yield f"{data.name} has neither factors nor labels: only metrics that need none"
     elif "mutual_information_gap" not in metrics:
         yield f"the {named} of {data.name} have one value in all samples: only metrics that need none"

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from trimkit.errors import DataError, nearest
 from trimkit.objective import Weight, as_schedule
-from trimkit.targets import Target, require_target
+from trimkit.targets import NextTokens, Target, require_target
 from trimkit.trim import TrimPenalty
 
 if TYPE_CHECKING:
@@ -40,7 +40,8 @@ class TrimTrainerMixin(_Base):
             "inputs_embeds" explains tokens at the model's embedding, whose table the penalty trains too; all other
             inputs stay as they are, so the logits explained are those that are trained. ``TrimPenalty(at=…)`` explains
             a layer, such as "bert.encoder.layer.3".
-        trim_target: which of the logits is explained: "label" for that of the batch, or a `trimkit.targets.Target`.
+        trim_target: which of the logits is explained: "label" for those of the batch (see `label_target`), or a
+            `trimkit.targets.Target`.
     """
 
     def __init__(
@@ -87,10 +88,11 @@ class TrimTrainerMixin(_Base):
             self._trim_model = _Logits(model)
         self._trim_model.training = model.training
         given = {key: value for key, value in inputs.items() if key != "labels"}
-        penalty = copy.copy(self.trim)
+        penalty, unwrapped = copy.copy(self.trim), self.accelerator.unwrap_model(model)
         if penalty.at is None:
-            penalty.at = explained_input(given, self.trim_input, self.accelerator.unwrap_model(model))
-        target = inputs.get("labels") if self.trim_target == "label" else self.trim_target
+            penalty.at = explained_input(given, self.trim_input, unwrapped)
+        by_label = isinstance(self.trim_target, str) and self.trim_target == "label"
+        target = label_target(unwrapped, inputs.get("labels")) if by_label else self.trim_target
         value = penalty.penalise(self._trim_model, given, target)
         self.trim.last = penalty.last
         return value
@@ -115,6 +117,27 @@ class _Logits(nn.Module):
     def forward(self, **inputs: Any) -> Tensor:
         output = self.inner(**inputs)
         return output["logits"] if isinstance(output, Mapping) else output[0]
+
+
+def label_target(model: Any, labels: Any) -> Target:
+    """The labels of a batch as what is explained.
+
+    Classes (N,); several labels (N, K) of 0 and 1, also floating, as the models take them; tags (N, T) or masked tokens
+    with −100 elsewhere. Of a causal language model the log-probability of its text, since its labels are the token ids
+    themselves. Of a regression with one output that output.
+
+    Args:
+        model: known as a causal language model by its ``loss_type`` or its class's name.
+        labels: of the batch.
+
+    Example:
+        >>> class TinyForCausalLM: ...
+        >>> label_target(TinyForCausalLM(), torch.tensor([[1, 2, 3]])).index.tolist()
+        [[2, 3, -100]]
+    """
+    name = str(getattr(model, "loss_type", None) or type(model).__name__)
+    causal = "CausalLM" in name or type(model).__name__.endswith("LMHeadModel")
+    return NextTokens(labels) if causal and isinstance(labels, Tensor) and labels.ndim == 2 else labels
 
 
 def explained_input(inputs: Mapping[str, Any], name: str, model: Any) -> str | nn.Module:

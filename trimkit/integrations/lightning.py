@@ -28,7 +28,9 @@ names what is explained; and which output is explained."""
 
 
 def first_two(batch: Any) -> tuple[Explainable, Target]:
-    """x and y of a batch (x, y, …); the target is y where it holds classes, (N,) integers, and None otherwise.
+    """x and y of a batch (x, y, …); the target is y where it names outputs, and None otherwise.
+
+    It does as whole numbers: classes (N,), of positions (N, T) or (N, H, W), or 0 and 1 (N, K), these also floating.
 
     Raises:
         DataError: a batch of another form.
@@ -39,8 +41,15 @@ def first_two(batch: Any) -> tuple[Explainable, Target]:
             "say what is explained: inputs=lambda batch: (batch['image'], batch['label'])"
         )
     x, y = batch[:2]
-    classes = isinstance(y, Tensor) and y.ndim == 1 and not (y.is_floating_point() or y.is_complex())
-    return x, y if classes else None
+    return x, y if isinstance(y, Tensor) and _names_outputs(y) else None
+
+
+def _names_outputs(y: Tensor) -> bool:
+    if y.ndim == 0 or y.is_complex():
+        return False
+    if not y.is_floating_point():
+        return True
+    return y.ndim == 2 and y.shape[1] > 1 and bool(((y == 0) | (y == 1)).all())
 
 
 class TrimCallback(Callback):

@@ -272,7 +272,8 @@ class Composed:
     @torch.no_grad()
     def change(self, output: Any, target: Target, baseline: Baseline) -> Tensor:
         """f(x) − f(T⁻¹(s₀) + r), (N,), detached."""
-        at_baseline, target = self(expand_baseline(baseline, self.s)), resolve_target(target, output)
+        at_baseline = self(expand_baseline(baseline, self.s))
+        target = resolve_target(target, output, padding=self.site.padding)
         return select(output, target).detach() - select(at_baseline, target)
 
 
@@ -305,6 +306,11 @@ def warn_of_unsteady(reason: str | None) -> None:
 def _full_precision(device: torch.device) -> AbstractContextManager[Any]:
     """No autocast: a transform in half precision would not give the data back."""
     return torch.autocast(device.type, enabled=False) if torch.is_autocast_enabled(device.type) else nullcontext()
+
+
+def padding_of(function: Any) -> Tensor | None:
+    """(N, T) True at tokens that are padding, where the model behind a function gets an attention mask."""
+    return function.site.padding if isinstance(function, Composed) else None
 
 
 def model_of(function: Any) -> Any:

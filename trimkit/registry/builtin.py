@@ -339,6 +339,12 @@ COMMANDS: tuple[CommandSpec, ...] = (
         example="trimkit audit --model mine.py:net --weights net.safetensors --data digits --transform fft",
     ),
     CommandSpec(
+        "merge",
+        "trimkit.cli.merge:run",
+        "One report from the shards of an audit.",
+        example="trimkit merge trimkit-shards --out report",
+    ),
+    CommandSpec(
         "compare",
         "trimkit.cli.compare:run",
         "Two audits of the same samples: what became worse.",

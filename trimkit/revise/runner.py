@@ -149,13 +149,15 @@ def _check_labels(model: nn.Module, *several: Dataset) -> None:
     if not isinstance(model, nn.Module):
         raise ModelError(f"revise changes a torch.nn.Module, got a {type(model).__name__}")
     for data in several:
-        if data.y is None:
-            raise DataError(f"revise learns from labels, and {data.name} has none; give (x, y) or a Dataset with y")
+        if data.class_labels is None:
+            raise DataError(
+                f"revise learns from class labels (N,), and {data.name} has none; give (x, y) or a Dataset with y"
+            )
         outputs, _ = outputs_and_labels(model, data.take(1), 1)
-        if right(outputs, data.y.max()[None]) is None:
+        if right(outputs, data.class_labels.max()[None]) is None:
             raise ModelError(
                 f"revise corrects classifiers; {type(model).__name__} has {outputs.shape[1]} outputs, which do not fit "
-                f"labels up to {int(data.y.max())}"
+                f"labels up to {int(data.class_labels.max())}"
             )
 
 

@@ -199,9 +199,9 @@ class Evaluation:
         if original.ndim != 2 or original.shape[1] < 2:
             return {"squared_error": float((original - rebuilt).square().mean())}
         shares = {"agreement": _share(original.argmax(1) == rebuilt.argmax(1))}
-        if data.y is not None:
-            shares["accuracy_originals"] = _share(original.argmax(1) == data.y)
-            shares["accuracy_reconstructions"] = _share(rebuilt.argmax(1) == data.y)
+        if data.class_labels is not None:
+            shares["accuracy_originals"] = _share(original.argmax(1) == data.class_labels)
+            shares["accuracy_reconstructions"] = _share(rebuilt.argmax(1) == data.class_labels)
         return shares
 
 

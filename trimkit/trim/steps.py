@@ -15,6 +15,7 @@ from trimkit.attributions.gradient import IntegratedGradients
 from trimkit.coefficients import tree
 from trimkit.errors import ShapeError, TrimkitWarning
 from trimkit.predictor.inputs import take_rows
+from trimkit.targets import NextTokens, take_target
 from trimkit.trim.result import TrimResult
 
 Again = Callable[[IntegratedGradients, Tensor | None], TrimResult]
@@ -50,6 +51,8 @@ def rows_of(value: Any, numbers: Tensor | None, samples: int) -> Any:
     """Some samples of a target or baseline, where it has one row a sample; else as it is."""
     if numbers is None:
         return value
+    if isinstance(value, NextTokens):
+        return take_target(value, numbers)
     if isinstance(value, Tensor):
         return take_rows(value, numbers) if value.shape[:1] == (samples,) else value
     try:

@@ -21,7 +21,7 @@ from trimkit.coefficients import tree
 from trimkit.coefficients.tree import Tree
 from trimkit.predictor.composed import Composed, model_of
 from trimkit.predictor.turns import process_wide
-from trimkit.targets import select
+from trimkit.targets import select, take_target
 from trimkit.transforms.base import Transform
 
 Inputs = tuple[Tensor, ...]
@@ -93,8 +93,7 @@ class Rows(nn.Module):
     def forward(self, *inputs: Tensor) -> Tensor:
         """One number a row, (rows,)."""
         raw, numbers = self.run(*inputs)
-        target = self._target
-        return self.tied(select(raw, target[numbers.to(target.device)] if isinstance(target, Tensor) else target))
+        return self.tied(select(raw, take_target(self._target, numbers)))
 
     def run(self, *inputs: Tensor) -> tuple[Any, Tensor]:
         """The model's raw output, and the number of the sample of each row."""

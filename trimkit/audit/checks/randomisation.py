@@ -75,10 +75,6 @@ class Randomisation(Check):
             self._models = [subject.model.beside(model) for model in copies]
         except ModelError as error:
             self._reason = f"The model cannot be randomised: {error}."
-        few = next(subject.batches([subject.first[:2]]))
-        for model in self._models:  # what is measured once a model is no forward of the first batch
-            for label in subject.attributions:
-                subject.explain(few, label, model=model)
 
     def inapplicable(self, subject: Subject, label: str) -> str:
         """Models with weights that nothing resets."""

@@ -205,9 +205,12 @@ def _registered(result: SelfTest) -> Table:
         wanted = {"about": "registered", "subject": name, "check": OVERALL}
         between = sum(result.counts(**wanted, truth="between").values())
         refused = str(result.refused.get(name, (0, ""))[0])
-        rates = [one(**wanted).text for one in (result.false_alarms, result.power, result.missed)]
-        rows.append([name, *rates, str(between), refused])
-    headings = ["attribution", "right that FAIL", "wrong that WARN or FAIL", "wrong that PASS", "neither", "refused"]
+        passed = result.counts(**wanted, truth="right")[Status.PASS]
+        rates = [one(**wanted).text for one in (result.false_alarms, result.missed, result.power)]
+        seen = result.power(**{**wanted, "check": "controls"}).text
+        rows.append([name, str(passed), *rates, seen, str(between), refused])
+    headings = ["attribution", "right that PASS", "right that FAIL", "wrong that PASS", "wrong that WARN or FAIL"]
+    headings += ["by controls alone", "neither", "refused"]
     return "Registered attributions, overall", headings, rows
 
 
