@@ -114,6 +114,7 @@ def test_a_model_that_keeps_something_is_told_and_its_buffers_are_put_back(x):
 
 
 def test_draws_of_a_model_in_eval_mode_leave_the_global_state(x):
+    torch.manual_seed(1)  # one seed in twenty draws the same five masks twice
     before = torch.get_rng_state()
     with pytest.warns(TrimkitWarning):
         trimkit.Trim(Function(dropout).eval(), "identity", "saliency")(x, 1)
