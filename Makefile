@@ -10,13 +10,14 @@ STAMP_ALL := $(VENV)/.made-with-extras
 STAMP_DOCS := $(VENV)/.made-with-docs
 PYPROJECTS := pyproject.toml constraints.txt $(PLUGINS:%=%/pyproject.toml)
 
-.PHONY: help demo test test-all fuzz soak lint docs dist downstream catalogue gallery newcomer rooms bench clean
+.PHONY: help demo test test-all fuzz soak mutation lint docs dist downstream catalogue gallery newcomer rooms bench clean
 
 help:
 	@echo "make demo      the planted-shortcut story on real digits, ends in a report"
 	@echo "make test      the test suite"
 	@echo "make test-all  the suite with its slow tests, and those of Lightning and Hugging Face"
 	@echo "make fuzz      20,000 command lines that nobody should type"
+	@echo "make mutation  faults put into the code, and the share that tests notice"
 	@echo "make soak      runs that are killed, with a full disk, with damaged files"
 	@echo "make lint      format, lint, types, import contracts"
 	@echo "make docs      the documentation's site; a warning is an error"
@@ -52,6 +53,9 @@ test-all: $(STAMP_ALL)
 
 fuzz: $(STAMP)
 	$(BIN)/python -m pytest tests/test_fuzz.py -m slow
+
+mutation: $(STAMP)
+	$(BIN)/python benchmarks/mutation.py --log mutation.jsonl
 
 soak: $(STAMP)
 	$(BIN)/python benchmarks/soak.py --log soak.jsonl

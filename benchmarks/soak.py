@@ -37,6 +37,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -219,19 +220,18 @@ def forbid_writing(case: ours.Case, soak: Soak) -> dict[str, Any]:
 # ---- damaged files
 
 
-def flip_bytes(case: ours.Case, soak: Soak) -> Iterator[tuple[str, dict[str, Any]]]:
+def flip_bytes(case: ours.Case, soak: Soak) -> Iterator[tuple[str, Callable[[], dict[str, Any]]]]:
     """One byte of each file of a finished run, in turn; whoever reads the run must name the file."""
-    whole = soak.scratch / f"flip {case}"
+    whole, longer = soak.scratch / f"flip {case}", soak.scratch / "longer"
     if run_apart(partial(ours.train, case, whole), soak.scratch / "log").code != 0:
         raise SystemExit(f"{case} does not run")
-    longer = soak.scratch / "longer"
     shutil.copytree(whole, longer)
     run_apart(partial(ours.train, case, longer, ours.LONGER), soak.scratch / "log")
     expected = ours.result_of(longer)
     remove(longer)
     for path in sorted(path for path in whole.rglob("*") if path.is_file()):
         name = path.relative_to(whole).as_posix()
-        yield f"flip {case} {name}", _flip(case, whole, name, expected, soak)
+        yield f"flip {case} {name}", partial(_flip, case, whole, name, expected, soak)
     remove(whole)
 
 
@@ -311,6 +311,7 @@ def main() -> None:
     p.add_argument("--log", type=Path, default=Path("soak.jsonl"), help="lines of trials that are done")
     p.add_argument("--kills", type=int, default=300, help="at most so many kills of runs in one process")
     p.add_argument("--only", choices=["kill", "full", "closed", "flip"], help="one kind of trial")
+    p.add_argument("--most", type=int, default=10**9, help="stop after so many new lines")
     p.add_argument("--share", default="1/1", help="which part of the trials, such as 2/4")
     p.add_argument("--peers", type=Path, help="folder in which Lightning and transformers are installed")
     p.add_argument("--table", action="store_true", help="print the table of a log, do nothing")
@@ -335,10 +336,10 @@ def soak(arguments: argparse.Namespace) -> None:
         Path(scratch).chmod(0o755)
         ours.write_data(Path(scratch))
         state = Soak(Path(scratch))
-        for name, do in _rows(arguments, part, parts, state):
-            if name not in done and (row := do()):
-                log.write(json.dumps({"trial": name, **row}) + "\n")
-                log.flush()
+        missing = ((name, do) for name, do in _rows(arguments, part, parts, state) if name not in done)
+        for name, do in islice(missing, arguments.most):
+            log.write(json.dumps({"trial": name, **do()}) + "\n")
+            log.flush()
 
 
 def _rows(arguments: Any, part: int, parts: int, state: Soak) -> Iterator[tuple[str, Callable[[], dict[str, Any]]]]:
@@ -348,8 +349,7 @@ def _rows(arguments: Any, part: int, parts: int, state: Soak) -> Iterator[tuple[
             yield name, partial(do, state)
     for i, method in enumerate(FLIPPED):
         if i % parts == part - 1 and arguments.only in (None, "flip"):
-            for name, row in flip_bytes(ours.Case(method), state):
-                yield name, lambda row=row: row
+            yield from flip_bytes(ours.Case(method), state)
 
 
 if __name__ == "__main__":

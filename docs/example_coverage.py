@@ -85,12 +85,15 @@ class House:
 
     @cached_property
     def _registered(self) -> dict[str, set[Name]]:
-        """Registered name → the classes and functions that answer to it, from the records of the plugins' modules."""
+        """Registered name → the classes and functions that answer to it, from records and marks of promises."""
         registered: dict[str, set[Name]] = {}
         for call in (node for tree in self.trees.values() for node in ast.walk(tree) if isinstance(node, ast.Call)):
             texts = [a.value for a in call.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
             if len(texts) >= 2 and texts[1].partition(":")[0] in self.trees:
                 registered.setdefault(texts[0], set()).add(self.resolve(*texts[1].split(":", 1)))
+        for name, node in self.definitions.items():
+            if any(ast.unparse(mark).startswith("promise(") for mark in node.decorator_list):
+                registered.setdefault(name.name, set()).add(name)
         return registered
 
     def _exports(self, module: str) -> list[str]:

@@ -280,8 +280,8 @@ def main() -> None:
     lines = ["| trainer | |", "|---|---|"]
     lines += [f"| {name} | {verdict(*trainer)} |" for name, trainer in TRAINERS.items()]
     if arguments.write:
-        before = arguments.write.read_text().split(HEADING)[0]
-        arguments.write.write_text(f"{before}{HEADING}{TABLE}" + "\n".join(lines) + "\n")
+        before = arguments.write.read_text().split(HEADING)[0].rstrip()
+        arguments.write.write_text(f"{before}\n\n{HEADING}{TABLE}" + "\n".join(lines) + "\n")
     else:
         print("\n".join(lines))
 

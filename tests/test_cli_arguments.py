@@ -147,6 +147,34 @@ def test_mistakes_in_a_file(command, tmp_path, yaml, told):
     assert "\n" not in str(caught.value)
 
 
+def test_a_section_of_a_file_with_nothing_in_it_leaves_the_defaults(command, tmp_path):
+    (tmp_path / "c.yaml").write_text("method: null\n")
+    config = command.parse_args(["--config", str(tmp_path / "c.yaml")])
+    assert make_part(command, config, "method", "acme", "method").beta == 4.0
+
+
+def test_a_section_that_is_no_mapping_is_named(command, tmp_path):
+    (tmp_path / "c.yaml").write_text("method: []\n")
+    config = command.parse_args(["--config", str(tmp_path / "c.yaml")])
+    with pytest.raises(OptionError, match=r"^method: expected a mapping of options, .*, got \[\]$"):
+        make_part(command, config, "method", "acme", "method")
+
+
+def test_an_option_that_the_parser_itself_fails_at_is_named(command, tmp_path):
+    (tmp_path / "c.bin").write_bytes(b"\xff\xfe")
+    with pytest.raises(OptionError, match=rf"^--method {tmp_path}/c\.bin cannot be read \(UnicodeDecodeError: "):
+        command.parse_args(["--method.beta", "2", "--method", str(tmp_path / "c.bin")])
+
+
+def test_a_key_of_a_file_that_does_not_go_with_an_option_is_named(tmp_path):
+    p = parser("trimkit train acme", "Train.")
+    p.add_argument("--config", action="config")
+    p.add_argument("--trim", nargs="+", action="extend", default=[])
+    (tmp_path / "c.yaml").write_text("trim: {a: 1}\n")
+    with pytest.raises(OptionError, match=r"c\.yaml, key 'trim' and --trim l1@z do not go together, or one is of"):
+        p.parse_args(["--config", str(tmp_path / "c.yaml"), "--trim", "l1@z"])
+
+
 def test_a_part_without_types_is_its_plugins_fault(command):
     with pytest.raises(PluginError, match=r"transform 'untyped' has a signature without options: .* give it types"):
         add_part(command, "transform", "untyped", "transform")

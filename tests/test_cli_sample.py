@@ -53,6 +53,15 @@ def test_codes_of_the_data_of_the_shape_are_a_vector_a_sample(run, tmp_path):
     assert load(str(tmp_path / "c.npz")).shape == (3,)
 
 
+def test_nothing_beside_the_file_is_replaced_without_a_word(run, tmp_path, capsys):
+    (tmp_path / "a.png").write_text("mine")
+    arguments = ["sample", str(run), "--n", "1", "--out", str(tmp_path / "a.npz")]
+    assert main(arguments) == 2
+    assert f"{tmp_path / 'a.png'} exists; name another file, or add --force to replace it" in capsys.readouterr().err
+    assert not (tmp_path / "a.npz").exists()
+    assert main([*arguments, "--force"]) == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

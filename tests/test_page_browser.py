@@ -301,6 +301,8 @@ def test_attributions_are_switched_and_paper_shows_all(browser, report):
     assert set(heads) == {"", "saliency"}
     browser.send("Emulation.setEmulatedMedia", media="print")
     assert visible(browser, "section", "e.id") == both
+    browser.send("Emulation.setDeviceMetricsOverride", width=680, height=960, deviceScaleFactor=1, mobile=False)
+    assert browser.run("document.scrollingElement.scrollWidth") <= 680  # A4 between its margins
     assert len(visible(browser, ".sample")) == 2 * len(report.examples["saliency"])
 
 

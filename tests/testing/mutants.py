@@ -521,6 +521,24 @@ class Centred(Autoencoder):
         return StepResult({"recon": Term(z.square().sum(1))}, self.decode(z))
 
 
+@fault("method", "trains", "draw from the generator given")
+class TrainingOnGlobalNoise(Autoencoder):
+    """Noise of the codes from the global random state."""
+
+    def loss(self, batch, generator, step):
+        z = self.encode(batch.x).mean
+        x_hat = self.decode(z + torch.randn(z.shape))
+        return StepResult({"recon": Term((x_hat - batch.x).flatten(1).square().sum(1))}, x_hat)
+
+
+@fault("method", "as_transform", "exact_inverse = True, but")
+class FalselyExact(Autoencoder):
+    """Three codes for six values, said to give the data back."""
+
+    def latent_spaces(self):
+        return [LatentSpace("z", (self.width,), exact_inverse=True)]
+
+
 @fault("method", "averages", "keep nothing that is computed from parameters")
 class KeepingWeights(Autoencoder):
     """The encoder's weight is doubled once, at the first use."""
@@ -604,6 +622,16 @@ class Unseeded(Size):
         return super().conclude(findings)
 
 
+@fault("check", "renders", "Mend the line that raised it")
+class Unwritable(Size):
+    """Evidence that no results.json can hold."""
+
+    name = "Unwritable"
+
+    def evidence(self, findings):
+        return {"size": findings}
+
+
 @sound("dataset")
 def noise(split: str = "train", seed: int = 0) -> Dataset:
     """Normal noise."""
@@ -652,6 +680,10 @@ def undocumented(scores) -> Tensor:
 def untyped(scores, power=2) -> Tensor:
     """Sum of powers."""
     return tree.rows(scores).abs().pow(power).sum(1)
+
+
+number = 3
+FAULTS["number"] = Fault("penalty", "is_imported", "is a int; name a class or a function")
 
 
 def records(kind: str) -> list[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from trimkit.training import progress as module
 from trimkit.training.progress import PlainProgress, Progress, RichProgress, describe, make_progress
@@ -30,6 +31,14 @@ def test_lines(clock, capsys):
         clock[0] += 2
         shown.update(50, NUMBERS)
     assert capsys.readouterr().err == "step 50/100  loss 123.5  recon 110  250 images/s  0:02 left\n"
+
+
+def test_on_a_gpu_lines_tell_its_memory(clock, capsys, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 2_340_000_000)
+    clock[0] += 2
+    PlainProgress(total=100, batch_size=10).update(50, NUMBERS)
+    assert "images/s  2.3 GB  " in capsys.readouterr().err
 
 
 def test_about_twenty_lines_and_always_the_last(clock, capsys):

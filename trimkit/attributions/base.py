@@ -287,7 +287,12 @@ def _trainable() -> str:
 
 
 def gradients_of(values: Tensor, points: Sequence[Tensor], create_graph: bool) -> Sequence[Tensor | None]:
-    """∂Σ values/∂points; None for each that the values do not depend on."""
+    """∂Σ values/∂points; None for each that the values do not depend on.
+
+    >>> x = torch.tensor([1.0, 2.0], requires_grad=True)
+    >>> gradients_of(x.square(), [x], create_graph=False)[0]
+    tensor([2., 4.])
+    """
     if not values.requires_grad:
         return [None] * len(points)
     ones = torch.ones_like(values)
@@ -314,7 +319,11 @@ def track(points: Tree, *, keep_graph: bool) -> Tree:
 
 
 def detach(value: Any) -> Any:
-    """Cut a tree of tensors from its graph; anything else (a model's own output class) is returned as it is."""
+    """Cut a tree of tensors from its graph; anything else (a model's own output class) is returned as it is.
+
+    >>> detach({"a": torch.ones(1, requires_grad=True)})["a"].requires_grad
+    False
+    """
     try:
         return tree.map_leaves(Tensor.detach, value)
     except ShapeError:

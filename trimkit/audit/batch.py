@@ -92,7 +92,12 @@ def blocks_of(ids: Sequence[int], size: int, shard: tuple[int, int] = (1, 1)) ->
 
 
 def take(values: Tree, index: Tensor) -> Tree:
-    """Some samples of a tree (N, ...)."""
+    """Some samples of a tree (N, ...).
+
+    >>> take(torch.arange(6.0).view(3, 2), torch.tensor([2, 0]))
+    tensor([[4., 5.],
+            [0., 1.]])
+    """
     return tree.map_leaves(lambda leaf: leaf[index], values)
 
 

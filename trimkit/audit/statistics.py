@@ -238,7 +238,12 @@ def spearman(a: Tensor, b: Tensor) -> Tensor:
 
 
 def rank_correlation(x: Array, y: Array) -> Tensor:
-    """`spearman` of rows whose ranks are known already, see `centred_ranks`: (N, n) and (N, n) → (N,)."""
+    """`spearman` of rows whose ranks are known already, see `centred_ranks`: (N, n) and (N, n) → (N,).
+
+    >>> x, y = (centred_ranks(torch.tensor([row])) for row in ([1.0, 2.0, 3.0], [10.0, 20.0, 15.0]))
+    >>> round(rank_correlation(x, y).item(), 3)
+    0.5
+    """
     norms = np.sqrt((x * x).sum(1) * (y * y).sum(1))
     both_constant = (np.abs(x).sum(1) == 0) & (np.abs(y).sum(1) == 0)
     related = (x * y).sum(1) / np.where(norms == 0, 1, norms)
@@ -246,7 +251,11 @@ def rank_correlation(x: Array, y: Array) -> Tensor:
 
 
 def centred_ranks(rows: Tensor) -> Array:
-    """Average ranks of each row, less their mean: (N, n) real → (N, n) float64."""
+    """Average ranks of each row, less their mean: (N, n) real → (N, n) float64.
+
+    >>> centred_ranks(torch.tensor([[0.1, 0.1, 5.0]]))      # ties share their average rank
+    array([[-0.5, -0.5,  1. ]])
+    """
     values = rows.detach().cpu().double().numpy()
     largest = np.abs(values).max(axis=1, keepdims=True)
     ranks = rankdata(np.round(values / np.where(largest == 0, 1, largest * 1e-6)), axis=1)

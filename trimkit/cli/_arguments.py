@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import inspect
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from trimkit.errors import OptionError, PluginError, nearest
+from trimkit.errors import OptionError, PluginError, TrimkitError, nearest
 from trimkit.registry import default
 from trimkit.registry.loader import printable, summary
 
@@ -83,9 +85,48 @@ def parser(prog: str, description: str) -> ArgumentParser:
     import jsonargparse
 
     class Parser(_OneLine, jsonargparse.ArgumentParser):
-        pass
+        def parse_args(self, args: Any = None, namespace: Any = None, **more: Any) -> Any:  # type: ignore[override]
+            words = [str(word) for word in args or ()]
+            try:
+                return super().parse_args(words, namespace, **more)
+            except TrimkitError:
+                raise
+            except Exception as error:  # a value that jsonargparse takes for another type than it is
+                raise OptionError(f"{_blamed(words, super(), error)}. See `{prog} --help`.") from error
 
     return Parser(prog=prog, description=description, allow_abbrev=False)
+
+
+def _blamed(words: Sequence[str], plain: Any, error: Exception) -> str:
+    """The option, or the key of a YAML file, that cannot be parsed even alone, and why."""
+    options: list[list[str]] = []
+    for word in words:
+        if word.startswith("--") or not options:
+            options.append([])
+        options[-1].append(word)
+    trials = [trial for option in options for trial in _trials(option, plain)]
+    for name, parse in trials:
+        try:
+            parse()
+        except TrimkitError:
+            continue
+        except Exception as alone:
+            return f"{name} cannot be read ({summary(alone)})"
+    names = " and ".join(name for name, _ in trials)
+    return f"{names} do not go together, or one is of another type than it must be ({summary(error)})"
+
+
+def _trials(option: Sequence[str], plain: Any) -> list[tuple[str, Callable[[], Any]]]:
+    if option[0] != "--config" or len(option) < 2:
+        return [(" ".join(option), lambda: plain.parse_args(list(option)))]
+    import yaml
+
+    try:
+        content = yaml.safe_load(Path(option[1]).read_text("utf-8"))
+        keys = [(f"{option[1]}, key {key!r}", {key: value}) for key, value in content.items()]
+    except (OSError, ValueError, AttributeError, yaml.YAMLError):
+        return [(" ".join(option), lambda: plain.parse_args(list(option)))]
+    return [(name, partial(plain.parse_object, one)) for name, one in keys]
 
 
 def add_part(to: ArgumentParser, kind: str, name: str, key: str, skip: Collection[str] = ()) -> None:
@@ -126,7 +167,10 @@ def make_part(of: ArgumentParser, config: Any, kind: str, name: str, key: str, *
     Returns:
         As `trimkit.create`, with its errors.
     """
-    options = vars(of.instantiate(config)[key]) if key in config else {}
+    section = config.get(key)  # None: of a YAML file, with nothing in it
+    if section is not None and not hasattr(section, "__dict__"):
+        raise OptionError(f"{key}: expected a mapping of options, such as {key}: {{option: value}}, got {section!r}")
+    options = {} if section is None else vars(of.instantiate(config)[key])
     return default().create(kind, name, **{**options, **more})
 
 

@@ -35,7 +35,9 @@ def run(argv: list[str]) -> int:
     for name, least in (("frames", 2), ("pairs", 1), ("seed", 0)):
         if getattr(arguments, name) < least:
             raise OptionError(f"--{name}: expected a number ≥ {least}, got {getattr(arguments, name)}")
-    out = free_file(arguments.out or str(Path(arguments.run) / "interpolation.npz"), force=arguments.force)
+    out = free_file(
+        arguments.out or str(Path(arguments.run) / "interpolation.npz"), ".png", ".gif", force=arguments.force
+    )
     way = _interpolate(arguments)
     write_arrays(out, {"x": way.x.flatten(0, 1), "codes": way.codes.flatten(0, 1)})
     strip, film = out.with_suffix(".png"), out.with_suffix(".gif")

@@ -36,7 +36,7 @@ def run(argv: list[str]) -> int:
         if getattr(arguments, name) < least:
             option = f"--{name.replace('_', '-')}"
             raise OptionError(f"{option}: expected a number ≥ {least}, got {getattr(arguments, name)}")
-    out = free_file(arguments.out or str(Path(arguments.run) / "samples.npz"), force=arguments.force)
+    out = free_file(arguments.out or str(Path(arguments.run) / "drawn.npz"), ".png", force=arguments.force)
     samples, aux = _draw(arguments)
     labels = aux if aux is not None and not aux.is_floating_point() else None
     beside = {"aux": aux, "y": labels}
@@ -128,7 +128,7 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("run", metavar="RUN", help="folder of a complete run, as `trimkit train` writes it")
     add_asked(p)
     p.add_argument("--n", type=int, metavar="N", default=64, help="how many (64)")
-    p.add_argument("--out", metavar="FILE", help="an .npz; samples.npz in the run's folder by default")
+    p.add_argument("--out", metavar="FILE", help="an .npz; drawn.npz in the run's folder by default")
     p.add_argument("--seed", type=int, metavar="N", default=0, help="of every draw, ≥ 0 (0)")
     p.add_argument("--batch-size", type=int, metavar="N", default=256, help="drawn at once (256)")
     add_shared(p)
@@ -144,9 +144,13 @@ def add_shared(p: argparse.ArgumentParser) -> None:
     p.add_argument("--force", action="store_true", help="replace a file that is there")
 
 
-def free_file(out: str, *, force: bool) -> Path:
+def free_file(out: str, *pictures: str, force: bool) -> Path:
     """The file to write.
 
+    Args:
+        out: an .npz.
+        *pictures: suffixes of what is written beside it.
+        force: replace files that are there.
     Raises:
         OptionError: another suffix than .npz, no folder to put it in, or a file that is there.
     """
@@ -155,8 +159,9 @@ def free_file(out: str, *, force: bool) -> Path:
         raise OptionError(f"--out: expected a file that ends in .npz, got {out!r}")
     if not path.absolute().parent.is_dir():
         raise OptionError(f"--out: there is no folder {path.parent}; make it first")
-    if path.exists() and not (force and path.is_file()):
-        raise OptionError(f"{path} exists; name another file, or add --force to replace it")
+    for each in (path, *map(path.with_suffix, pictures)):
+        if each.exists() and not (force and each.is_file()):
+            raise OptionError(f"{each} exists; name another file, or add --force to replace it")
     return path
 
 

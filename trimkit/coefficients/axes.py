@@ -161,6 +161,9 @@ def unit_factor(owner: str, unit: str, wanted: str) -> float:
 
     Raises:
         OptionError: units of different things.
+
+    >>> unit_factor("fft", "kHz", "Hz")
+    1000.0
     """
     (factor, base), (other, same) = _split_unit(unit), _split_unit(wanted)
     if base != same:

@@ -35,7 +35,11 @@ def difference(s: Tree, baseline: Tree | None) -> Tree:
 
 
 def number_of(baseline: Baseline) -> float | None:
-    """A baseline that is one number, of Python, numpy or a tensor without axes; None for any other."""
+    """A baseline that is one number, of Python, numpy or a tensor without axes; None for any other.
+
+    >>> number_of(0.5), number_of(torch.ones(2)) is None
+    (0.5, True)
+    """
     if isinstance(baseline, numbers.Real) or (isinstance(baseline, Tensor) and not baseline.ndim):
         return float(baseline)
     return None

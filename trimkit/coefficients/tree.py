@@ -66,6 +66,10 @@ def matched_leaves(tree: Tree, other: Tree) -> list[Tensor]:
 
     Raises:
         ShapeError: the trees differ in structure.
+
+    >>> one, other = torch.zeros(1), torch.ones(1)
+    >>> matched_leaves({"a": one, "b": other}, {"b": other, "a": one})      # by key, whatever the order
+    [tensor([0.]), tensor([1.])]
     """
     return list(_walk_beside(tree, other))
 
@@ -158,6 +162,10 @@ def concatenate(trees: Sequence[Tree]) -> Tree:
 
 
 def add(trees: Sequence[Tree]) -> Tree:
-    """Sum of trees of one structure, leaf by leaf."""
+    """Sum of trees of one structure, leaf by leaf.
+
+    >>> add([{"a": torch.ones(1)}, {"a": torch.ones(1)}])
+    {'a': tensor([2.])}
+    """
     first, *rest = trees
     return map_leaves(lambda *column: torch.stack(column).sum(0), first, *rest) if rest else first

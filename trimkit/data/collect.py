@@ -27,7 +27,7 @@ def as_dataset(source: Source, split: str = "train", *, shape: Sequence[int] = (
     Args:
         source: a `Dataset`; samples (N, ...) as tensor or array; (x, y); what `load` takes, also as a path; a dataset
             or loader of PyTorch; a list or iterable of samples or of batches. Samples and batches are x, (x, y, ...),
-            or a mapping with "x" and perhaps "y"; y are labels, see `Dataset`.
+            or a mapping with "x" and perhaps "y", labels, see `Dataset`, and "aux", what conditional methods are told.
         split: what it is called, and loaded where it is named.
         shape: of one sample, which tells a list of samples from one of batches; () for samples.
         double: keep float64 samples as they are.
@@ -46,8 +46,8 @@ def as_dataset(source: Source, split: str = "train", *, shape: Sequence[int] = (
         return dataset_of("samples", *source, split, double=double)
     name = type(getattr(source, "dataset", source)).__name__
     with torch.random.fork_rng(devices=[]):  # a loader takes its workers' seeds from torch's own stream
-        x, y = _gather(name, _entries(name, source), tuple(shape), isinstance(source, DataLoader))
-    return dataset_of(name, x, y, split, double=double)
+        x, y, aux = _gather(name, _entries(name, source), tuple(shape), isinstance(source, DataLoader))
+    return dataset_of(name, x, y, split, aux=aux, double=double)
 
 
 def _entries(name: str, source: Any) -> Iterator[Any]:
@@ -62,16 +62,22 @@ def _entries(name: str, source: Any) -> Iterator[Any]:
         ) from error
 
 
-def _gather(name: str, entries: Iterator[Any], shape: tuple[int, ...], batched: bool) -> tuple[Tensor, Tensor | None]:
-    """All samples (N, ...), and their labels (N, ...) where there are any."""
+Parts: TypeAlias = tuple[Tensor, Tensor | None, Tensor | None]
+"""x, labels and auxiliary variables."""
+
+
+def _gather(name: str, entries: Iterator[Any], shape: tuple[int, ...], batched: bool) -> Parts:
+    """All samples (N, ...), and their labels (N, ...) and auxiliary variables (N, ...) where there are any."""
     xs: list[Tensor] = []
     ys: list[Tensor] = []
+    us: list[Tensor] = []
     held = 0
     for number, entry in enumerate(entries):
-        x, y = _parts(name, number, entry)
+        x, y, aux = _parts(name, number, entry)
         is_batch = batched or (bool(shape) and x.shape[1:] == shape and x.shape != shape)
         xs.append(x if is_batch else x[None])
         ys += [] if y is None else [_labels(y, len(xs[-1]), is_batch)]
+        us += [] if aux is None else [aux if is_batch else aux[None]]
         held += 4 * x.numel()
         if held > MOST_BYTES:
             raise DataError(
@@ -85,7 +91,7 @@ def _gather(name: str, entries: Iterator[Any], shape: tuple[int, ...], batched: 
             )
     if not xs:
         raise DataError(f"{name} is empty: expected samples")
-    return torch.cat(xs), torch.cat(ys) if ys else None
+    return torch.cat(xs), torch.cat(ys) if ys else None, torch.cat(us) if us else None
 
 
 def _labels(y: Tensor, samples: int, is_batch: bool) -> Tensor:
@@ -93,13 +99,15 @@ def _labels(y: Tensor, samples: int, is_batch: bool) -> Tensor:
     return y.reshape(-1) if y.numel() == samples else y if is_batch else y[None]
 
 
-def _parts(name: str, number: int, entry: Any) -> tuple[Tensor, Tensor | None]:
-    """x and y of a sample or batch."""
+def _parts(name: str, number: int, entry: Any) -> Parts:
+    """x, y and auxiliary variables of a sample or batch."""
+    aux = entry.get("aux") if isinstance(entry, Mapping) else None
     if isinstance(entry, Mapping):
         entry = (entry.get("x"), entry.get("y"))
     x, y, *_ = (*entry, None) if isinstance(entry, tuple | list) else (entry, None)
     try:
-        return torch.as_tensor(x).detach().cpu(), None if y is None else torch.as_tensor(y).detach().cpu()
+        labels, given = (None if part is None else torch.as_tensor(part).detach().cpu() for part in (y, aux))
+        return torch.as_tensor(x).detach().cpu(), labels, given
     except (TypeError, ValueError, RuntimeError) as error:
         raise DataError(
             f"{name}: expected x, (x, y) or a mapping with x and y, got {type(entry).__name__} in number {number}"

@@ -125,7 +125,11 @@ class _Groups:
 
 
 def factor_sizes(factors: Tensor) -> tuple[int, ...]:
-    """Number of values of each factor of (N, K): its largest value plus one."""
+    """Number of values of each factor of (N, K): its largest value plus one.
+
+    >>> factor_sizes(torch.tensor([[0, 2], [1, 0]]))
+    (2, 3)
+    """
     return tuple(int(largest) + 1 for largest in factors.amax(0))
 
 
@@ -134,6 +138,11 @@ def check_factors(name: str, factors: Tensor) -> None:
 
     Raises:
         DataError: what was expected and what was got.
+
+    >>> check_factors("mine", torch.tensor([[0, 1], [1, 0]]))
+    >>> check_factors("mine", torch.tensor([0.5]))
+    Traceback (most recent call last):
+    trimkit.errors.DataError: ...
     """
     if factors.dtype not in INTEGERS or factors.ndim != 2 or factors.numel() == 0:
         raise DataError(

@@ -185,6 +185,9 @@ def row_numbers(index: slice | Tensor, n: int) -> Tensor:
 
     Raises:
         IndexError: a number that is out of range, or an index that is no slice, no numbers (m,) and no mask (n,).
+
+    >>> row_numbers(slice(1, 4), 10), row_numbers(torch.tensor([-1]), 10)
+    (tensor([1, 2, 3]), tensor([9]))
     """
     if isinstance(index, slice):
         wanted = range(n)[index]

@@ -44,7 +44,12 @@ def digits_shortcut(split: Split = "train", pattern: Pattern | None = None, ampl
 
 
 def planted_wave(size: int) -> Tensor:
-    """The planted cosine, (size, size) in [−1, 1]."""
+    """The planted cosine, (size, size) in [−1, 1].
+
+    >>> wave = planted_wave(16)
+    >>> wave.shape, wave.abs().max().item() <= 1
+    (torch.Size([16, 16]), True)
+    """
     phase = torch.arange(size) / size
     return torch.cos(2 * torch.pi * (SHORTCUT_BIN[0] * phase[:, None] + SHORTCUT_BIN[1] * phase))
 

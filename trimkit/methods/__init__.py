@@ -3,6 +3,7 @@
 from trimkit.methods.base import LatentSpace, Method
 from trimkit.methods.choices import chosen
 from trimkit.methods.condition import Condition, make_condition
+from trimkit.methods.conditional import ConditionalMethod
 from trimkit.methods.decomposition import (
     Decomposition,
     Estimator,
@@ -40,6 +41,7 @@ __all__ = [
     "Bernoulli",
     "CodeTransform",
     "Condition",
+    "ConditionalMethod",
     "Decomposition",
     "Delta",
     "DiagonalGaussian",

@@ -26,6 +26,12 @@ class Interpolation(NamedTuple):
         codes: (N, steps, *space.shape), the first and the last as given.
         x: (N, steps, *method.shape), their data.
         path: that was taken.
+
+    >>> from trimkit import create
+    >>> method = create("method", "vae", shape=(6,), latent_dim=2, network="mlp").eval()
+    >>> between = interpolate(method, torch.zeros(1, 2), torch.ones(1, 2), steps=5)
+    >>> between.codes.shape, between.x.shape
+    (torch.Size([1, 5, 2]), torch.Size([1, 5, 6]))
     """
 
     codes: Tensor

@@ -58,7 +58,12 @@ class Likelihood(nn.Module, ABC):
 
 
 def summed(values: Tensor) -> Tensor:
-    """Over all but the batch: (N, ...) → (N,)."""
+    """Over all but the batch: (N, ...) → (N,).
+
+    >>> import torch
+    >>> summed(torch.ones(2, 3, 4))
+    tensor([12., 12.])
+    """
     return values.flatten(1).sum(1)
 
 
@@ -67,6 +72,9 @@ def require_unit_range(x: Tensor, who: str) -> None:
 
     Raises:
         DataError: the range that was found, and what takes it.
+
+    >>> import torch
+    >>> require_unit_range(torch.tensor([0.0, 1.0]), "bernoulli")
     """
     low, high = float(x.min()), float(x.max())
     if low < 0 or high > 1:

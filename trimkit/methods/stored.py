@@ -24,7 +24,12 @@ MARKER = "COMPLETE"
 
 
 def record(method: Method) -> dict[str, Any]:
-    """What a method is, as plain values: the name it is registered under (None where it is not), class, options."""
+    """What a method is, as plain values: the name it is registered under (None where it is not), class, options.
+
+    >>> from trimkit import create
+    >>> record(create("method", "fastica", shape=(4,)))["method"]
+    'fastica'
+    """
     kind = f"{type(method).__module__}:{type(method).__qualname__}"
     names = [part.name for part in default().parts("methods") if part.spec.target == kind]
     return {"method": names[0] if names else None, "class": kind, "options": plain(method.options)}

@@ -50,7 +50,12 @@ class Factors:
 
 
 def as_array(values: Any) -> NDArray[Any]:
-    """A NumPy array of a tensor on any device, an array, or nested lists."""
+    """A NumPy array of a tensor on any device, an array, or nested lists.
+
+    >>> import torch
+    >>> as_array(torch.ones(2)), as_array([1, 2])
+    (array([1., 1.]), array([1, 2]))
+    """
     if isinstance(values, Tensor):
         values = values.detach().cpu()
         return (values.double() if values.is_floating_point() else values).numpy()

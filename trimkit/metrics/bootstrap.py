@@ -81,6 +81,10 @@ def share_interval(right: NDArray[np.bool_], draws: int, rng: np.random.Generato
 
 
 def weighted_means(values: Floats, weights: NDArray[np.uint8]) -> Floats:
-    """Means of resamples: (n, ...) values and (draws, n) weights → (draws, ...)."""
+    """Means of resamples: (n, ...) values and (draws, n) weights → (draws, ...).
+
+    >>> weighted_means(np.array([1.0, 3.0]), np.array([[1, 1], [2, 0]], dtype=np.uint8))
+    array([2., 1.])
+    """
     flat = values.reshape(len(values), -1)
     return (weights.astype(np.float64) @ flat / len(values)).reshape(len(weights), *values.shape[1:])

@@ -43,10 +43,19 @@ class MetricResult:
 
 
 def plain(values: Any) -> Any:
-    """An array as nested lists of Python numbers, a NumPy scalar as a number."""
+    """An array as nested lists of Python numbers, a NumPy scalar as a number.
+
+    >>> import numpy as np
+    >>> plain(np.array([[1.0, 2.0]])), plain(np.float64(0.5))
+    ([[1.0, 2.0]], 0.5)
+    """
     return np.asarray(values).tolist()
 
 
 def by_name(names: tuple[str, ...], values: Any) -> dict[str, Any]:
-    """Factor → value."""
+    """Factor → value.
+
+    >>> by_name(("shape", "size"), [0.5, 1.0])
+    {'shape': 0.5, 'size': 1.0}
+    """
     return dict(zip(names, plain(values), strict=True))

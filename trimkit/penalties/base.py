@@ -112,7 +112,12 @@ def row(name: str, given: Tree, scores: Tree) -> Tensor:
 
 
 def alive(values: Tensor) -> Tensor:
-    """(N, n) → (N,): False for dead rows, whose scores are all exactly 0. A row with NaN is alive, and stays NaN."""
+    """(N, n) → (N,): False for dead rows, whose scores are all exactly 0. A row with NaN is alive, and stays NaN.
+
+    >>> import torch
+    >>> alive(torch.tensor([[0.0, 0.0], [0.0, 1.0]]))
+    tensor([False,  True])
+    """
     return (values != 0).any(dim=1)
 
 

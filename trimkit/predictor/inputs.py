@@ -205,14 +205,22 @@ class Site:
 
 
 def call_model(model: Callable[..., Any], x: Inputs) -> Any:
-    """f(x) for a tensor, f(*x) for a tuple, f(**x) for a mapping."""
+    """f(x) for a tensor, f(*x) for a tuple, f(**x) for a mapping.
+
+    >>> call_model(lambda a, b: a - b, (3, 1)), call_model(lambda a, b: a - b, {"b": 1, "a": 3})
+    (2, 2)
+    """
     if isinstance(x, Mapping):
         return model(**x)
     return model(*x) if isinstance(x, tuple) else model(x)
 
 
 def take_rows(held: Any, samples: Tensor) -> Any:
-    """The rows of some samples from every tensor of a structure; scalars and what is no tensor stay as they are."""
+    """The rows of some samples from every tensor of a structure; scalars and what is no tensor stay as they are.
+
+    >>> take_rows({"ids": torch.arange(6).view(3, 2), "flag": True}, torch.tensor([1]))
+    {'ids': tensor([[2, 3]]), 'flag': True}
+    """
     return map_tensors(lambda leaf: leaf[samples.to(leaf.device)] if leaf.ndim else leaf, held)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -32,8 +30,7 @@ MEANINGS = {
 """What to say, by a part of torch's message."""
 
 
-@contextmanager
-def told_plainly(model: Any, x: Any) -> Iterator[None]:
+class told_plainly:
     """Within it, an error of torch's that comes of how model and data were made says so.
 
     Args:
@@ -42,13 +39,17 @@ def told_plainly(model: Any, x: Any) -> Iterator[None]:
     Raises:
         ModelError: instead of a RuntimeError that is understood; any other passes as it is.
     """
-    try:
-        yield
-    except RuntimeError as error:
-        meaning = meaning_of(error, model, x)
-        if meaning is None:
-            raise
-        raise ModelError(meaning) from error
+
+    def __init__(self, model: Any, x: Any) -> None:
+        self._called = (model, x)
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        meaning = meaning_of(error, *self._called) if isinstance(error, RuntimeError) else None
+        if meaning is not None:
+            raise ModelError(meaning) from error
 
 
 def meaning_of(error: RuntimeError, model: Any, x: Any) -> str | None:

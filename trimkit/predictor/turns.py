@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
 
@@ -45,26 +45,20 @@ def _forget() -> None:
 os.register_at_fork(after_in_child=_forget)
 
 
-@contextmanager
-def alone(model: Any) -> Iterator[None]:
+def alone(model: Any) -> AbstractContextManager[Any]:
     """Within, no other thread explains this model; a module and what wraps it are one model, a function is none."""
     if not isinstance(model, nn.Module):
-        yield
-        return
+        return nullcontext()
     with _making:
-        turn = _turns.setdefault(unwrapped(model), threading.RLock())
-    with turn:
-        yield
+        return _turns.setdefault(unwrapped(model), threading.RLock())
 
 
-@contextmanager
-def process_wide() -> Iterator[None]:
+def process_wide() -> AbstractContextManager[Any]:
     """Within, no other thread of trimkit's changes what the whole process shares.
 
     Whoever needs a model too takes that first.
     """
-    with _process:
-        yield
+    return _process
 
 
 def in_this_thread(hook: Callable[..., Any]) -> Callable[..., Any]:

@@ -100,7 +100,11 @@ _REFUSED: dict[str, str] = {
 
 
 def captum_refusal(name: str) -> str | None:
-    """Why a class of Captum's has no name here, as a sentence; None where the name is none of Captum's."""
+    """Why a class of Captum's has no name here, as a sentence; None where the name is none of Captum's.
+
+    >>> "DeepLift" in str(captum_refusal("captum:Attribution")) or captum_refusal("fft") is None
+    True
+    """
     reason = _REFUSED.get(name.removeprefix("captum:")) if name.startswith("captum:") else None
     return reason and f"{name} {reason}."
 

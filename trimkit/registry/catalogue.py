@@ -51,7 +51,11 @@ def derive(projects: Iterable[Path]) -> Catalogue:
 
 
 def distribution_of(kind: str, name: str) -> str | None:
-    """The distribution of ours that has a part of this kind, in the singular, and name; None where none has."""
+    """The distribution of ours that has a part of this kind, in the singular, and name; None where none has.
+
+    >>> distribution_of("method", "beta-vae"), distribution_of("method", "no-such")
+    ('trimkit-vae', None)
+    """
     return next((ours for ours, names in catalogue().items() if f"{kind}:{name}" in names), None)
 
 

@@ -113,7 +113,12 @@ def selection(environment: Mapping[str, str]) -> frozenset[str] | None:
 
 
 def selected(entry_point: EntryPoint, names: Collection[str] | None) -> bool:
-    """Whether a selection takes in an entry point; trimkit's own always is."""
+    """Whether a selection takes in an entry point; trimkit's own always is.
+
+    >>> entry = EntryPoint("acme", "acme_trim.plugin", GROUP)
+    >>> selected(entry, None), selected(entry, ["Acme"]), selected(entry, ["other"])
+    (True, True, False)
+    """
     own = own_names(entry_point)
     return (
         names is None
@@ -166,12 +171,20 @@ def own_names(entry_point: EntryPoint) -> tuple[str, str]:
 
 
 def canonical(name: str) -> str:
-    """A distribution's name as package indexes compare it: lower case, one dash for any run of ``-_.``."""
+    """A distribution's name as package indexes compare it: lower case, one dash for any run of ``-_.``.
+
+    >>> canonical("Trimkit_Haar.x")
+    'trimkit-haar-x'
+    """
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def summary(error: BaseException) -> str:
-    """An exception in one line of printable characters: its type and its message, if it can say one."""
+    """An exception in one line of printable characters: its type and its message, if it can say one.
+
+    >>> summary(ValueError("two" + chr(10) + "  lines"))
+    'ValueError: two lines'
+    """
     try:
         message = str(error)
     except KeyboardInterrupt:

@@ -70,5 +70,9 @@ def one_of(owner: str, choices: Collection[Any], **options: Any) -> None:
 
 
 def refused(owner: str, name: str, expected: str, value: Any) -> OptionError:
-    """The error that says what was expected of an option, ``"fft: expected bands ≥ 1, got 0"``, to be raised."""
+    """The error that says what was expected of an option, ``"fft: expected bands ≥ 1, got 0"``, to be raised.
+
+    >>> str(refused("fft", "bands", "a number ≥ 1", 0))
+    'fft: expected bands a number ≥ 1, got 0'
+    """
     return OptionError(f"{owner}{owner and ': '}expected {name} {expected}, got {value!r}")

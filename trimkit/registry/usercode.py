@@ -58,7 +58,11 @@ def run_user_code(label: str, error: type[TrimkitError], run: Callable[[], Any])
 
 
 def first_line(error: BaseException) -> str:
-    """Type of an exception and the first line of its message."""
+    """Type of an exception and the first line of its message.
+
+    >>> first_line(ValueError("no" + chr(10) + "more"))
+    'ValueError: no'
+    """
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 

@@ -160,7 +160,11 @@ def input_figure(x: Tensor, caption: str, alt: str) -> Figure:
 
 
 def shrink(values: Tensor, most: int = LARGEST) -> Tensor:
-    """Maps (..., h, w) whose longer side has at most `most` pixels, averaged over areas; smaller ones as they are."""
+    """Maps (..., h, w) whose longer side has at most `most` pixels, averaged over areas; smaller ones as they are.
+
+    >>> shrink(torch.ones(1, 8, 4), 4).shape
+    torch.Size([1, 4, 2])
+    """
     height, width = values.shape[-2:]
     if max(height, width) <= most:
         return values
@@ -190,6 +194,10 @@ def span_figure(groups: Groups, values: Sequence[float], caption: str, alt: str)
         values: (G,), such as sums of scores.
         caption: below the picture.
         alt: for those who do not see it.
+
+    >>> groups = Groups(("low", "high"), torch.tensor([0, 1]), "frequency", spans=((0.0, 1.0), (1.0, 3.0)))
+    >>> [round(bar.width, 1) for bar in span_figure(groups, [1.0, 0.5], "bands", "Two bands.").bars]
+    [33.0, 66.4]
     """
     placed = [(span, v) for span, v in zip(groups.spans, values, strict=False) if span is not None]
     low, high = (f([end for span, _ in placed for end in span], default=0.0) for f in (min, max))

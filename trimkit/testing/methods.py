@@ -152,7 +152,12 @@ def phases_freeze(trial: Trial) -> None:
 @promise("method")
 def trains(trial: Trial) -> None:
     """Two steps of `trimkit.train`, or a fit, leave finite parameters; draws do not touch the global random state."""
-    before = torch.get_rng_state()
+    before, ready = torch.get_rng_state(), prepared(trial).train()
+    for phase, *_ in _turns(trial, ready) if ready.phases() else ():
+        drawn = not same_randomness(before)
+        require(
+            not drawn, f"phase {phase.name!r} draws from torch's global random state; draw from the generator given"
+        )
     method = trained(trial)
     require(same_randomness(before), "training draws from torch's global random state; draw from the generator given")
     bad = [name for name, value in method.state_dict().items() if not bool(torch.isfinite(value).all())]

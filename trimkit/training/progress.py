@@ -52,6 +52,18 @@ class Progress:
         speed = self.speed(step)
         return (self.total - step) * self._batch_size / speed if speed else 0.0
 
+    def pace(self, step: int, between: str) -> str:
+        """Images a second, the GPU memory where there is one, and the time that is left, with a text between them."""
+        parts = (f"{self.speed(step):,.0f} images/s", gpu_memory(), f"{_clock(self.remaining(step))} left")
+        return between.join(filter(None, parts))
+
+
+def gpu_memory() -> str:
+    """The most memory that this process has held on its GPU, such as ``"1.2 GB"``; "" where it uses none of CUDA."""
+    import torch
+
+    return f"{torch.cuda.max_memory_allocated() / 1e9:.1f} GB" if torch.cuda.is_initialized() else ""
+
 
 class PlainProgress(Progress):
     """About twenty lines on stderr over the whole run."""
@@ -60,8 +72,7 @@ class PlainProgress(Progress):
         """One line at the first call, then after each twentieth of the run, and at its end."""
         if self._shown is None or step - self._shown >= self.total / 20 or step == self.total:
             self._shown = step
-            pace = f"{self.speed(step):,.0f} images/s  {_clock(self.remaining(step))} left"
-            sys.stderr.write(f"step {step}/{self.total}  {describe(numbers)}  {pace}\n")
+            sys.stderr.write(f"step {step}/{self.total}  {describe(numbers)}  {self.pace(step, '  ')}\n")
 
 
 class RichProgress(Progress):
@@ -85,8 +96,7 @@ class RichProgress(Progress):
 
     def update(self, step: int, numbers: Mapping[str, float]) -> None:
         """Move the bar; rich limits how often it is drawn."""
-        pace = f"{self.speed(step):,.0f} images/s · {_clock(self.remaining(step))} left"
-        self._bar.update(self._task, completed=step, text=f"loss {numbers['loss']:.4g} · {pace}")
+        self._bar.update(self._task, completed=step, text=f"loss {numbers['loss']:.4g} · {self.pace(step, ' · ')}")
 
 
 def make_progress(total: int, batch_size: int, done: int = 0, *, wanted: bool = True) -> Progress:

@@ -28,6 +28,11 @@ class TrimResult:
         change: (N,) f(x) − f(T⁻¹(s₀) + r), against which the gap is judged; None where gap is.
         steps: (N,) quadrature steps of integrated gradients; None for others and with a graph.
         groups: the named groups of the coefficients, with the axis they lie on: ``result.groups.sums(result.scores)``.
+
+    >>> import torch, trimkit
+    >>> result = trimkit.Trim(lambda x: 3 * x, "identity", "integrated_gradients")(torch.ones(2, 1), target=0)
+    >>> result.scores.flatten().tolist(), result.change.tolist()
+    ([3.0, 3.0], [3.0, 3.0])
     """
 
     output: Any

@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 from torch.nn.functional import softplus
+from trimkit_gan.alae import ALAE
 from trimkit_gan.discriminator import Discriminator, project_on
 from trimkit_gan.layers import pixel_norm
 from trimkit_gan.mapping import Mapping
@@ -155,12 +156,44 @@ def test_vectors_are_seen_as_they_are():
         method.sample(2, gen())
 
 
+@pytest.fixture
+def alae():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return ALAE((1, 8, 8), w_dim=6, mapping_layers=2, conditional=True, segments=3).double().eval()
+
+
+def test_alae_gives_u_to_f_and_d_alone(alae, classed):
+    x, u = classed.x.double(), classed.aux
+    c = torch.eye(3, dtype=torch.float64)[u]
+    w = alae.encode(x).mean
+    hidden = torch.nn.Sequential(*list(alae.discriminator)[:-1])(w)
+    expected = alae.discriminator[-1](hidden)[:, 0] + (hidden * alae.discriminator.projection[u]).sum(1) / math.sqrt(6)
+    torch.testing.assert_close(alae.judge(x, c), expected)
+    z = alae.draw(x, gen())
+    torch.testing.assert_close(alae.decode(z, "z", u), alae.decode(alae.mapping(z, c), "w"))
+    terms = alae.generate(Batch(x, aux=u), gen(1), 0).terms["generator"].values
+    made = alae.generator(alae.generator.spread(alae.mapping(alae.draw(x, gen(1)), c)))
+    torch.testing.assert_close(terms, softplus(-alae.judge(made, c)))
+
+
+def test_alae_s_w_is_a_transform_that_needs_no_class(alae, classed, predictor):
+    assert alae.as_transform("w")(classed.x.double()).shape == (24, 6)
+    method = ALAE((1, 8, 8), w_dim=6, mapping_layers=2, conditional=True, segments=3)
+    before = {key: value.clone() for key, value in method.state_dict().items()}
+    asked = {"predictor": predictor, "trim": ["l1@w:0.1"], "prediction": "label"}
+    trimkit.train(method, classed, steps=2, batch_size=12, **asked)
+    for key in ("mapping.embedding.weight", "discriminator.projection"):
+        assert not torch.equal(method.state_dict()[key], before[key])
+    assert method.sample(5, gen(), torch.tensor([0, 1, 2, 1, 0])).shape == (5, 1, 8, 8)
+
+
 def test_from_the_command_line_samples_are_of_the_classes(tmp_path):
     small = [f"--method.{name}={value}" for name, value in {**SMALL, "channel_max": 4}.items()]
     run = str(tmp_path / "run")
     assert main(["train", "stylegan2", "--data", "digits:aux=labels", *small, "--steps", "1", "--out", run]) == 0
     assert main(["sample", run, "--n", "3", "--classes", "3,7"]) == 0
-    assert load(f"{run}/samples.npz").aux.tolist() == [3, 7, 3]
+    assert load(f"{run}/drawn.npz").aux.tolist() == [3, 7, 3]
     assert main(["interpolate", run, "--space", "z", "--pairs", "2", "--frames", "3", "--classes", "5"]) == 0
 
 

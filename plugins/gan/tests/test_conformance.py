@@ -28,7 +28,10 @@ def trained_run() -> str:
 
 EXAMPLES = {
     "infogan": Example({"noise_dim": 4, "categories": (3,)}, PICTURES),
-    "alae": Example({"w_dim": 8, "mapping_layers": 2}, PICTURES),
+    "alae": [
+        Example({"w_dim": 8, "mapping_layers": 2}, PICTURES),
+        Example({"w_dim": 8, "mapping_layers": 2, "r1_interval": 2, **CLASSED}, PICTURES),
+    ],
     "stylegan": [
         Example({**STYLED, "grow_steps": 4}, PICTURES),
         Example({**STYLED, "grow_steps": 0, **CLASSED}, PICTURES),

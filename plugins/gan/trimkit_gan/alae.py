@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,9 +15,9 @@ from trimkit.errors import OptionError, ShapeError
 from trimkit.methods import (
     RECONSTRUCTION,
     Batch,
+    ConditionalMethod,
     Delta,
     LatentSpace,
-    Method,
     Phase,
     Posterior,
     StepResult,
@@ -27,6 +29,7 @@ from trimkit.methods import (
     standard_normal,
 )
 from trimkit_gan.autoencoding import AlaeChoice, LatentDiscriminator, StyleGenerator, make_alae
+from trimkit_gan.conditions import seen_of, seen_or_drawn
 from trimkit_gan.convolutional import Output, check_range
 from trimkit_gan.mapping import Mapping, draw_cutoff, mix, truncate
 from trimkit_gan.options import require_counts, require_positive, require_shares, require_weights
@@ -39,7 +42,7 @@ BETAS = (0.0, 0.99)
 NO_ENCODE = "E gives w, and F, which maps z to w, has no inverse; encode in the space 'w'"
 
 
-class ALAE(Method):
+class ALAE(ConditionalMethod):
     """Adversarial latent autoencoder (Pidhorskyi et al. 2020, arXiv:2004.04467): MLP-ALAE and StyleALAE.
 
     F maps noise z to w, G maps w to data, E maps data back to w, D tells the w of data from those of generated data.
@@ -49,6 +52,9 @@ class ALAE(Method):
     2. "generator", F and G: softplus(−D(E(G(F(z)))));
     3. "reciprocity", E and G: ‖F(z) − E(G(F(z)))‖² with F still and without style mixing, and, where asked for,
        ½ ‖x − G(E(x))‖², which the paper does without. A predictor's terms join here, on x̂ = G(E(x)).
+
+    A conditional one gives u to F and to D, as StyleGAN's mapping and projection discriminator take it; E and G do
+    without, so that w, which holds u, is encoded and decoded as before.
 
     Spaces: ``w`` (encoded by E, decoded by G), with style-based networks ``w+`` (one w a layer), and ``z``, which is
     decoded only.
@@ -70,6 +76,7 @@ class ALAE(Method):
         output: "sigmoid" for data in [0, 1], "tanh" for [−1, 1], "linear" for any.
         ema: decay of the running average of all networks that is evaluated and saved, in [0, 1); 0 for none.
         learning_rate: of each Adam.
+        conditions: conditional, see `trimkit.methods.ConditionalMethod`.
 
     Raises:
         OptionError: an option out of range.
@@ -93,8 +100,9 @@ class ALAE(Method):
         output: Output = "sigmoid",
         ema: float = 0.0,
         learning_rate: float = 2e-3,
+        **conditions: Any,
     ) -> None:
-        super().__init__(shape)
+        super().__init__(shape, **conditions)
         self.w_dim = w_dim
         self.network = network
         self.mapping_layers = mapping_layers
@@ -109,9 +117,10 @@ class ALAE(Method):
         self.ema = ema
         self.learning_rate = learning_rate
         self._check_options()
-        self.mapping = Mapping(w_dim, w_dim, mapping_layers, learning_rate_multiplier)
+        size = 0 if self.condition is None else self.condition.size
+        self.mapping = Mapping(w_dim, w_dim, mapping_layers, learning_rate_multiplier, size)
         self.generator, self.encoder = make_alae(network, self.shape, w_dim, output)
-        self.discriminator = LatentDiscriminator(w_dim, discriminator_layers, learning_rate_multiplier)
+        self.discriminator = LatentDiscriminator(w_dim, discriminator_layers, learning_rate_multiplier, size)
 
     def _check_options(self) -> None:
         require_counts(self, "w_dim", "mapping_layers", "discriminator_layers", "r1_interval")
@@ -127,7 +136,9 @@ class ALAE(Method):
         if isinstance(self.generator, StyleGenerator):
             layout = self.generator.groups(self.w_dim)
             spaces.append(LatentSpace("w+", (self.generator.num_ws, self.w_dim), layout))
-        return [*spaces, LatentSpace("z", (self.w_dim,), can_encode=False, gaussian=True, reason=NO_ENCODE)]
+        needs = self.conditional
+        z = LatentSpace("z", (self.w_dim,), can_encode=False, decoding_needs_aux=needs, gaussian=True, reason=NO_ENCODE)
+        return [*spaces, z]
 
     def encode(self, x: Tensor, aux: Tensor | None = None, space: str | None = None) -> Posterior:
         """E(x), a point: (N, *shape) → w (N, D), or the same w for every layer of w+ (N, L, D).
@@ -145,6 +156,7 @@ class ALAE(Method):
         self,
         z: Tensor,
         space: str | None = None,
+        aux: Tensor | None = None,
         *,
         noise: NoiseMode = "constant",
         generator: torch.Generator | None = None,
@@ -154,6 +166,7 @@ class ALAE(Method):
         Args:
             z: (N, D) codes of w or z, (N, L, D) of w+.
             space: None for w.
+            aux: u of each, for z of a conditional method.
             noise: of the style-based networks: "constant", "none", or "random" from the generator.
             generator: source of randomness.
         Returns:
@@ -165,8 +178,9 @@ class ALAE(Method):
         if z.shape[1:] != chosen.shape:
             sizes = ", ".join(map(str, chosen.shape))
             raise ShapeError(f"ALAE: expected codes (N, {sizes}) of {chosen.name!r}, got {tuple(z.shape)}")
-        ws = z if chosen.name == "w+" else self.generator.spread(self.mapping(z) if chosen.name == "z" else z)
-        return self.generator(ws, noise, generator)
+        if chosen.name == "z":
+            z = self.mapping(z, seen_of(self, aux, "to decode", len(z)))
+        return self.generator(z if chosen.name == "w+" else self.generator.spread(z), noise, generator)
 
     def baseline(self, space: str | None = None) -> Tensor | None:
         """The mean of w that was tracked in training, for ``w`` and ``w+``; None, which means zeros, for ``z``."""
@@ -175,16 +189,27 @@ class ALAE(Method):
         return None if name == "z" else self.generator.spread(mean) if name == "w+" else mean
 
     def sample(self, n: int, generator: torch.Generator | None = None, aux: Tensor | None = None) -> Tensor:
-        """G(F(z)) for n draws z ~ N(0, I), truncated by ``truncation_psi``: (n, *shape)."""
-        z = standard_normal(next(self.parameters()).new_empty(n, self.w_dim), generator)
-        ws = self.generator.spread(self.mapping(z))
+        """G(F(z)) for n draws z ~ N(0, I), truncated by ``truncation_psi``: (n, *shape).
+
+        Where conditional, of classes with equal chances unless aux says which.
+        """
+        ws = self.generator.spread(self.sample_codes(n, generator, "w", aux))
         return self.generator(truncate(ws, self.mapping.w_mean, self.truncation_psi))
 
-    def sample_codes(self, n: int, generator: torch.Generator | None = None, space: str | None = None) -> Tensor:
-        """z ~ N(0, I), or their w, not truncated: (n, *shape of the space)."""
+    def sample_codes(
+        self,
+        n: int,
+        generator: torch.Generator | None = None,
+        space: str | None = None,
+        aux: Tensor | None = None,
+    ) -> Tensor:
+        """z ~ N(0, I), or their w, not truncated: (n, *shape of the space); aux as in `sample`."""
         name = self.space(space).name
-        z = standard_normal(next(self.parameters()).new_empty(n, self.w_dim), generator)
-        return z if name == "z" else self.generator.spread(self.mapping(z)) if name == "w+" else self.mapping(z)
+        z = standard_normal(self.mapping.w_mean.new_empty(n, self.w_dim), generator)
+        if name == "z":
+            return z
+        w = self.mapping(z, seen_or_drawn(self, n, generator, aux))
+        return self.generator.spread(w) if name == "w+" else w
 
     def check(self, x: Tensor) -> None:
         """As every method, and data in the output's range."""
@@ -215,23 +240,30 @@ class ALAE(Method):
         """z ~ N(0, I): (N, D), of the type and device of ``like`` (N, ...)."""
         return standard_normal(like.new_empty(len(like), self.w_dim), generator)
 
-    def imagine(self, like: Tensor, generator: torch.Generator) -> Tensor:
-        """Images of fresh noise as the adversarial phases see them: random per-pixel noise, and style mixing."""
-        ws = self.generator.spread(w := self.mapping(self.draw(like, generator)))
+    def imagine(self, like: Tensor, generator: torch.Generator, c: Tensor | None = None) -> Tensor:
+        """Images of fresh noise as the adversarial phases see them: random per-pixel noise, and style mixing.
+
+        Args:
+            like: (N, ...) of as many samples.
+            generator: source of randomness.
+            c: (N, size) what F sees of u.
+        """
+        ws = self.generator.spread(w := self.mapping(self.draw(like, generator), c))
         if self.training:
             self.mapping.track(w)
         if self.style_mixing and self.generator.num_ws > 1:
-            other = self.generator.spread(self.mapping(self.draw(like, generator)))
+            other = self.generator.spread(self.mapping(self.draw(like, generator), c))
             ws = mix(ws, other, draw_cutoff(self.generator.num_ws, self.style_mixing, generator))
         return self.generator(ws, "random", generator)
 
-    def judge(self, x: Tensor) -> Tensor:
-        """D(E(x)), in float32 or better: (N, *shape) → (N,) logits, above 0 for data."""
-        return at_least_float32(self.discriminator(self.encoder(x)))[:, 0]
+    def judge(self, x: Tensor, c: Tensor | None = None) -> Tensor:
+        """D(E(x)), or D(E(x), u), in float32 or better: (N, *shape), (N, size) → (N,) logits, above 0 for data."""
+        return at_least_float32(self.discriminator(self.encoder(x), c))[:, 0]
 
     def discriminate(self, batch: Batch, generator: torch.Generator, step: int) -> StepResult:
         """softplus(D(E(G(F(z))))) + softplus(−D(E(x))), (N,) nats, and R1 where it is not a phase of its own."""
-        real, made = self.judge(batch.x), self.judge(self.imagine(batch.x, generator))
+        c = seen_of(self, batch.aux, "in every batch")
+        real, made = self.judge(batch.x, c), self.judge(self.imagine(batch.x, generator, c), c)
         terms = {"discriminator": Term(softplus(made) + softplus(-real))}
         if self.r1_interval == 1:
             terms |= self.regularise(batch, generator, step).terms
@@ -240,15 +272,17 @@ class ALAE(Method):
 
     def regularise(self, batch: Batch, generator: torch.Generator, step: int) -> StepResult:
         """R1: ½ ‖∇_x D(E(x))‖², (N,)."""
-        return StepResult({"r1": Term(r1(self.judge, batch.x))})
+        c = seen_of(self, batch.aux, "in every batch")
+        return StepResult({"r1": Term(r1(partial(self.judge, c=c), batch.x))})
 
     def generate(self, batch: Batch, generator: torch.Generator, step: int) -> StepResult:
         """softplus(−D(E(G(F(z))))), (N,) nats."""
-        return StepResult({"generator": Term(softplus(-self.judge(self.imagine(batch.x, generator))))})
+        c = seen_of(self, batch.aux, "in every batch")
+        return StepResult({"generator": Term(softplus(-self.judge(self.imagine(batch.x, generator, c), c)))})
 
     def reciprocate(self, batch: Batch, generator: torch.Generator, step: int) -> StepResult:
         """‖F(z) − E(G(F(z)))‖² and ½ ‖x − G(E(x))‖², each (N,)."""
-        w = self.mapping(self.draw(batch.x, generator)).detach()
+        w = self.mapping(self.draw(batch.x, generator), seen_of(self, batch.aux, "in every batch")).detach()
         again = self.encoder(self.generator(self.generator.spread(w), "random", generator))
         x_hat = self.generator(self.generator.spread(self.encoder(batch.x)))
         errors = at_least_float32(again - w), at_least_float32(x_hat - batch.x)

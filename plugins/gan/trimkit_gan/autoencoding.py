@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from trimkit.coefficients.groups import Groups
 from trimkit.methods import at_least_float32
 from trimkit_gan.convolutional import Output, PlainChoice, make_output, make_plain
+from trimkit_gan.discriminator import project_on
 from trimkit_gan.layers import ROOT_TWO, EqualisedConv, EqualisedLinear, levels_of, pixels_last, rectify, width_at
 from trimkit_gan.modulation import EPSILON
 from trimkit_gan.resampling import halve
@@ -126,19 +127,32 @@ class LatentDiscriminator(nn.Sequential):
     """D: w → logit, fully connected layers with leaky rectifiers between them and a learning rate of their own.
 
     The published code's three layers have no activation between them, so that its D is linear in w; the paper's are
-    multilayer perceptrons.
+    multilayer perceptrons. A conditional one adds the projection of the hidden layer on what it sees of u, see
+    `trimkit_gan.discriminator.Discriminator`.
 
     Args:
         w_dim: entries of w, and of the hidden layers.
         depth: linear layers, at least 1.
         multiplier: of their learning rate.
+        condition_size: entries of what it sees of u; 0 for none.
     """
 
-    def __init__(self, w_dim: int, depth: int, multiplier: float) -> None:
+    def __init__(self, w_dim: int, depth: int, multiplier: float, condition_size: int = 0) -> None:
         layers: list[nn.Module] = []
         for _ in range(depth - 1):
             layers += [EqualisedLinear(w_dim, w_dim, multiplier=multiplier, gain=ROOT_TWO), nn.LeakyReLU(0.2)]
         super().__init__(*layers, EqualisedLinear(w_dim, 1, multiplier=multiplier))
+        self.projection = nn.Parameter(torch.randn(condition_size, w_dim)) if condition_size else None
+
+    def forward(self, w: Tensor, c: Tensor | None = None) -> Tensor:  # type: ignore[override]
+        """(N, w_dim), and (N, condition_size) where conditional → (N, 1)."""
+        *hidden, verdict = self
+        for layer in hidden:
+            w = layer(w)
+        logit = verdict(w)
+        if self.projection is None or c is None:
+            return logit
+        return logit + project_on(w, self.projection, c)[:, None]
 
 
 class AlaeNetworks(NamedTuple):

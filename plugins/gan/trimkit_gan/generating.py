@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from trimkit.errors import DataError, ShapeError, TrainingError
-from trimkit.methods import LatentSpace, Method, Posterior, standard_normal
+from trimkit.methods import ConditionalMethod, LatentSpace, Posterior, standard_normal
+from trimkit_gan.conditions import seen_of, seen_or_drawn
 from trimkit_gan.growing import enlarge
 from trimkit_gan.layers import pixel_norm
 from trimkit_gan.mapping import Mapping, truncate
@@ -17,7 +18,7 @@ from trimkit_gan.spaces import join, split, style_spaces
 from trimkit_gan.synthesis import NoiseMode, Stage, Synthesis
 
 
-class StyleSpaces(Method):
+class StyleSpaces(ConditionalMethod):
     """A method that is mapping and synthesis, without an encoder: z → w → w+ → s → image.
 
     Attributes:
@@ -51,28 +52,10 @@ class StyleSpaces(Method):
         """Of a method conditional on classes, how many there are."""
         return 0 if self.condition is None else self.condition.segments
 
-    def seen_of(self, aux: Tensor | None, what: str, n: int | None = None) -> Tensor | None:
-        """What mapping and discriminator see of u: (N, size); None where the method is not conditional.
-
-        Args:
-            aux: (N,) labels or (N, m) vectors.
-            what: they are needed for, for messages.
-            n: how many, for a u that nobody has checked yet.
-        """
-        if self.condition is None:
-            return None
-        return self.condition.vectors(self.condition.needed(aux, what, n), self.mapping.w_mean)
-
     def draw_w(self, n: int, generator: torch.Generator | None = None, aux: Tensor | None = None) -> Tensor:
         """w of z ~ N(0, I): (n, w_dim); of classes with equal chances where conditional and none are given."""
         z = self.draw_z(n, generator)
-        return self.mapping(z, self.seen_of(self._asked(n, generator, aux), "of each sample to draw", n))
-
-    def _asked(self, n: int, generator: torch.Generator | None, aux: Tensor | None) -> Tensor | None:
-        """aux as given; else, where the method is conditional, classes with equal chances."""
-        if self.condition is None or aux is not None:
-            return aux
-        return self.condition.draw(n, generator, "of each sample to draw")
+        return self.mapping(z, seen_or_drawn(self, n, generator, aux))
 
     def encode(self, x: Tensor, aux: Tensor | None = None, space: str | None = None) -> Posterior:
         """Refused: no network does this.
@@ -102,7 +85,7 @@ class StyleSpaces(Method):
             raise ShapeError(
                 f"expected codes of {space}, (N, {', '.join(map(str, expected))}), got {tuple(code.shape)}"
             )
-        c = self.seen_of(aux, "to decode", len(code)) if space == "z" else None
+        c = seen_of(self, aux, "to decode", len(code)) if space == "z" else None
         onward = {"z": ("w", partial(self.mapping, c=c)), "w": ("w+", self.synthesis.spread), "w+": ("s", self._s_of)}
         codes = {space: self._canonical(code, space)}
         while space in onward:
@@ -192,8 +175,8 @@ class StyleSpaces(Method):
         aux: Tensor | None = None,
     ) -> Tensor:
         """Codes of z ~ N(0, I), neither mixed nor truncated: (n, *shape of the space); aux as in `sample`."""
-        z = self.draw_z(n, generator)
-        return self.codes(z, "z", self._asked(n, generator, aux))[self.space(space).name]
+        name, z = self.space(space).name, pixel_norm(self.draw_z(n, generator))
+        return z if name == "z" else self.codes(self.mapping(z, seen_or_drawn(self, n, generator, aux)), "w")[name]
 
     def check(self, x: Tensor) -> None:
         """As every method, and data between low and high.

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from trimkit.errors import OptionError
-from trimkit.methods import Batch, Phase, StepResult, Term, adam, make_condition
+from trimkit.methods import Batch, Phase, StepResult, Term, adam
 from trimkit_gan.augmentation import Augmentation
+from trimkit_gan.conditions import seen_of
 from trimkit_gan.discriminator import Discriminator
 from trimkit_gan.generating import StyleSpaces
 from trimkit_gan.growing import shrink
@@ -102,10 +103,8 @@ class StyleBased(StyleSpaces):
             139 steps by default.
         low: data value that is as dark as can be.
         high: data value that is as bright as can be.
-        conditional: on the data's aux: classes, as of ``digits:aux=labels``, or vectors. Mapping and discriminator see
-            them, see `Mapping` and `Discriminator`; samples are asked to be what the batch's data are.
-        segments: number of values of u, where u are labels; the data tell ``trimkit train``.
-        aux_dim: number of entries of u, where u are vectors; the data tell ``trimkit train``.
+        conditions: conditional, see `trimkit.methods.ConditionalMethod`: mapping and discriminator see u, see `Mapping`
+            and `Discriminator`; samples are asked to be what the batch's data are.
 
     Attributes:
         discriminator: image → logit.
@@ -130,13 +129,9 @@ class StyleBased(StyleSpaces):
         ema_decay: float = 0.995,
         low: float = 0.0,
         high: float = 1.0,
-        conditional: bool = False,
-        segments: int = 0,
-        aux_dim: int = 0,
+        **conditions: Any,
     ) -> None:
-        super().__init__(shape)
-        self.conditional, self.segments, self.aux_dim = conditional, segments, aux_dim
-        self.condition = make_condition(type(self).__name__, conditional, segments, aux_dim)
+        super().__init__(shape, **conditions)
         usual = usual_options(self.shape)
         self.z_dim, self.w_dim = z_dim, w_dim
         self.mapping_layers = usual.mapping_layers if mapping_layers is None else mapping_layers
@@ -219,7 +214,7 @@ class StyleBased(StyleSpaces):
             The term "adversarial", (N,) nats; the samples' codes without mixing; where they were asked to be of
             classes, samples and classes.
         """
-        stage, c = self.reach(step), self.seen_of(batch.aux, "in every batch")
+        stage, c = self.reach(step), seen_of(self, batch.aux, "in every batch")
         drawn = self.draw(len(batch), generator, c)
         images = self.synthesis(self.synthesis.styles(drawn.ws), "random", generator, stage)
         if self.training:
@@ -241,7 +236,7 @@ class StyleBased(StyleSpaces):
         Returns:
             Terms "real" and "fake", (N,) nats; the augmentation's p where there is one.
         """
-        stage, c = self.reach(step), self.seen_of(batch.aux, "in every batch")
+        stage, c = self.reach(step), seen_of(self, batch.aux, "in every batch")
         with torch.no_grad():
             styles = self.synthesis.styles(self.draw(len(batch), generator, c).ws)
             images = self.synthesis(styles, "random", generator, stage)
@@ -264,7 +259,7 @@ class StyleBased(StyleSpaces):
         Returns:
             The term "r1", (N,), to be weighted with γ.
         """
-        stage, c = self.reach(step), self.seen_of(batch.aux, "in every batch")
+        stage, c = self.reach(step), seen_of(self, batch.aux, "in every batch")
 
         def critic(x: Tensor) -> Tensor:
             return self.discriminator(self._augmented(x, generator), stage, c)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from trimkit.methods import Batch, Phase, StepResult, Term, gather, standard_normal
 from trimkit_gan.augmentation import Augmentation
+from trimkit_gan.conditions import seen_of
 from trimkit_gan.growing import Growth
 from trimkit_gan.options import require_counts, require_weights
 from trimkit_gan.regularisers import PATH_DECAY, path_lengths
@@ -90,7 +91,7 @@ class StyleGAN2(StyleBased):
         Returns:
             The term "path_length", (⌈N/2⌉,); the mean length as a diagnostic.
         """
-        ws = self.draw(len(batch), generator, self.seen_of(batch.aux, "in every batch")).ws[::2]
+        ws = self.draw(len(batch), generator, seen_of(self, batch.aux, "in every batch")).ws[::2]
         ws = ws if ws.requires_grad else ws.requires_grad_()  # the mapping may be frozen
         noise = [rows[::2] for rows in self.synthesis.draw_noise(len(batch), generator)]
         images = self.synthesis(self.synthesis.styles(ws), noise)

@@ -317,7 +317,8 @@ class Judged(NamedTuple):
 def _concepts_of(x: Tensor, data: Dataset, seed: int) -> tuple[Sequence[Concept], Flags]:
     """The concepts that the data's factors, or labels, are about; those of a sample hold at all of its positions."""
     train = halves(len(x), seed)
-    labels = None if data.y is None else data.y[:, None]
+    y = data.y
+    labels = None if y is None or y.ndim > 1 or y.is_floating_point() else y[:, None]
     factors, names = (labels, ("label",)) if data.factors is None else (data.factors, data.factor_names)
     if factors is None:
         return [], train

@@ -195,6 +195,9 @@ def test_by_name_with_options():
         "likelihood": "gaussian",
         "scale": 0.1,
         "learning_rate": 5e-4,
+        "conditional": False,
+        "segments": 0,
+        "aux_dim": 0,
     }
     assert type(trimkit.create("method", "vae", shape=(6,), network="mlp")) is VAE
 

@@ -12,10 +12,10 @@ from trimkit.errors import OptionError
 from trimkit.methods import (
     RECONSTRUCTION,
     Batch,
+    ConditionalMethod,
     DiagonalGaussian,
     LatentSpace,
     LikelihoodChoice,
-    Method,
     Phase,
     Posterior,
     Scale,
@@ -26,14 +26,13 @@ from trimkit.methods import (
     adam,
     as_schedule,
     at_least_float32,
-    make_condition,
     make_likelihood,
     standard_normal,
 )
 from trimkit_vae.networks import Beside, NetworkChoice, make_networks
 
 
-class VAE(Method):
+class VAE(ConditionalMethod):
     """Variational autoencoder (Kingma & Welling 2013): minimises −ELBO = recon + KL.
 
     The base of its relatives: they keep recon and replace `regularise` and `weights`. A conditional one models
@@ -49,9 +48,7 @@ class VAE(Method):
             "logistic" for 256 grey levels, the energy "ms-ssim"; or a function shape → Likelihood, as pkg.mod:function.
         scale: σ, b or s of the likelihood, in data units, or "learned".
         learning_rate: of Adam.
-        conditional: on the data's aux: classes, as of ``digits:aux=labels``, or vectors.
-        segments: number of values of u, where u are labels; the data tell ``trimkit train``.
-        aux_dim: number of entries of u, where u are vectors; the data tell ``trimkit train``.
+        conditions: conditional, see `trimkit.methods.ConditionalMethod`.
 
     Raises:
         OptionError: an option out of range, or conditional on nothing that is known of u.
@@ -67,13 +64,9 @@ class VAE(Method):
         likelihood: LikelihoodChoice = "gaussian",
         scale: Scale = 0.1,
         learning_rate: float = 5e-4,
-        conditional: bool = False,
-        segments: int = 0,
-        aux_dim: int = 0,
+        **conditions: Any,
     ) -> None:
-        super().__init__(shape)
-        self.conditional, self.segments, self.aux_dim = conditional, segments, aux_dim
-        self.condition = make_condition(type(self).__name__, conditional, segments, aux_dim)
+        super().__init__(shape, **conditions)
         self.latent_dim = latent_dim
         self.network = network
         self.likelihood = likelihood

@@ -28,7 +28,12 @@ def covariances(codes: Floats, weights: NDArray[np.uint8]) -> Floats:
 
 
 def correlation(covariance: Floats) -> Floats:
-    """Correlations (..., D, D); rows and columns of a constant code, whose correlations are undefined, are zero."""
+    """Correlations (..., D, D); rows and columns of a constant code, whose correlations are undefined, are zero.
+
+    >>> correlation(np.array([[4.0, 2.0], [2.0, 4.0]]))
+    array([[1. , 0.5],
+           [0.5, 1. ]])
+    """
     spread = np.sqrt(np.maximum(np.diagonal(covariance, axis1=-2, axis2=-1), 0))
     scale = np.where(spread > 0, spread, np.inf)
     return covariance / (scale[..., :, None] * scale[..., None, :])

@@ -105,5 +105,9 @@ def _from_counts(counts: Floats) -> tuple[Floats, Floats]:
 
 
 def entropy(values: Integers) -> Floats:
-    """Plug-in entropy of each column of (N, K) integers from 0, in nats: (K,)."""
+    """Plug-in entropy of each column of (N, K) integers from 0, in nats: (K,).
+
+    >>> entropy(np.array([[0, 0], [1, 0]])).round(3).tolist()       # log 2, and 0
+    [0.693, 0.0]
+    """
     return information_and_entropy(values[:, :1], values)[1]

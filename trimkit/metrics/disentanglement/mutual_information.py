@@ -129,7 +129,11 @@ def sampled_mutual_information_gap(
 
 
 def gaps(information: Floats, entropies: Floats) -> Floats:
-    """(I₍₁₎ − I₍₂₎) / H of each factor: (..., D, K) and (..., K) → (..., K). A missing second code has I = 0."""
+    """(I₍₁₎ − I₍₂₎) / H of each factor: (..., D, K) and (..., K) → (..., K). A missing second code has I = 0.
+
+    >>> gaps(np.array([[0.6], [0.1]]), np.array([1.0]))
+    array([0.5])
+    """
     ordered = np.sort(information, axis=-2)
     second = ordered[..., -2, :] if ordered.shape[-2] > 1 else 0.0
     varies = entropies > 0  # in a resample of few rows a factor may have one value left

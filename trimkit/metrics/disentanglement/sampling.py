@@ -78,6 +78,9 @@ def groups_of(protocol: str | Groups) -> Groups:
     Raises:
         UnknownNameError: no such name.
         OptionError: no groups, or too small ones.
+
+    >>> groups_of("quick").train, groups_of(Groups(10, 5)).test
+    (800, 5)
     """
     if isinstance(protocol, str):
         if protocol not in PROTOCOLS:
@@ -136,5 +139,9 @@ def _encoded(encode: Callable[[Tensor], Any], numbers: Integers) -> Floats:
 
 
 def shares(right: NDArray[np.bool_], group: Integers, kinds: int) -> Floats:
-    """Share of right answers (n,) in each group (n,) of the kinds 0, 1, …: (kinds,); 0 for none."""
+    """Share of right answers (n,) in each group (n,) of the kinds 0, 1, …: (kinds,); 0 for none.
+
+    >>> shares(np.array([True, False, True]), np.array([0, 0, 2]), 3).tolist()
+    [0.5, 0.0, 1.0]
+    """
     return np.bincount(group, right, kinds) / np.maximum(np.bincount(group, minlength=kinds), 1)

@@ -85,7 +85,12 @@ def kernel_distance(real: Any, made: Any, *, degree: int = 3, seed: int = 0, dra
 
 
 def with_all_rows(weights: Any) -> Floats:
-    """The weights of resamples (draws, n) behind those of the sample itself, all 1: (1 + draws, n)."""
+    """The weights of resamples (draws, n) behind those of the sample itself, all 1: (1 + draws, n).
+
+    >>> with_all_rows(np.array([[0, 2]]))
+    array([[1., 1.],
+           [0., 2.]])
+    """
     return np.concatenate([np.ones((1, weights.shape[1])), weights.astype(np.float64)])
 
 
