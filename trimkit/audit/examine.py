@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from trimkit import targets
-from trimkit.audit.layer import Rest
+from trimkit.audit.layer import held_ids
 from trimkit.audit.task import Task, decide_task
 from trimkit.data import Dataset, Samples, dataset_of, few
 from trimkit.errors import DataError, ModelError
@@ -104,25 +104,6 @@ def task_of(model: Callable[[Tensor], Any], data: Dataset, target: Wanted = "pre
     x = place(data.x[:2], model)
     with torch.no_grad():
         return decide_task(_try(model, x, target), data.y, target, None, held_ids(model, x))
-
-
-def held_ids(model: Any, x: Tensor) -> Tensor | None:
-    """(N, T) whole numbers among the inputs that a row holds, where a layer is audited."""
-    for value in held_inputs(model, x).values():
-        if value.ndim == 2 and not value.is_floating_point():
-            return value
-    return None
-
-
-def held_inputs(model: Any, x: Tensor) -> dict[str, Tensor]:
-    """The inputs behind an audited layer, by name; {} where the input itself is audited."""
-    return model.packing.unpack(x) if isinstance(model, Rest) else {}
-
-
-def padding_of(model: Any, x: Tensor) -> Tensor | None:
-    """(N, T) True at tokens that are padding, where a row holds an attention mask."""
-    mask = held_inputs(model, x).get("attention_mask")
-    return None if mask is None or mask.ndim != 2 else mask == 0
 
 
 def require_evaluation_mode(model: Any) -> None:

@@ -81,6 +81,25 @@ class LayerSpace(Transform):
         return self.packing.unpack(rows)[_ACTIVATION]
 
 
+def held_ids(model: Any, x: Tensor) -> Tensor | None:
+    """(N, T) whole numbers among the inputs that a row holds, where a layer is audited."""
+    for value in held_inputs(model, x).values():
+        if value.ndim == 2 and not value.is_floating_point():
+            return value
+    return None
+
+
+def held_inputs(model: Any, x: Tensor) -> dict[str, Tensor]:
+    """The inputs behind an audited layer, by name; {} where the input itself is audited."""
+    return model.packing.unpack(x) if isinstance(model, Rest) else {}
+
+
+def padding_of(model: Any, x: Tensor) -> Tensor | None:
+    """(N, T) True at tokens that are padding, where a row holds an attention mask."""
+    mask = held_inputs(model, x).get("attention_mask")
+    return None if mask is None or mask.ndim != 2 else mask == 0
+
+
 def own_part(transform: Transform, x: Tensor) -> Tensor:
     """What of the data a space speaks of: all of it, or the activation in rows that hold inputs too."""
     return transform.own(x) if isinstance(transform, LayerSpace) else x
