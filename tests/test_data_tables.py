@@ -14,6 +14,7 @@ from trimkit.data.files import names_code
 from trimkit.data.tables import read_table
 from trimkit.errors import DataError, OptionError
 
+PRICES = "rooms,price\n1,2.5\n3,4\n"
 ROWS = "age,height,city,sick\n30,1.5,Oslo,0\n41,1.75,Bonn,1\n\n52,2,Oslo,1\n"
 
 
@@ -193,8 +194,14 @@ def test_the_command_line_takes_a_table(tmp_path, monkeypatch, capsys):
     assert "'age'" in printed
 
 
-def test_regression_targets_go_the_way_of_other_files(write):
-    path = write("t.csv", "a,b\n1,2.5\n3,-4\n")
-    data = load(f"{path}:target=b")
-    assert data.y.tolist() == [2.5, -4]
-    assert data.class_labels is None
+def test_measured_targets_are_values_of_a_regression(write):
+    data = load(f"{write('t.csv', PRICES)}:target=price")
+    assert (data.y.tolist(), data.y.dtype, data.classes) == ([2.5, 4.0], torch.float32, ())
+
+
+def test_whole_numbers_are_a_regression_where_that_is_said(write):
+    path = write("t.csv", PRICES.replace("2.5", "250000"))
+    data = load(f"{path}:target=price,regression=true")
+    assert (data.y.tolist(), data.classes) == ([250000.0, 4.0], ())
+    with pytest.raises(DataError, match="column 'city' holds text"):
+        load(str(write("u.csv", ROWS)), target="city", drop="sick", regression=True)

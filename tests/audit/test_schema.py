@@ -7,6 +7,7 @@ from dataclasses import replace
 from xml.etree import ElementTree as Xml
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -39,6 +40,14 @@ def test_an_audit_of_few_samples_keeps_to_the_schema(validator, model, data):
     short = trimkit.audit(model, data.x, transform="fft", samples=4, forbid="dc", reference=data)  # infinite ends
     content = json.loads(short.to_json())
     assert None in [v["estimate"]["high"] for v in content["verdicts"] if v["estimate"]]
+    assert list(validator.iter_errors(content)) == []
+
+
+def test_an_audit_of_a_regression_keeps_to_the_schema(validator, data):
+    y = data.x.mean((1, 2, 3)) + 0.1 * data.x[:, 0, 0, 0]
+    line = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(data.shape[1] * data.shape[2], 1)).eval()
+    content = json.loads(trimkit.audit(line, (data.x, y), samples=30, checks=["reliance"]).to_json())
+    assert content["performance"]["n"] == 30
     assert list(validator.iter_errors(content)) == []
 
 

@@ -18,8 +18,8 @@ from trimkit.errors import DataError, OptionError, nearest
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
 
-OPTIONS = ("target", "drop")
-"""What `--data table.csv:target=y,drop=[id]` may say."""
+OPTIONS = ("target", "drop", "regression")
+"""What `--data table.csv:target=price,drop=[id],regression=true` may say."""
 
 Columns = Mapping[str, Sequence[Any]]
 """Name → cells; None or "" where a cell is empty."""
@@ -32,7 +32,7 @@ class Table:
     Attributes:
         x: (N, F) float64.
         names: of the F features.
-        y: (N,) the target: class numbers as int64, other numbers as float64; None where no target is named.
+        y: (N,) the target: class numbers as int64, measured values as float64; None where no target is named.
         classes: names of the classes, where the target holds text; sorted, in the order of their numbers.
     """
 
@@ -51,16 +51,19 @@ def is_table(path: Path, options: Mapping[str, Any] | None = None) -> bool:
     return path.is_file() and _has_heading(path)
 
 
-def read_table(path: Path, target: str | None = None, drop: str | Collection[str] = ()) -> Table:
+def read_table(
+    path: Path, target: str | None = None, drop: str | Collection[str] = (), regression: bool = False
+) -> Table:
     """A .csv, .tsv or .parquet file as features and target.
 
     Args:
         path: of the file. Text files separate cells by commas, semicolons or tabs, and begin with the names.
         target: the column to predict; None for a table of features alone.
         drop: columns to leave out, such as an identifier.
+        regression: whole numbers in the target, such as prices, are measured values too, and no classes.
     Raises:
         DataError: no such file, no heading, empty cells (named by row and column), text in a feature (named), rows of
-            unequal length, or a Parquet file without the library that reads it.
+            unequal length, text in the target of a regression, or a Parquet file without the library that reads it.
         OptionError: a column that does not exist.
     """
     if not path.is_file():
@@ -75,7 +78,7 @@ def read_table(path: Path, target: str | None = None, drop: str | Collection[str
     if not kept or not next(iter(kept.values())):
         raise DataError(f"data file {path}: expected at least one feature and one row beside the target, got none")
     x = np.stack([_numbers(path, name, cells) for name, cells in kept.items()], axis=1)
-    y, classes = (None, ()) if given is None else _target(path, str(target), given)
+    y, classes = (None, ()) if given is None else _target(path, str(target), given, regression)
     return Table(torch.from_numpy(x), tuple(kept), y, classes)
 
 
@@ -165,12 +168,14 @@ def _numbers(path: Path, name: str, cells: Sequence[Any]) -> NDArray[np.float64]
     return np.array(values, dtype=np.float64)
 
 
-def _target(path: Path, name: str, cells: Sequence[Any]) -> tuple[Tensor, tuple[str, ...]]:
+def _target(path: Path, name: str, cells: Sequence[Any], regression: bool) -> tuple[Tensor, tuple[str, ...]]:
     """Class numbers with names where it holds text or truth values; else the numbers, whole ones as int64."""
     for row, cell in enumerate(cells, 1):
         if _is_missing(cell):
             raise DataError(f"data file {path}: row {row} has no value in the target {name!r}; leave out the row")
     values = [_number(cell) for cell in cells]
+    if regression:
+        return torch.from_numpy(_numbers(path, name, cells)), ()
     if any(value is None for value in values):
         texts = [str(cell).strip() for cell in cells]
         classes = tuple(sorted(set(texts)))

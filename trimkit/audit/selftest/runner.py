@@ -34,7 +34,7 @@ MISSED = 0.25
 """Share of the contributions on features with a score of zero from which scores are wrong all the same."""
 
 RANDOMISATION = {"randomisation.copies": 32, "randomisation.samples": 32}
-"""Options of the check, but for attributions that draw: its own 8 copies leave models of 32 features open."""
+"""Options of the check, but for attributions that draw: with its own 8 copies the intervals are wide."""
 
 COMPARED = 32
 """Samples by which an attribution is held to be right or wrong."""
