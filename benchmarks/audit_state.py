@@ -7,7 +7,7 @@ memory: a linear model of 16 inputs, data that are made when asked for, the chec
 reliance; each number of samples in a process of its own. "state" is the size of the file of a shard that holds all of
 it, "peak" the largest memory of the process.
 
-cost: a convolutional network on 3 × 32 × 32 pictures, all checks; the same audit with and without its sums, in turn,
+cost: a convolutional network on 3 × 16 × 16 pictures, all checks; the same audit with and without its sums, in turn,
 the fastest of each. What is left without them is the forwards and gradients that the audit needs.
 """
 
@@ -72,13 +72,13 @@ def memory(samples: int) -> None:
 
 
 def cost(samples: int, repeats: int) -> None:
-    """Print the time of an audit with its sums and without."""
+    """Print the processor time of an audit with its sums and without."""
     torch.manual_seed(0)
     model = nn.Sequential(
-        nn.Conv2d(3, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(32, 64, 3, padding=1), nn.ReLU(),
-        nn.MaxPool2d(2), nn.Flatten(), nn.Linear(4096, 10),
+        nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(),
+        nn.MaxPool2d(2), nn.Flatten(), nn.Linear(512, 10),
     ).eval()  # fmt: skip
-    x = torch.randn(samples, 3, 32, 32)
+    x = torch.randn(samples, 3, 16, 16)
     options = {**_SETTINGS, "transform": "fft", "samples": None}
     run = start(model, (x, model(x).argmax(1).detach()), **options)
     assert len(run.checks) == len(make_checks(None, {}))

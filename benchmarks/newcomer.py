@@ -61,8 +61,8 @@ class Place:
         return done.stdout
 
 
-def steps(place: Place) -> Iterator[tuple[str, float]]:
-    """Each step and its seconds, as it is done."""
+def steps(place: Place) -> Iterator[tuple[str, float, float]]:
+    """Each step, its seconds, and those that its processes computed, as it is done."""
     for name, work in (
         ("wheels", make_wheels),
         ("environment", lambda place: place.run(place.maker, "-m", "venv", "env")),
@@ -71,9 +71,15 @@ def steps(place: Place) -> Iterator[tuple[str, float]]:
         ("tutorial", follow_tutorial),
         ("new plugin", make_plugin),
     ):
-        began = time.perf_counter()
+        began, computed = time.perf_counter(), _computed()
         work(place)
-        yield name, time.perf_counter() - began
+        yield name, time.perf_counter() - began, _computed() - computed
+
+
+def _computed() -> float:
+    """CPU seconds of all processes that were started and have ended."""
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 def make_wheels(place: Place) -> None:
@@ -128,11 +134,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="newcomer-") as folder:
         place = Place(Path(folder), arguments.python)
         print(f"{place.run(arguments.python, '--version').strip()}, {os.cpu_count()} cores")
-        print("step            minutes")
-        for name, seconds in steps(place):
+        print("step            minutes  of CPU")
+        for name, seconds, computed in steps(place):
             aim = AIMS.get(name)
             verdict = "" if aim is None else f"  aim {aim / 60:.0f}: {'kept' if seconds <= aim else 'missed'}"
-            print(f"{name:14}  {seconds / 60:7.2f}{verdict}", flush=True)
+            print(f"{name:14}  {seconds / 60:7.2f} {computed / 60:7.2f}{verdict}", flush=True)
 
 
 if __name__ == "__main__":

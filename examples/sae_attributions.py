@@ -114,21 +114,35 @@ def run(task: Task) -> dict[str, Any]:
 def measure(method: Method, rest: nn.Module, test: Dataset) -> dict[str, float]:
     """The numbers of the table on held-out sprites."""
     x = test.x[:]
-    z = method.encode(x).mean
-    x_hat = method.decode(z)
-    logits, again = rest(x), rest(x_hat)
-    with torch.enable_grad():
-        trim = trimkit.Trim(rest, method.as_transform("features+error"), "integrated_gradients")
-        scores = trim(x, logits.argmax(1)).scores
-    assert isinstance(scores, Tensor)
-    features, error = scores[:, :FEATURES].abs(), scores[:, FEATURES:].sum(1).abs()
+    logits, again = rest(x), rest(method.decode(method.encode(x).mean))
     kl = kl_div(log_softmax(again, 1), log_softmax(logits, 1), reduction="batchmean", log_target=True)
     return {
         "accuracy": float((logits.argmax(1) == test.y).float().mean()),
-        "l0": float((z > 0).float().sum(1).mean()),
-        "explained": float(1 - (x - x_hat).square().sum() / (x - x.mean(0)).square().sum()),
         "kl": float(kl),
         "misread": float((logits.argmax(1) != again.argmax(1)).float().mean()),
+        **measure_features(method, rest, x),
+    }
+
+
+@torch.no_grad()
+def measure_features(method: Method, rest: nn.Module, x: Tensor) -> dict[str, float]:
+    """How many features a dictionary uses, and how many of them explain what the rest of the network predicts.
+
+    Args:
+        method: the dictionary.
+        rest: reads the layer, (N, d) → (N, K) logits.
+        x: (N, d) outputs of the layer.
+    """
+    z = method.encode(x).mean
+    x_hat = method.decode(z)
+    with torch.enable_grad():
+        trim = trimkit.Trim(rest, method.as_transform("features+error"), "integrated_gradients")
+        scores = trim(x, "predicted").scores
+    assert isinstance(scores, Tensor)
+    features, error = scores[:, : z.shape[1]].abs(), scores[:, z.shape[1] :].sum(1).abs()
+    return {
+        "l0": float((z > 0).float().sum(1).mean()),
+        "explained": float(1 - (x - x_hat).square().sum() / (x - x.mean(0)).square().sum()),
         "features_90": float(needed(features).float().mean()),
         "all_90": float(needed(features.mean(0)[None])),
         "error_share": float((error / (features.sum(1) + error)).mean()),
@@ -141,13 +155,12 @@ def needed(magnitudes: Tensor, level: float = 0.9) -> Tensor:
     return (carried < level * carried[:, -1:]).sum(1) + 1
 
 
-def print_table(rows: Sequence[Row], variants: Sequence[str], seeds: int) -> None:
+def print_table(rows: Sequence[Row], variants: Sequence[str], scores: Sequence[str] = SCORES) -> None:
     """One line a variant: median [smallest, largest] of each score."""
-    print(f"accuracy of the network {rows[0]['accuracy']:.3f}; {seeds} seeds, median [smallest, largest]")
-    print(f"{'':16}" + "".join(f"{score:>26}" for score in SCORES))
+    print(f"{'':16}" + "".join(f"{score:>26}" for score in scores))
     for variant in variants:
         own = [row for row in rows if row["variant"] == variant]
-        print(f"{variant:16}" + "".join(f"{spread(row[score] for row in own):>26}" for score in SCORES))
+        print(f"{variant:16}" + "".join(f"{spread(row[score] for row in own):>26}" for score in scores))
 
 
 def main() -> None:
@@ -165,7 +178,8 @@ def main() -> None:
         chosen.variants, chosen.seeds, chosen.steps, network_steps = [*VARIANTS[1:3], VARIANTS[-1]], [0], 10, 10
     tasks = [(name, seed, chosen.steps, network_steps) for seed in chosen.seeds for name in chosen.variants]
     rows = rows_of(run, tasks, chosen.jobs, chosen.log)
-    print_table(rows, chosen.variants, len(chosen.seeds))
+    print(f"accuracy of the network {rows[0]['accuracy']:.3f}; {len(chosen.seeds)} seeds, median [smallest, largest]")
+    print_table(rows, chosen.variants)
 
 
 if __name__ == "__main__":

@@ -51,6 +51,27 @@ def test_an_older_folder_is_replaced_or_back_where_that_fails(tmp_path, monkeypa
     assert (tmp_path / "out" / "page").read_text() == "new"
 
 
+def test_a_folder_that_is_there_is_not_replaced_unasked(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "page").write_text("old")
+    with pytest.raises(OSError), written_aside(tmp_path / "out") as aside:  # noqa: PT011 (the system's own words)
+        (aside / "page").write_text("new")
+    assert (tmp_path / "out" / "page").read_text() == "old"
+
+
+def test_folders_above_are_made(tmp_path):
+    with written_aside(tmp_path / "a" / "b" / "out") as aside:
+        (aside / "page").write_text("new")
+    assert (tmp_path / "a" / "b" / "out" / "page").read_text() == "new"
+
+
+def test_other_files_beside_a_report_are_counted(older):
+    for name in ("notes.txt", "zebra.txt"):
+        (older / name).write_text("precious")
+    with pytest.raises(DataError, match=r"it holds 'notes\.txt' and 1 more beside"):
+        free_folder("old", "report", replace=True)
+
+
 def test_two_reports_at_once_get_a_folder_each(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with reserved_folder(None, "report") as one, reserved_folder(None, "report") as two:

@@ -168,8 +168,8 @@ def check(argv: list[str], capsys: pytest.CaptureFixture[str], typed: Iterable[s
 def names(err: str, words: Iterable[str]) -> bool:
     """Whether a message names an option, a key or a value that was typed, or an option that was not and must be."""
     message = err.partition(" See `")[0]
-    typed = [printable(word.partition("=")[0]) for word in words]
-    named = any(f"'{word}'" in message or (len(word) > 1 and word in message) for word in typed)
+    typed = {shown(word.partition("=")[0]) for word in words for shown in (str, printable, lambda w: repr(w)[1:-1])}
+    named = any(word and re.search(rf"(?<!\w){re.escape(word)}(?!\w)", message) for word in typed)
     return named or "required: " in message or message.startswith("usage: ")
 
 

@@ -164,7 +164,7 @@ class Odd(nn.Module):
         self.late = nn.Flatten(0)
 
     def forward(self, x):
-        return {"logits": self.late(self.lstm(x[:, None])[0])}
+        return {"scores": self.late(self.lstm(x[:, None])[0])}
 
 
 class TestPredictionLoss:

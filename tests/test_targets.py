@@ -53,7 +53,7 @@ def test_summed_log_probabilities_are_those_of_the_softmax():
         (LOGITS, (0, 1), "with 3 axes"),
         (LOGITS, lambda out: out.sum(), "do not sum over the batch"),
         (LOGITS, lambda out: 3, "got int"),
-        ({"logits": LOGITS}, 1, "got dict"),
+        ({"scores": LOGITS}, 1, "got dict"),
         (LOGITS, True, "an int k for .* got bool True"),
         (LOGITS, (True,), r"got tuple \(True,\)"),
         (LOGITS, 1.0, "got float 1.0"),
@@ -110,7 +110,7 @@ def test_words_are_settled_at_the_explained_point():
     with pytest.raises(OptionError, match=r"needs labels.* pass them as the target, a tensor \(N,\)"):
         resolve_target("label", LOGITS)
     with pytest.raises(ShapeError, match=r"needs an output .* got dict"):
-        resolve_target("predicted", {"logits": LOGITS})
+        resolve_target("predicted", {"scores": LOGITS})
 
 
 @pytest.mark.parametrize("attribution", ["input_x_gradient", "integrated_gradients", "captum:DeepLift"])

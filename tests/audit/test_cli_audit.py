@@ -11,8 +11,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 from trimkit import cli
+from trimkit.cli._progress import show_progress
 from trimkit.cli._tables import verdict_line
-from trimkit.cli.audit import parse_choice, show_progress
+from trimkit.cli.audit import parse_choice
 from trimkit.errors import OptionError
 from trimkit.registry.spelling import parse_values
 

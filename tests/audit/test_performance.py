@@ -81,6 +81,17 @@ def test_both_errors_of_one_logit_are_told():
     assert "false positive rate 0.667" in found.line
 
 
+def test_an_error_of_which_there_are_no_samples_is_not_told():
+    found = performance(torch.ones(30, 1), torch.ones(30, dtype=torch.long))
+    assert [measure.name for measure in found.measures] == ["accuracy", "false negative rate"]
+
+
+def test_nothing_is_measured_where_every_position_is_left_out():
+    found = performance(torch.randn(30, 5, 3), torch.full((30, 5), IGNORED), Task("tagging"))
+    assert found.measures == ()
+    assert found.line.startswith("not measured")
+
+
 def test_labels_that_do_not_exclude_one_another_have_f1_and_exact_match():
     y = torch.randint(2, (80, 4), generator=SOURCE)
     output = (2 * y - 1) + torch.randn(80, 4, generator=SOURCE)

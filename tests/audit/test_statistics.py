@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
 from trimkit.audit.statistics import (
+    MANY,
     Bootstrap,
     choose,
     fewest_samples,
@@ -19,6 +20,7 @@ from trimkit.audit.statistics import (
     in_key_order,
     key,
     quantile_estimate,
+    quantiles,
     spearman,
 )
 from trimkit.report.verdicts import holm
@@ -47,6 +49,16 @@ def test_a_larger_choice_keeps_the_smaller_one():
 def test_the_order_of_ids_depends_on_each_id_alone():
     whole = in_key_order(range(40), 0)
     assert in_key_order(range(20, 40), 0) == [i for i in whole if i >= 20]
+
+
+def test_very_many_ids_are_ordered_by_splitmix64_of_each():
+    def mixed(i):  # in whole numbers of any size
+        x = ((i + 1) * 0x9E3779B97F4A7C15 + key(3, "sample")) % 2**64
+        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+            x = (x ^ (x >> shift)) * factor % 2**64
+        return x ^ (x >> 31)
+
+    assert in_key_order(range(MANY + 1), 3, 5) == sorted(range(MANY + 1), key=mixed)[:5]
 
 
 def test_bootstrap_weights_do_not_depend_on_the_other_samples():
@@ -97,6 +109,17 @@ def test_bands_are_pointwise():
 def test_quantile_intervals_are_exact_order_statistics():
     found = quantile_estimate(np.arange(1.0, 101.0), 0.5)  # Binomial(100, ½): 2.5 % lies below 40 and above 60
     assert (found.low, found.high) == (40.0, 61.0)
+
+
+@pytest.mark.parametrize("level", [0.0, 0.31, 0.5, 0.77, 1.0])
+def test_quantiles_between_two_values_are_linear(level):
+    values = np.array([3.0, -1.0, 4.0, 10.0])
+    assert quantiles(values, [level]) == pytest.approx(np.quantile(values, level))
+
+
+def test_an_interval_may_begin_at_the_smallest_value():
+    values = np.arange(6.0)  # P(fewer than 1 of 6 below the median) = 1/64 ≤ 2.5 %, and of fewer than 2 it is 7/64
+    assert quantile_estimate(values, 0.5).low == 0.0
 
 
 def test_quantile_intervals_cover():

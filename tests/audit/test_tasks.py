@@ -10,6 +10,7 @@ from torch import nn
 
 import trimkit
 from trimkit.audit.examine import as_dataset, examine, resolve_target
+from trimkit.audit.exchange import schema
 from trimkit.audit.task import TASKS, Task, decide_task
 from trimkit.errors import DataError, ModelError, OptionError
 from trimkit.targets import IGNORED, NextTokens, select
@@ -229,9 +230,11 @@ def test_every_task_is_audited_and_named_in_the_report(make, name, target):
     assert str(report.verdict("reconstruction").status) == "PASS"
     assert str(report.verdict("completeness").status) != "FAIL"
     found = json.loads(report.to_json())
+    jsonschema = pytest.importorskip("jsonschema")
+    assert list(jsonschema.Draft202012Validator(json.loads(schema())).iter_errors(found)) == []
     assert found["task"]["name"] == name == found["performance"]["task"]
     assert found["task"]["how"] in report.to_html().replace("&#39;", "'")
-    assert report.performance.measures[0].estimate.value == report.performance.measures[0].estimate.value
+    assert found["performance"]["measures"][0]["estimate"]["value"] == report.performance.measures[0].estimate.value
 
 
 def test_the_words_for_tasks_are_those_of_the_command(capsys):

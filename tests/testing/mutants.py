@@ -78,6 +78,13 @@ class Doubling(Transform):
         return Groups(("left", "right"), labels, "position")
 
 
+@fault("transform", "facts", "measured: False; mend the class")
+class FalselyComplex(Doubling):
+    """Real coefficients, said to be complex."""
+
+    complex_coefficients = True
+
+
 @fault("transform", "round_trip", "mend inverse, or set exact = False")
 class InverseOffByTwo(Doubling):
     """Half of the data come back, and exact says all."""

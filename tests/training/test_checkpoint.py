@@ -93,6 +93,19 @@ def test_a_damaged_manifest_is_found(kept, folder, content):
         assert kept.newest()["step"] == 2
 
 
+def test_a_manifest_with_another_value_is_found_by_its_own_hash(kept, folder):
+    path = folder / "step-00000003.json"
+    path.write_text(path.read_text().replace('"seed": 0', '"seed": 1'))
+    with pytest.warns(TrimkitWarning, match=r"step-00000003\.json is damaged: its sha256 is not the one that was"):
+        assert kept.newest()["step"] == 2
+
+
+def test_a_damaged_older_one_is_named_though_the_newest_is_whole(kept, folder):
+    flip(folder / "step-00000002.pt", 700)
+    with pytest.warns(TrimkitWarning, match=r"step-00000002\.pt is damaged.*step-00000003\.pt, which is gone on from"):
+        assert kept.newest()["step"] == 3
+
+
 def test_a_missing_file_is_found(kept, folder):
     (folder / "step-00000003.pt").unlink()
     with pytest.warns(TrimkitWarning, match=r"step-00000003\.pt cannot be read: No such file"):

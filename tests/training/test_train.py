@@ -207,6 +207,18 @@ def test_nothing_joins_a_closed_form(data, options):
         train(Mean((6,)), data, **options)
 
 
+def test_a_closed_form_that_was_stopped_is_fitted_anew(data, tmp_path, monkeypatch):
+    run = train(Mean((6,)), data, folder=tmp_path / "whole")
+    monkeypatch.setattr(Mean, "state_dict", lambda self, **_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        train(Mean((6,)), data, folder=tmp_path / "a")
+    monkeypatch.undo()
+    assert (tmp_path / "a.partial").exists()
+    again = train(Mean((6,)), data, folder=tmp_path / "a", resume=True)
+    assert again.method.centre == run.method.centre
+    assert not (tmp_path / "a.partial").exists()
+
+
 def test_a_closed_form_is_not_resumed(data, tmp_path):
     train(Mean((6,)), data, folder=tmp_path / "a")
     with pytest.raises(OptionError, match="fitted in closed form: there is nothing to resume"):

@@ -78,7 +78,7 @@ class Probe:
     def target(self) -> Target:
         """Which number of the output is explained; "predicted" is settled at the explained point, for all others."""
         if not self._settled:
-            if isinstance(self._target, str | SupportsIndex | Tensor | NextTokens):
+            if isinstance(self._target, Tensor | str | NextTokens | SupportsIndex):
                 self._target = resolve_target(self._target, self.output, padding=padding_of(self.function))
             self._settled = True
         return self._target

@@ -37,7 +37,7 @@ class Counted(nn.Module):
     def forward(self, x: Tensor) -> Any:
         """(M, *size) → the model's output (M, ...), or what it returned."""
         self.counter.value += len(x)
-        output = self.model(x)
+        output = self.model(x.clone())  # it may write to what it gets
         return output if self.raw else output_tensor(output)
 
     def beside(self, model: nn.Module) -> Counted:

@@ -6,10 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from trimkit import targets
+from trimkit.audit.layer import Rest
 from trimkit.audit.task import Task, decide_task
 from trimkit.data import Dataset, Samples, dataset_of, few
 from trimkit.errors import DataError, ModelError
@@ -53,6 +55,7 @@ def as_dataset(data: Data, name: str = "data") -> Dataset:
     if isinstance(data, Dataset):
         return data
     pair = data if isinstance(data, tuple | list) else (data, None)
+    pair = tuple(torch.as_tensor(part) if isinstance(part, np.ndarray) else part for part in pair)
     if len(pair) != 2 or not isinstance(pair[0], Tensor | Samples):
         raise DataError(f"expected a Dataset, a tensor x (N, ...) or a pair (x, y), got {_brief(data)}")
     x, y = pair
@@ -82,12 +85,18 @@ def examine(
     if not torch.equal(first, second):
         raise ModelError(
             "the model gives two outputs for one input, so nothing about it can be measured; remove the randomness "
-            "(dropout or noise that stays active in evaluation mode)"
+            "(dropout or noise that stays active in evaluation mode), or what it keeps from call to call (a cache, a "
+            "counter, a hidden state)"
         )
     decided = decide_task(first, data.y, target, task, held_ids(model, x))
     outputs = first.shape[targets.class_axis(first)]
     check_target(target, data, first, decided)
-    return Understood(outputs, decided, tuple(_lines(model, data, first, (target, decided))), tuple(_suspicions(data)))
+    return Understood(
+        outputs,
+        decided,
+        tuple(_lines(model, data, first, (target, decided))),
+        tuple(_suspicions(data, decided, outputs)),
+    )
 
 
 def task_of(model: Callable[[Tensor], Any], data: Dataset, target: Wanted = "predicted") -> Task:
@@ -107,8 +116,7 @@ def held_ids(model: Any, x: Tensor) -> Tensor | None:
 
 def held_inputs(model: Any, x: Tensor) -> dict[str, Tensor]:
     """The inputs behind an audited layer, by name; {} where the input itself is audited."""
-    packing = getattr(model, "packing", None)
-    return {} if packing is None else packing.unpack(x)
+    return model.packing.unpack(x) if isinstance(model, Rest) else {}
 
 
 def padding_of(model: Any, x: Tensor) -> Tensor | None:
@@ -154,13 +162,11 @@ def output_tensor(output: Any) -> Tensor:
     Raises:
         ModelError: there is none.
     """
-    values = output
-    if isinstance(output, Mapping):
-        values = output.get("logits", next(iter(output.values()), None))
-    elif hasattr(output, "logits"):
-        values = output.logits
-    elif isinstance(output, Sequence) and output:
-        values = output[0]
+    values = targets.logits_in(output)
+    if isinstance(values, Mapping):
+        values = next(iter(values.values()), None)
+    elif isinstance(values, Sequence) and values:
+        values = values[0]
     if not isinstance(values, Tensor):
         raise ModelError(
             f"expected logits (N, K) from the model, got {_brief(output)}; wrap it so that it returns them"
@@ -270,7 +276,7 @@ def explained_values(output: Any, target: Target) -> Tensor:
 
 def _try(model: Callable[[Tensor], Any], x: Tensor, target: Wanted) -> Tensor:
     try:
-        output = model(x)
+        output = model(x.clone())  # it may write to what it gets
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(
@@ -293,7 +299,17 @@ def _channels_hint(x: Tensor) -> str:
     return " (channels last? models in torch take (C, H, W): permute the data)" if last else ""
 
 
-def _suspicions(data: Dataset) -> list[str]:
+def _suspicions(data: Dataset, task: Task, outputs: int) -> list[str]:
+    notes = _suspicious_values(data)
+    if task.name == "classification" and data.y is not None and data.y.ndim == 1 and int(data.y.max()) >= outputs:
+        notes.append(
+            f"labels go up to {int(data.y.max())}, but the model has {outputs} outputs, 0 … {outputs - 1} (are they "
+            "numbered from 1?), so they are held against nothing"
+        )
+    return notes
+
+
+def _suspicious_values(data: Dataset) -> list[str]:
     seen = few(data.x)
     low, high = float(seen.min()), float(seen.max())
     if low >= 0 and 2 < high <= 255 and bool((seen == seen.round()).all()):

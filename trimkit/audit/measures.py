@@ -138,10 +138,8 @@ class _Means:
         return Estimate(value, float(low), float(high))
 
     def share(self, hits: float, total: float) -> Estimate:
-        """Two means of zeros and ones as a share, with Wilson's interval; anything where there is nothing to share."""
+        """Two means of zeros and ones as a share, with Wilson's interval."""
         n = round(total * self.resampling.n)
-        if n == 0:
-            return Estimate(float("nan"), 0.0, 1.0)
         low_tail, high_tail = self.resampling.tails
         found = binomtest(round(hits * self.resampling.n), n).proportion_ci(high_tail - low_tail, "wilson")
         return Estimate(hits / total, float(found.low), float(found.high))
@@ -161,6 +159,7 @@ def _binary(means: _Means) -> tuple[Measure, ...]:
     rates = [
         Measure(f"false {name} rate", means.share(means.value["false"][k], means.shares[1 - k]), better="lower")
         for name, k in (("positive", 1), ("negative", 0))
+        if means.shares[1 - k] > 0
     ]
     return (*_classification(means), *rates)
 

@@ -83,7 +83,8 @@ def performance_of(
         tally: of the outputs.
         resampling: of the samples, for intervals.
     """
-    if not columns:
+    counted = columns.get("counted")
+    if not columns or (counted is not None and not counted.mean()):
         return Performance(None, 0.0, tally.n, tally.flat, task.name)
     measures = measures_of(task, columns, resampling or Resampling(tally.n))
     first = measures[0]

@@ -28,10 +28,12 @@ def probe_accuracies(subject: Subject, groups: list[int]) -> dict[int, float]:
         subject: its first samples are used (`trimkit.audit.subject.Subject.first`); they must have labels.
         groups: numbers of groups.
     Returns:
-        Number of the group → share of samples whose label is predicted.
+        Number of the group → share of samples whose label is predicted; {} for a single sample.
     """
     labels = subject.labels(subject.first)
     assert labels is not None
+    if len(labels) < 2:
+        return {}
     columns = _columns(subject)
     index = label_row(subject)
     order = torch.randperm(len(labels), generator=generator(subject.seed, "probe folds"))

@@ -46,7 +46,8 @@ def run_shard(arguments: argparse.Namespace, options: dict[str, Any]) -> int:
 
 def _measure(arguments: argparse.Namespace, options: dict[str, Any], shard: tuple[int, int], path: Path) -> None:
     import trimkit
-    from trimkit.cli.audit import said_once, show_progress, take_in
+    from trimkit.cli._progress import show_progress
+    from trimkit.cli.audit import said_once, take_in
 
     model, data, options = take_in(arguments, options, str(path))
     begun = time.monotonic()

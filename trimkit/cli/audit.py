@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from trimkit.cli._arguments import plain_parser
 from trimkit.cli._folders import reserved_folder, written_aside
+from trimkit.cli._progress import show_progress
 from trimkit.cli._tables import verdict_line
 from trimkit.cli._warnings import one_line_warnings
 from trimkit.errors import OptionError
@@ -20,7 +20,6 @@ from trimkit.registry.spelling import parse_spec, parse_values
 
 if TYPE_CHECKING:
     from trimkit.audit.report import Report
-    from trimkit.audit.runner import Progress
 
 DEFAULT_FOLDER = "trimkit-audit"
 """Where a report goes without --out; a number is added where one is there already."""
@@ -159,6 +158,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_reliance(p)
     _add_scale(p)
     add_outputs(p)
+    p.add_argument("--schema", action="store_true", help="print the JSON Schema of results.json, and do no more")
+    p.add_argument("--selftest", action="store_true", help="audit planted models instead; see --selftest --help")
     return p
 
 
@@ -185,8 +186,6 @@ def add_outputs(p: argparse.ArgumentParser) -> None:
     p.add_argument("--summary", metavar="FILE", help="also write both answers and a table as Markdown")
     p.add_argument("--out", metavar="DIR", help=f"folder of the report ({DEFAULT_FOLDER}, numbered where it exists)")
     p.add_argument("--force", action="store_true", help="replace the report in an existing --out folder")
-    p.add_argument("--schema", action="store_true", help="print the JSON Schema of results.json, and do no more")
-    p.add_argument("--selftest", action="store_true", help="audit planted models instead; see --selftest --help")
 
 
 def add_model_and_data(p: argparse.ArgumentParser, split: str = "test") -> None:
@@ -321,35 +320,6 @@ def said_once() -> Iterator[None]:
 def _count(text: str) -> int | None:
     """A number of samples; None for all."""
     return None if text == "all" else int(text)
-
-
-@contextmanager
-def show_progress(lines: bool = False) -> Iterator[Progress | None]:
-    """A bar on stderr, with rate and time left, while it is a terminal; else a line a step where that is asked for."""
-    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
-        yield _line_writer() if lines else None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
-    columns = ("auditing", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("auditing", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-def _line_writer() -> Progress:
-    """Writes ``4096 of 100000 samples, 312 a second, 5 min left`` after every step."""
-    begun = time.monotonic()
-
-    def write(done: int, total: int) -> None:
-        rate = done / max(1e-9, time.monotonic() - begun)
-        left = (total - done) / rate
-        spoken = f"{left:.0f} s" if left < 120 else f"{left / 60:.0f} min"
-        sys.stderr.write(f"{done} of {total} samples, {rate:.3g} a second, {spoken} left\n")
-
-    return write
 
 
 def _write_verdicts(report: Report) -> None:

@@ -208,7 +208,7 @@ def _initial_weights(config: Any) -> Iterator[None]:
 
 
 def _make_method(name: str, p: ArgumentParser, config: Any, data: Dataset) -> Method:
-    sees_aux = vars(config.get("method", {})).get("conditional", True)
+    sees_aux = getattr(config.get("method"), "conditional", True)
     given = {"shape": data.shape, "dataset_size": len(data), **(_size_of_aux(data) if sees_aux else {})}
     signature = signature_of(default().find("method", name).load())
     filled = {option: value for option, value in given.items() if signature and option in signature.parameters}

@@ -35,6 +35,10 @@ class Condition:
 
     Raises:
         OptionError: neither, both, or a single label.
+
+    >>> import torch
+    >>> condition = Condition("ivae", segments=4, dim=0)
+    >>> condition.check(torch.tensor([0, 3]))       # labels in 0 … 3
     """
 
     method: str
@@ -145,6 +149,9 @@ def make_condition(method: str, conditional: bool, segments: int, dim: int) -> C
         dim: m of vectors u, or 0.
     Raises:
         OptionError: see `Condition`; sizes of a u that is not used.
+
+    >>> make_condition("vae", False, 0, 0) is None, make_condition("vae", True, 4, 0).segments
+    (True, 4)
     """
     if conditional:
         return Condition(method, segments, dim)

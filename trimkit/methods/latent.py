@@ -71,7 +71,13 @@ class Coder(Protocol):
 
 
 def decode_codes(method: Coder, z: Tensor, space: LatentSpace, aux: Tensor | None = None) -> Tensor:
-    """`Method.decode`, with u where the space's decoding needs it: (N, *space.shape) → (N, *shape)."""
+    """`Method.decode`, with u where the space's decoding needs it: (N, *space.shape) → (N, *shape).
+
+    >>> from trimkit import create
+    >>> method = create("method", "vae", shape=(6,), latent_dim=2, network="mlp").eval()
+    >>> decode_codes(method, torch.zeros(3, 2), method.latent_spaces()[0]).shape
+    torch.Size([3, 6])
+    """
     return method.decode(z, space.name, aux) if space.decoding_needs_aux else method.decode(z, space.name)
 
 
@@ -88,6 +94,12 @@ class CodeTransform(Transform):
         method: as given.
         space: as given.
         aux: as given; may be set before each use.
+
+    >>> from trimkit import create
+    >>> method = create("method", "vae", shape=(6,), latent_dim=2, network="mlp").eval()
+    >>> space = LatentTransform(method, method.space("z"))
+    >>> isinstance(space, CodeTransform), space.inverse(torch.zeros(3, 2)).shape
+    (True, torch.Size([3, 6]))
     """
 
     def __init__(self, method: Coder, space: LatentSpace, aux: Tensor | None = None) -> None:

@@ -65,15 +65,15 @@ def unchanged(model: Any) -> Iterator[None]:
         if not modules or (not training and is_still(model)):
             yield
             return
-        with process_wide(), _put_back(model, modules) as changes:
+        with process_wide(), _put_back(model, modules, watched=not training) as changes:
             yield
         if not training and not changes:
             _still.add(model)
 
 
 @contextmanager
-def _put_back(model: nn.Module, modules: Sequence[nn.Module]) -> Iterator[list[str]]:
-    """Put buffers and random states back at the end; the list then says which of both were touched."""
+def _put_back(model: nn.Module, modules: Sequence[nn.Module], *, watched: bool) -> Iterator[list[str]]:
+    """Put buffers and random states back at the end; the list then says which were touched, if that is watched."""
     buffers = [(m, name, b, b.detach().clone()) for m in modules for name, b in m._buffers.items() if b is not None]
     on_cuda = torch.cuda.is_initialized()
     devices = {p.device for p in model.parameters() if p.device.type == "cuda"} if on_cuda else ()
@@ -82,7 +82,8 @@ def _put_back(model: nn.Module, modules: Sequence[nn.Module]) -> Iterator[list[s
     try:
         yield changes
     finally:
-        changes += ["random state"] * (not torch.equal(host, torch.get_rng_state()))
+        if watched and not torch.equal(host, torch.get_rng_state()):
+            changes.append("random state")
         torch.set_rng_state(host)
         for device, state in accelerators:
             torch.cuda.set_rng_state(state, device)

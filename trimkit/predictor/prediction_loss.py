@@ -16,6 +16,7 @@ from trimkit.predictor.graph import leads_to
 from trimkit.predictor.inputs import At, Site
 from trimkit.predictor.raised import told_plainly
 from trimkit.predictor.rows import why_unsteady
+from trimkit.targets import logits_in
 
 Match = Literal["kl", "bernoulli", "mse", "features", "label"]
 
@@ -154,7 +155,7 @@ class PredictionLoss(nn.Module):
 
     def _run(self, x: Tensor) -> Tensor:
         x = x.clone()
-        output = self.predictor(x) if self.at is None else self._with_held(x)
+        output = logits_in(self.predictor(x) if self.at is None else self._with_held(x))
         if not isinstance(output, Tensor):
             raise ShapeError(
                 f"PredictionLoss: {self.match!r} expected a tensor from the predictor, got {type(output).__name__}; "

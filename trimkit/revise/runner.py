@@ -151,7 +151,7 @@ def _check_labels(model: nn.Module, *several: Dataset) -> None:
     for data in several:
         if data.class_labels is None:
             raise DataError(
-                f"revise learns from class labels (N,), and {data.name} has none; give (x, y) or a Dataset with y"
+                f"revise learns from labels (N,) of classes, and {data.name} has none; give (x, y) or a Dataset with y"
             )
         outputs, _ = outputs_and_labels(model, data.take(1), 1)
         if right(outputs, data.class_labels.max()[None]) is None:

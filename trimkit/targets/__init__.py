@@ -1,7 +1,7 @@
 """Which number of a model's output is explained: one vocabulary for training, audits and integrations."""
 
 from trimkit.targets.probabilities import class_log_probabilities, label_log_probability, log_probabilities, predicted
-from trimkit.targets.selection import IGNORED, NextTokens, Target, class_axis, select, take_target
+from trimkit.targets.selection import IGNORED, NextTokens, Target, class_axis, logits_in, select, take_target
 from trimkit.targets.words import WORDS, next_token, parse_target, require_target, resolve_target
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "class_log_probabilities",
     "label_log_probability",
     "log_probabilities",
+    "logits_in",
     "next_token",
     "parse_target",
     "predicted",

@@ -40,6 +40,9 @@ def label_log_probability(output: Tensor, target: Target) -> Tensor:
         target: see `trimkit.targets.Target`; labels (N, K) of 0 and 1 are independent: Σ_k log σ(±z_k).
     Raises:
         ShapeError: one logit a position, whose resolved target does not hold the absent labels.
+
+    >>> label_log_probability(torch.zeros(2, 4), torch.tensor([0, 3])).exp()
+    tensor([0.2500, 0.2500])
     """
     if isinstance(target, NextTokens):
         return select(output, target)

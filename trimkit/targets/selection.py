@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, SupportsIndex, TypeAlias
 
@@ -66,13 +66,14 @@ def select(output: Any, target: Target, copies: int = 1, rows: int | None = None
         ShapeError: a target of another form or that does not fit the output, or an output with other than copies · N
             rows.
     """
+    output = output if callable(target) else logits_in(output)
     _check_rows(output, copies, rows)
     if callable(target):
         return _one_a_row(target(output), output, rows)
     if not isinstance(output, Tensor):
         raise ShapeError(
             f"expected a tensor from the model, got {type(output).__name__}; "
-            "pass a callable target that picks the number, e.g. target=lambda out: out['logits'][:, 3]"
+            "pass a callable target that picks the number, e.g. target=lambda out: out[0][:, 3]"
         )
     if target is None:
         return _only_column(output)
@@ -85,8 +86,25 @@ def select(output: Any, target: Target, copies: int = 1, rows: int | None = None
     return _at(output, _index(target))
 
 
+def logits_in(output: Any) -> Any:
+    """What targets read: ``output.logits`` or ``output["logits"]`` where there is one, else the output itself.
+
+    Example:
+        >>> logits_in({"loss": torch.tensor(0.5), "logits": torch.zeros(2, 3)}).shape
+        torch.Size([2, 3])
+    """
+    if isinstance(output, Tensor):
+        return output
+    inside = output.get("logits") if isinstance(output, Mapping) else getattr(output, "logits", None)
+    return inside if isinstance(inside, Tensor) else output
+
+
 def class_axis(output: Tensor) -> int:
-    """The axis of classes: the second, or the last of three."""
+    """The axis of classes: the second, or the last of three.
+
+    >>> class_axis(torch.zeros(2, 5, 8, 8)), class_axis(torch.zeros(2, 7, 5))     # (N, K, H, W) and (N, T, K)
+    (1, 2)
+    """
     return 2 if output.ndim == 3 else 1
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from trimkit.errors import OptionError, ShapeError, nearest
-from trimkit.targets.selection import IGNORED, NextTokens, Target, class_axis, present_labels
+from trimkit.targets.selection import IGNORED, NextTokens, Target, class_axis, logits_in, present_labels
 
 WORDS = ("predicted", "label")
 """What is explained, in words; the same in training, audits, integrations and on the command line."""
@@ -57,6 +57,7 @@ def resolve_target(target: Target, output: Any, labels: Tensor | None = None, pa
         OptionError: an unknown word, or "label" without labels.
         ShapeError: a word for an output that is no tensor, or labels that do not fit it.
     """
+    output = output if callable(target) else logits_in(output)
     if isinstance(target, str) and target == "label":
         _require_tensor("label", output)
         if output.ndim == 1 or output.shape[1:] == (1,):

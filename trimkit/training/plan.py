@@ -158,15 +158,18 @@ def fit(plan: Plan) -> Run:
     Args:
         plan: checked.
     Raises:
-        OptionError: asked to resume, or several processes.
+        OptionError: asked to resume a run that was not stopped, or several processes.
     """
-    if plan.resume:
-        raise OptionError(f"{type(plan.method).__name__} is fitted in closed form: there is nothing to resume")
+    nothing = OptionError(f"{type(plan.method).__name__} is fitted in closed form: there is nothing to resume")
+    if plan.resume and plan.folder is None:
+        raise nothing
     engine = Engine(plan.settings)
     if engine.processes > 1:
         raise OptionError(f"{type(plan.method).__name__} is fitted in closed form, by one process; start only one")
-    with nullcontext() if plan.folder is None else plan.folder.held(resume=False):
-        return _fit(plan, engine)
+    with nullcontext() if plan.folder is None else plan.folder.held(resume=plan.resume):
+        if plan.resume and plan.folder is not None and plan.folder.current == plan.folder.path:
+            raise nothing
+        return _fit(plan, engine)  # also where one was stopped: there is nothing of it to go on from
 
 
 def _fit(plan: Plan, engine: Engine) -> Run:

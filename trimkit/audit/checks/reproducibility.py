@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from trimkit.audit.checks.base import Check, Findings, missing, undecided
+from trimkit.audit.examine import parameters_of
 from trimkit.audit.statistics import spearman
 from trimkit.audit.subject import Batch, Explained, Subject, join
 from trimkit.coefficients import tree
@@ -52,9 +53,10 @@ class Reproducibility(Check):
                 f"{number(1 - equal.value, '%')} % of the samples get other scores when the same run is repeated."
             )
             return self._share(findings, Status.FAIL, sentence, equal)
-        if batch.value > self.tolerance:
+        tolerance = max(self.tolerance, rounding_of(findings.subject))
+        if batch.value > tolerance:
             sentence = "The scores of a sample depend on which other samples share its batch."
-            return self.verdict(findings, Status.FAIL, sentence, batch, ("≤", self.tolerance))
+            return self.verdict(findings, Status.FAIL, sentence, batch, ("≤", tolerance))
         if "seeds" not in findings.values and missing(findings.n):
             return self._share(findings, Status.INCONCLUSIVE, undecided(self, equal, 1.0, findings.n), equal)
         if "seeds" not in findings.values:
@@ -85,6 +87,12 @@ class Reproducibility(Check):
             draws = [first, *(_rows(subject.explain(batch, label, draw=d)) for d in range(1, self.seeds))]
             measured["seeds"] = torch.stack([spearman(a, b) for a, b in combinations(draws, 2)]).mean(0)
         return measured
+
+
+def rounding_of(subject: Subject) -> float:
+    """How far two kernels for the same sums may differ, relative to the largest: eps of the model's number type."""
+    kinds = [torch.finfo(p.dtype).eps for p in parameters_of(subject.model.model) if p.is_floating_point()]
+    return max(kinds, default=0.0)
 
 
 def _in_halves(subject: Subject, batch: Batch, label: str) -> Explained:

