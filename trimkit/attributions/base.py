@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, SupportsIndex, TypeAlias
@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal, SupportsIndex, TypeAlias
 import torch
 from torch import Tensor
 
+from trimkit.attributions.tracking import detach, gradients_of, track
 from trimkit.coefficients import tree
 from trimkit.coefficients.baseline import Baseline, expand_baseline
 from trimkit.coefficients.tree import Tree
@@ -284,50 +285,6 @@ def _trainable() -> str:
         with suppress(PluginError):
             names += [name] if facts("attribution", name).get("differentiable", False) else []
     return ", ".join(sorted(names))
-
-
-def gradients_of(values: Tensor, points: Sequence[Tensor], create_graph: bool) -> Sequence[Tensor | None]:
-    """∂Σ values/∂points; None for each that the values do not depend on.
-
-    >>> x = torch.tensor([1.0, 2.0], requires_grad=True)
-    >>> gradients_of(x.square(), [x], create_graph=False)[0]
-    tensor([2., 4.])
-    """
-    if not values.requires_grad:
-        return [None] * len(points)
-    ones = torch.ones_like(values)
-    return torch.autograd.grad(values, points, ones, create_graph=create_graph, allow_unused=True)
-
-
-def track(points: Tree, *, keep_graph: bool) -> Tree:
-    """Make points that autograd follows, without touching the caller's tensors.
-
-    Args:
-        points: any tree of floating or complex leaves.
-        keep_graph: leaves that require grad already stay in their graph; otherwise they are cut from it.
-    Returns:
-        A tree whose leaves all require grad.
-    """
-
-    def leaf(tensor: Tensor) -> Tensor:
-        if keep_graph and tensor.requires_grad:
-            return tensor
-        tensor = tensor.detach()
-        return (tensor.clone() if tensor.is_inference() else tensor).requires_grad_()
-
-    return tree.map_leaves(leaf, points)
-
-
-def detach(value: Any) -> Any:
-    """Cut a tree of tensors from its graph; anything else (a model's own output class) is returned as it is.
-
-    >>> detach({"a": torch.ones(1, requires_grad=True)})["a"].requires_grad
-    False
-    """
-    try:
-        return tree.map_leaves(Tensor.detach, value)
-    except ShapeError:
-        return value
 
 
 def _require_rows(output: Any, rows: int) -> None:

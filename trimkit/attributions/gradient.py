@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trimkit.attributions.base import Attribution, Probe, track
+from trimkit.attributions.base import Attribution, Probe
 from trimkit.attributions.recompute import sum_of_pieces
+from trimkit.attributions.tracking import track
 from trimkit.coefficients import tree
 from trimkit.coefficients.baseline import Baseline, difference, product
 from trimkit.coefficients.tree import Tree

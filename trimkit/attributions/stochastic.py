@@ -7,7 +7,8 @@ from typing import ClassVar, cast
 import torch
 from torch import Tensor
 
-from trimkit.attributions.base import Attribution, Probe, track
+from trimkit.attributions.base import Attribution, Probe
+from trimkit.attributions.tracking import track
 from trimkit.coefficients import tree
 from trimkit.coefficients.baseline import Baseline, difference, number_of, product
 from trimkit.coefficients.tree import Tree

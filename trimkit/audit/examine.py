@@ -80,7 +80,7 @@ def examine(
     """
     require_evaluation_mode(model)
     x = place(data.x[:2], model)
-    with torch.no_grad(), torch.random.fork_rng(devices=_devices(x)):
+    with torch.no_grad(), torch.random.fork_rng(devices=[x.device.index] if x.is_cuda else []):
         first, second = (_try(model, x, target) for _ in range(2))
     if not torch.equal(first, second):
         raise ModelError(
@@ -269,10 +269,6 @@ def _try(model: Callable[[Tensor], Any], x: Tensor, target: Wanted) -> Tensor:
     if not bool(torch.isfinite(outputs).all()):
         raise ModelError("the model's output is NaN or infinite on the first two samples; are its weights intact?")
     return outputs
-
-
-def _devices(x: Tensor) -> list[int]:
-    return [x.device.index] if x.device.type == "cuda" else []
 
 
 def _channels_hint(x: Tensor) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property
@@ -16,12 +15,20 @@ from trimkit.coefficients import tree
 from trimkit.coefficients.baseline import Baseline, expand_baseline
 from trimkit.coefficients.groups import Groups
 from trimkit.coefficients.tree import Tree
-from trimkit.errors import TrimkitWarning
 from trimkit.predictor.guards import refuse_wrappers, survey, unchanged
 from trimkit.predictor.inputs import Inputs, Site
 from trimkit.predictor.kernels import math_attention
 from trimkit.predictor.replay import Key, recording
-from trimkit.predictor.rows import is_weakly_held, keyed_draws, map_tensors, same_rows, why_joined, why_unsteady
+from trimkit.predictor.rows import (
+    is_weakly_held,
+    keyed_draws,
+    map_tensors,
+    same_rows,
+    warn_of_joined_rows,
+    warn_of_unsteady,
+    why_joined,
+    why_unsteady,
+)
 from trimkit.predictor.several import Several
 from trimkit.predictor.turns import process_wide
 from trimkit.targets import Target, resolve_target, select
@@ -279,28 +286,6 @@ class Composed:
 
 _replayed: WeakKeyDictionary[Any, dict[str, frozenset[Key]]] = WeakKeyDictionary()
 """What of each model need not run again, by the layer that was explained."""
-
-
-def warn_of_joined_rows(reason: str | None) -> None:
-    """Say that scores of a sample hold its effect on others, and what it costs."""
-    warnings.warn(
-        f"the model joins the rows of a batch: it {reason}. So each point of a path is evaluated with the whole batch, "
-        "one call for each, and scores of a sample hold its effect on the other rows too. Say rows='batch' where this "
-        "is meant, or rows={'edge_index': 'graph'} where an input indexes rows",
-        TrimkitWarning,
-        stacklevel=7,
-    )
-
-
-def warn_of_unsteady(reason: str | None) -> None:
-    """Say that the model is no function of its input."""
-    warnings.warn(
-        f"the model gives another output when it is called again with the same input: {reason}. So its scores are of "
-        "several functions at once. Remove the draws (functional dropout wants training=self.training), or what is "
-        "kept (a cache, a counter, a hidden state), for the explanation",
-        TrimkitWarning,
-        stacklevel=7,
-    )
 
 
 def _full_precision(device: torch.device) -> AbstractContextManager[Any]:

@@ -10,12 +10,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trimkit.errors import OptionError, PenaltyError, ShapeError, nearest
-from trimkit.predictor.composed import warn_of_unsteady
 from trimkit.predictor.frozen import FrozenPredictor
 from trimkit.predictor.graph import leads_to
 from trimkit.predictor.inputs import At, Site
 from trimkit.predictor.raised import told_plainly
-from trimkit.predictor.rows import why_unsteady
+from trimkit.predictor.rows import warn_of_unsteady, why_unsteady
 from trimkit.targets import logits_in
 
 Match = Literal["kl", "bernoulli", "mse", "features", "label"]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import warnings
 import weakref
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 
 from trimkit.coefficients import tree
 from trimkit.coefficients.tree import Tree
-from trimkit.errors import OptionError
+from trimkit.errors import OptionError, TrimkitWarning
 from trimkit.predictor.turns import process_wide
 
 Rule: TypeAlias = Literal["graph", "edge", "shared"] | Callable[[Any, int, int], Any]
@@ -179,6 +180,28 @@ def keyed_draws() -> Iterator[None]:
     with process_wide(), torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(0)
         yield
+
+
+def warn_of_joined_rows(reason: str | None) -> None:
+    """Say that scores of a sample hold its effect on others, and what it costs."""
+    warnings.warn(
+        f"the model joins the rows of a batch: it {reason}. So each point of a path is evaluated with the whole batch, "
+        "one call for each, and scores of a sample hold its effect on the other rows too. Say rows='batch' where this "
+        "is meant, or rows={'edge_index': 'graph'} where an input indexes rows",
+        TrimkitWarning,
+        stacklevel=7,
+    )
+
+
+def warn_of_unsteady(reason: str | None) -> None:
+    """Say that the model is no function of its input."""
+    warnings.warn(
+        f"the model gives another output when it is called again with the same input: {reason}. So its scores are of "
+        "several functions at once. Remove the draws (functional dropout wants training=self.training), or what is "
+        "kept (a cache, a counter, a hidden state), for the explanation",
+        TrimkitWarning,
+        stacklevel=7,
+    )
 
 
 def _difference(beside: Tensor, values: Tensor) -> str:

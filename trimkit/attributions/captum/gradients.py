@@ -9,10 +9,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from trimkit.attributions.base import NO_PATH, Probe, gradients_of
+from trimkit.attributions.base import NO_PATH, Probe
 from trimkit.attributions.captum.adapter import CaptumAttribution, FromSamples, parameters
 from trimkit.attributions.captum.forward import Inputs, Rows, from_real, to_real
 from trimkit.attributions.captum.layers import Deconvolution, DeepLift, GuidedBackprop
+from trimkit.attributions.tracking import gradients_of
 from trimkit.coefficients.tree import Tree
 from trimkit.errors import AttributionError, OptionError
 

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from trimkit.attributions.base import Probe, track
+from trimkit.attributions.base import Probe
 from trimkit.attributions.captum.adapter import CaptumAttribution, FromSamples
 from trimkit.attributions.captum.forward import Inputs, Rows, is_affine, scores_like, to_real
+from trimkit.attributions.tracking import track
 from trimkit.coefficients import tree
 from trimkit.coefficients.tree import Tree
 from trimkit.errors import AttributionError, OptionError, TrimkitWarning, nearest

@@ -7,9 +7,10 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from trimkit.attributions.base import Attribution, Probe, gradients_of
+from trimkit.attributions.base import Attribution, Probe
 from trimkit.attributions.captum.forward import is_affine
 from trimkit.attributions.relevance.twin import Twin
+from trimkit.attributions.tracking import gradients_of
 from trimkit.coefficients import tree
 from trimkit.coefficients.baseline import difference, product
 from trimkit.coefficients.tree import Tree
