@@ -138,7 +138,9 @@ def test_two_checks_at_once_get_a_folder_each(folder):
         for seed in ("0", "1")
     ]
     assert all(process.wait(120) in (0, 1, 3) for process in both)
-    seeds = [json.loads(path.read_text())["seed"] for path in folder.glob("trimkit-check-ica*/results.json")]
+    seeds = [
+        json.loads(path.read_text())["verdicts"][0]["seed"] for path in folder.glob("trimkit-check-ica*/results.json")
+    ]
     assert sorted(seeds) == [0, 1]
     assert sorted(path.name for path in folder.iterdir() if path.is_dir()) == [
         "trimkit-check-ica",
