@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
+import select
 import shutil
 import signal
 import subprocess
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+PATIENCE = 120
+"""Seconds for one answer."""
 
 
 class Browser:
@@ -24,9 +29,10 @@ class Browser:
         ]  # fmt: skip
 
         def connect():
-            # Above 9 first, so that neither end is overwritten by the other's place.
-            for pair in ((os.dup2(ours[0], 20), 3), (os.dup2(theirs[1], 21), 4)):
-                os.dup2(*pair)
+            # To free numbers first, so that neither end is overwritten by the other's place.
+            ends = [fcntl.fcntl(end, fcntl.F_DUPFD, 64) for end in (ours[0], theirs[1])]
+            for end, place in zip(ends, (3, 4), strict=True):
+                os.dup2(end, place)
 
         self.process = subprocess.Popen(
             command, close_fds=False, preexec_fn=connect, stderr=subprocess.DEVNULL, start_new_session=True
@@ -54,7 +60,10 @@ class Browser:
 
     def _receive(self):
         while b"\0" not in self._buffer:
-            self._buffer += os.read(self._read, 1 << 16)
+            ready, _, _ = select.select([self._read], [], [], PATIENCE)
+            part = os.read(self._read, 1 << 16) if ready else b""
+            assert part, "chromium has gone" if ready else f"chromium is silent for {PATIENCE} s"
+            self._buffer += part
         message, _, self._buffer = self._buffer.partition(b"\0")
         return json.loads(message)
 
