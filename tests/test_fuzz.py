@@ -148,6 +148,9 @@ def configurations(draw: st.DrawFn) -> dict[str, Any]:
     return config | draw(st.just({}) | st.fixed_dictionaries({"method": values | st.dictionaries(METHOD_KEYS, values)}))
 
 
+pytestmark = pytest.mark.filterwarnings("default")
+"""A command may warn; as an error the warning would end it."""
+
 PLAIN = [option[2:].replace("-", "_") for option in OPTIONS["train"] if "." not in option and option != "--data"]
 KEYS = st.sampled_from([*PLAIN, "method"])
 METHOD_KEYS = st.sampled_from(["beta", "latent_dim", "network", "likelihood", "shape", "nothing", "rate"])
