@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -35,6 +36,24 @@ def rows_of(run: Callable[[Task], Row], tasks: Sequence[Task], jobs: int, log: P
                     file.write(json.dumps([repr(task), row]) + "\n")
                 print(f"{task} done", flush=True)
     return [done[repr(task)] for task in tasks]
+
+
+def arguments(description: str | None, variants: Sequence[str], small: str) -> argparse.ArgumentParser:
+    """The options of a table over variants and seeds.
+
+    Args:
+        description: the example's docstring.
+        variants: that it has.
+        small: what --small runs.
+    """
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--variants", nargs="+", default=list(variants))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
+    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--jobs", type=int, default=1, help="processes of one thread each")
+    parser.add_argument("--log", type=Path, help="rows as JSON lines; an interrupted call goes on from them")
+    parser.add_argument("--small", action="store_true", help=f"{small}, to see that it runs")
+    return parser
 
 
 def spread(values: Iterable[float], digits: int = 3) -> str:

@@ -20,15 +20,13 @@ weights were chosen on seed 99, among 0.3, 1 and 3, before the seeds of the tabl
 
 from __future__ import annotations
 
-import argparse
 import warnings
 from collections.abc import Sequence
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import torch
-from _seeds import Row, Task, rows_of, spread
+from _seeds import Row, Task, arguments, rows_of, spread
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, kl_div, log_softmax
 
@@ -165,14 +163,7 @@ def print_table(rows: Sequence[Row], variants: Sequence[str], scores: Sequence[s
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--variants", nargs="+", default=list(VARIANTS))
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
-    parser.add_argument("--steps", type=int, default=1000)
-    parser.add_argument("--jobs", type=int, default=1, help="processes of one thread each")
-    parser.add_argument("--log", type=Path, help="rows as JSON lines; an interrupted call goes on from them")
-    parser.add_argument("--small", action="store_true", help="three variants for a few steps, to see that it runs")
-    chosen = parser.parse_args()
+    chosen = arguments(__doc__, VARIANTS, "three variants for a few steps").parse_args()
     network_steps = NETWORK_STEPS
     if chosen.small:
         chosen.variants, chosen.seeds, chosen.steps, network_steps = [*VARIANTS[1:3], VARIANTS[-1]], [0], 10, 10

@@ -22,16 +22,14 @@ before the seeds of the table.
 
 from __future__ import annotations
 
-import argparse
 import math
 import warnings
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import torch
 from _crepe import Pitch, pretrained
-from _seeds import Task, rows_of
+from _seeds import Task, arguments, rows_of
 from sae_attributions import measure_features, print_table
 from torch import Tensor
 
@@ -117,14 +115,7 @@ def measure(method: Method, n: int) -> dict[str, float]:
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--variants", nargs="+", default=list(VARIANTS))
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
-    parser.add_argument("--steps", type=int, default=1000)
-    parser.add_argument("--jobs", type=int, default=1, help="processes of one thread each")
-    parser.add_argument("--log", type=Path, help="rows as JSON lines; an interrupted call goes on from them")
-    parser.add_argument("--small", action="store_true", help="two variants for a few steps, to see that it runs")
-    chosen = parser.parse_args()
+    chosen = arguments(__doc__, VARIANTS, "two variants for a few steps").parse_args()
     if chosen.small:
         chosen.variants, chosen.seeds, chosen.steps = list(VARIANTS[1:3]), [0], 10
     tasks = [(name, seed, chosen.steps) for seed in chosen.seeds for name in chosen.variants]

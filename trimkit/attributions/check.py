@@ -144,6 +144,7 @@ class _Place:
             return tree.map_leaves(torch.zeros_like, s)
 
     def scores(self, method: Attribution, where: Tree, options: dict[str, Any]) -> Tree:
+        """Those at a point; at a layer ``where`` is how far its output is shifted."""
         layer = self.site.layer
         if layer is None:
             return self._scores(method, self.site.with_value(where), options)
@@ -173,6 +174,7 @@ class _Comparison:
     directions: int = 3
 
     def conclude(self, name: str, tolerance: float) -> AttributionCheck:
+        """Compare gradients of the projected scores with finite differences."""
         inputs = tree.map_leaves(lambda leaf: leaf.detach().requires_grad_(), self.point)
         value = self.projected(inputs, True)
         broken = missing_second_derivative(value) if value.requires_grad else "it returns scores without a graph"

@@ -46,7 +46,7 @@ def _headlines(story: Story) -> list[Headline]:
     plain, trim = (headlines(story.audits[key])[0] for key in ("fft", "fft-trim"))
     audited = headlines(story.audits["fft"])[1]
     accuracies = [story.median(model, "random") for model in ("plain", "trim", "ceiling")]
-    facts = [("Accuracy", "{:.3f} → {:.3f}, ceiling {:.3f}".format(*accuracies)), *audited.facts[1:]]
+    facts = [("Accuracy with TRIM", "{:.3f} → {:.3f}, ceiling {:.3f}".format(*accuracies)), *audited.facts[1:]]
     return [
         replace(plain, subject="Plain model"),
         replace(trim, subject="Model with TRIM"),
