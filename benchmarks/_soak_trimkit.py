@@ -33,7 +33,7 @@ class Case:
         """After ``trimkit``: goes on where something of the run is there."""
         data = "vectors" if any(word in self.method for word in VECTORS) else "pictures"
         resume = ["--resume"] if folder.exists() or folder.with_name(f"{folder.name}.partial").exists() else []
-        many = ["--devices", str(self.devices)] if self.devices > 1 else []
+        many = ["--devices", str(self.devices), "--timeout-minutes", "1"] if self.devices > 1 else []
         return [
             *("train", self.method, "--data", str(folder.parent / f"{data}.npz"), "--out", str(folder)),
             *(

@@ -37,7 +37,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -58,10 +58,12 @@ class Soak:
     Attributes:
         scratch: folder of all runs.
         whole: undisturbed runs by name: seconds of the processor and of the clock, and result.
+        kills: how often runs of trimkit in one process were killed so far.
     """
 
     scratch: Path
     whole: dict[str, tuple[float, str]] = field(default_factory=dict)
+    kills: int = 0
 
     def undisturbed(self, name: str, work: Callable[[Path], int], result: Callable[[Path], str]) -> tuple[float, str]:
         """The run that nobody disturbs, made once: seconds and result."""
@@ -257,9 +259,11 @@ def _flip(case: ours.Case, whole: Path, name: str, expected: str, soak: Soak) ->
 # ---- all of it
 
 
-def trials(arguments: argparse.Namespace) -> Iterator[Trial]:
-    """All trials, kills first, in an order in which every method comes before any comes again."""
-    for number in range(arguments.kills // KILLS_A_RUN + 1):
+def trials(wanted: float, state: Soak) -> Iterator[Trial]:
+    """All trials, kills first and until there were enough, in an order in which every method comes before any again."""
+    for number in count():
+        if state.kills >= wanted:
+            return
         case = (all_ := ours.cases())[number % len(all_)]
         yield f"kill {case} {number}", partial(kill_runs, str(case), number, partial(ours.train, case), ours.result_of)
         for name, work in peers.PEERS.items():
@@ -309,7 +313,7 @@ def main() -> None:
     """Do the trials that the log lacks, then print the table."""
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--log", type=Path, default=Path("soak.jsonl"), help="lines of trials that are done")
-    p.add_argument("--kills", type=int, default=300, help="at most so many kills of runs in one process")
+    p.add_argument("--kills", type=int, default=300, help="so many kills of runs in one process, at least")
     p.add_argument("--only", choices=["kill", "full", "closed", "flip"], help="one kind of trial")
     p.add_argument("--most", type=int, default=10**9, help="stop after so many new lines")
     p.add_argument("--share", default="1/1", help="which part of the trials, such as 2/4")
@@ -327,24 +331,27 @@ def soak(arguments: argparse.Namespace) -> None:
         sys.path.append(str(arguments.peers))
 
     part, parts = map(int, arguments.share.split("/"))
-    done = (
-        {json.loads(line)["trial"] for line in arguments.log.read_text().splitlines()}
-        if arguments.log.exists()
-        else set()
-    )
+    rows = [json.loads(line) for line in arguments.log.read_text().splitlines()] if arguments.log.exists() else []
+    done = {row["trial"] for row in rows}
     with tempfile.TemporaryDirectory() as scratch, arguments.log.open("a") as log:
         Path(scratch).chmod(0o755)
         ours.write_data(Path(scratch))
-        state = Soak(Path(scratch))
+        state = Soak(Path(scratch), kills=sum(map(_kills_of_ours, rows)))
         missing = ((name, do) for name, do in _rows(arguments, part, parts, state) if name not in done)
         for name, do in islice(missing, arguments.most):
-            log.write(json.dumps({"trial": name, **do()}) + "\n")
+            row = {"trial": name, **do()}
+            state.kills += _kills_of_ours(row)
+            log.write(json.dumps(row) + "\n")
             log.flush()
 
 
+def _kills_of_ours(row: dict[str, Any]) -> int:
+    """How often a run in one process was killed in a trial."""
+    return row.get("kills", 0) if _group(row["trial"]) == "trimkit: killed" else 0
+
+
 def _rows(arguments: Any, part: int, parts: int, state: Soak) -> Iterator[tuple[str, Callable[[], dict[str, Any]]]]:
-    chosen = [trial for i, trial in enumerate(trials(arguments)) if i % parts == part - 1]
-    for name, do in chosen:
+    for name, do in islice(trials(arguments.kills / parts, state), part - 1, None, parts):
         if arguments.only in (None, name.split()[0]):
             yield name, partial(do, state)
     for i, method in enumerate(FLIPPED):
