@@ -39,7 +39,12 @@ MODULES = {
     "trimkit/storage/lock.py": ["tests/storage"],
     "trimkit/training/checkpoint.py": ["tests/training/test_checkpoint.py"],
     "trimkit/audit/statistics.py": ["tests/audit/test_statistics.py"],
-    "trimkit/predictor/guards.py": ["tests/test_predictor.py", "tests/test_trim.py", "tests/test_refusals.py"],
+    "trimkit/predictor/guards.py": [
+        "tests/test_guards.py",
+        "tests/test_predictor.py",
+        "tests/test_trim.py",
+        "tests/test_refusals.py",
+    ],
     "trimkit/predictor/frozen.py": ["tests/test_predictor.py"],
     "trimkit/predictor/turns.py": ["tests/test_threads.py"],
     "trimkit/trim/trim.py": ["tests/test_trim.py", "tests/test_trim_steps.py", "tests/test_refusals.py"],

@@ -21,6 +21,12 @@ def test_shared_and_nested_modules_are_met_once():
     assert len(list(modules_of(model))) == 4
 
 
+def test_a_part_that_is_left_out_is_no_module():
+    model = nn.Sequential(nn.Linear(2, 2))
+    model.register_module("shortcut", None)
+    assert set(modules_of(model)) == {model, model[0]}
+
+
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 def test_a_script_is_walked_too():
     script = torch.jit.trace(nn.Sequential(nn.Linear(2, 2), nn.Tanh()), torch.zeros(1, 2))
