@@ -186,3 +186,9 @@ def test_real_parts_can_be_added():
     config = p.parse_args([])
     made = make_part(p, config, "transform", "fft", "transform")
     assert isinstance(made, registry.default().find("transform", "fft").load())
+
+
+def test_the_example_of_a_command_follows_whatever_part_it_names():
+    assert "example:" in _arguments.example_of("trimkit train beta-vae")
+    assert _arguments.example_of("trimkit train beta-vae") == _arguments.example_of("trimkit train")
+    assert _arguments.example_of("trimkit nothing") == ""
