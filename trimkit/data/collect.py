@@ -12,8 +12,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
+from trimkit.data.arrays import dataset_of
 from trimkit.data.base import Dataset
-from trimkit.data.files import dataset_of, load
+from trimkit.data.files import load
 from trimkit.data.samples import MOST_BYTES
 from trimkit.errors import DataError
 
