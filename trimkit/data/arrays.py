@@ -118,22 +118,22 @@ def _samples(name: str, x: Tensor, double: bool) -> Tensor | Samples:
     if x.dtype in LARGEST:
         _warn_of_few_bits(name, x)
         return Bytes(x, LARGEST[x.dtype]) if 4 * x.numel() > MOST_FLOATS else x.float().div_(LARGEST[x.dtype])
-    return x if x.dtype == torch.float64 and (double or needs_double(x)) else x.float()
+    return x if (double and x.dtype == torch.float64) or needs_double(x) else x.float()
 
 
-def needs_double(x: Tensor) -> bool:
-    """Whether float32 could not tell the values of a feature apart, or hold them.
+def needs_double(x: Tensor | Samples) -> bool:
+    """Whether samples are float64, and float32 could not tell the values of a feature apart, or hold them.
 
     A feature is an entry of a vector, and a channel of what has more axes.
 
     Args:
-        x: (N, ...) float64.
+        x: (N, ...).
 
     >>> steps = torch.arange(9, dtype=torch.float64)[:, None]
     >>> needs_double(steps), needs_double(steps + 1e8), needs_double(steps * 1e40)
     (False, True, True)
     """
-    if x.ndim < 2 or 0 in x.shape or not bool(torch.isfinite(x).all()):
+    if isinstance(x, Samples) or x.dtype != torch.float64 or x.ndim < 2 or 0 in x.shape or not bool(x.isfinite().all()):
         return False
     axes = [0, *range(2, x.ndim)]
     largest, spread = torch.maximum(x.amax(axes), -x.amin(axes)), x.std(axes, correction=0)
