@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -11,21 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from trimkit.data import arrays
 from trimkit.data.arrays import dataset_of
-from trimkit.data.base import Dataset, SplitError
-from trimkit.data.dsprites import CLASSES, IMAGES, dsprites
+from trimkit.data.base import Dataset
+from trimkit.data.gathering import gather, is_gathered
 from trimkit.data.idx import holds_mnist, read_mnist
-from trimkit.data.layout import arrange
+from trimkit.data.named import dataset_of_named, finite_labels
 from trimkit.data.npy import NpySamples
 from trimkit.data.readers import SUFFIXES, read_arrays
 from trimkit.data.samples import Samples
 from trimkit.data.tables import OPTIONS as TABLE_OPTIONS
 from trimkit.data.tables import SUFFIXES as TABLES
 from trimkit.data.tables import is_table, read_table
-from trimkit.errors import DataError, OptionError, TrimkitWarning
+from trimkit.errors import DataError, OptionError
 from trimkit.registry import available, create
 from trimkit.registry.spelling import parse_spec
 from trimkit.registry.usercode import find_factory, run_user_code
@@ -39,8 +37,9 @@ def load(spec: str, split: str = "train", *, aux: str | None = None, double: boo
             without a heading); a table (.csv with a heading, .tsv, .parquet), whose target is named,
             ``table.csv:target=price``, see `trimkit.data.tables`; a folder of pictures, see
             `trimkit.data.folders.folder`, or of MNIST's files, see `trimkit.data.idx`; or ``package.module:function``
-            or ``file.py:function``, called with the split where it takes one, which returns a `Dataset`, x, or (x, y).
-            Options may follow: ``photos:size=64``, ``sprites:split=all``, ``digits:aux=labels``.
+            or ``file.py:function``, called with the split where it takes one, which returns a `Dataset`, x, (x, y) or
+            a dataset or loader of PyTorch. Options may follow: ``photos:size=64``, ``sprites:split=all``,
+            ``digits:aux=labels``.
         split: "train" or "test", or another that the data know.
         aux: "labels" to take the labels y as auxiliary variables u, in place of the data's own.
         double: keep float64 samples of files and functions as they are, for methods that work in float64.
@@ -85,7 +84,7 @@ def _load(spec: str, name: str, split: str, options: dict[str, Any], double: boo
             raise OptionError(f"data file {path} takes no options, got {', '.join(options)}; it takes layout alone")
         if path.suffix == ".npy" and layout is None and path.is_file() and path.stat().st_size > arrays.MOST_FLOATS:
             return Dataset(path.stem, NpySamples(path), split=split)
-        return _from_arrays(path.stem, read_arrays(path), split, layout, double)
+        return dataset_of_named(path.stem, read_arrays(path), split, layout=layout, double=double)
     if path.is_file() and not registered:
         hint = f"; a function in it is {path}:NAME" if path.suffix == ".py" else ""
         raise DataError(
@@ -119,61 +118,23 @@ def names_code(spec: str) -> bool:
     return named and all(part.isidentifier() for part in function.split("."))
 
 
-def _from_arrays(name: str, arrays: Mapping[str, Any], split: str, layout: str | None, double: bool) -> Dataset:
-    def pick(*keys: str) -> Any:
-        return next((arrays[k] for key in keys for k in (f"{key}_{split}", key) if k in arrays), None)
-
-    if IMAGES in arrays and CLASSES in arrays:
-        return dsprites(name, arrays[IMAGES], arrays[CLASSES], split)
-    x = pick("x")
-    if x is None:
-        error = SplitError if any(name.startswith("x_") for name in arrays) else DataError
-        raise error(f"data {name!r}: expected an array 'x' or 'x_{split}', got {sorted(arrays) or 'nothing'}")
-    x = arrange(name, x, layout)
-    if x.is_floating_point() and x.ndim == 4 and x.numel() and float(x.min()) >= 0 and 100 < float(x.max()) <= 255:
-        warnings.warn(
-            f"data {name!r}: x holds floating values up to {float(x.max()):g}, as pixels in 0 … 255 do; methods expect "
-            "about 0 … 1, so divide by 255, or store x as uint8, which is divided when read",
-            TrimkitWarning,
-            stacklevel=4,
-        )
-    names = pick("factor_names")
-    return dataset_of(
-        name,
-        x,
-        _finite_labels(name, pick("y")),
-        split,
-        aux=pick("u", "aux"),
-        sources=pick("sources"),
-        factors=pick("factors"),
-        factor_names=() if names is None else tuple(str(text) for text in names),
-        double=double,
-    )
-
-
 def _from_table(path: Path, split: str, options: Mapping[str, Any], double: bool) -> Dataset:
     """The samples of a table: its columns but the target, which are named; all rows, whatever the split."""
     if unknown := set(options) - set(TABLE_OPTIONS):
         raise OptionError(f"data table {path}: expected {' and '.join(TABLE_OPTIONS)} at most, got {min(unknown)!r}")
     table = read_table(path, **options)
-    y = table.y if table.classes else _finite_labels(path.stem, table.y)
+    y = table.y if table.classes else finite_labels(path.stem, table.y)
     data = dataset_of(path.stem, table.x, y, split, double=double)
     data = replace(data, feature_names=table.names, classes=table.classes or data.classes)
     return replace(data, y=y.float(), classes=()) if y is not None and y.is_floating_point() else data
-
-
-def _finite_labels(name: str, y: Tensor | None) -> Tensor | None:
-    """y, left out with a warning where it holds NaN or infinity."""
-    if y is None or not y.is_floating_point() or bool(torch.isfinite(y).all()):
-        return y
-    warnings.warn(f"data {name!r}: y holds NaN or infinity, so it is left out", TrimkitWarning, stacklevel=4)
-    return None
 
 
 def _from_code(spec: str, split: str, options: Mapping[str, Any], double: bool) -> Dataset:
     made = _called(spec, find_factory(spec, "data", DataError), split, options)
     if isinstance(made, Dataset):
         return made
+    if is_gathered(made):
+        return gather(made, split, double=double)
     parts = made if isinstance(made, tuple) else (made, None)
     if len(parts) != 2 or not _is_array(parts[0]) or not (parts[1] is None or _is_array(parts[1])):
         got = f"({', '.join(type(part).__name__ for part in made)})" if isinstance(made, tuple) else type(made).__name__
