@@ -66,12 +66,11 @@ def encode(method: Method, data: Dataset, space: str | None, size: int, device: 
     chosen = method.space(space)
     if chosen.needs_aux and data.aux is None:
         raise OptionError(f"the space {chosen.name!r} needs auxiliary variables, and {data.name} have none")
-    dtype = next((p.dtype for p in method.parameters()), torch.float32)
     with torch.no_grad():
         return torch.cat(
             [
                 method.encode(
-                    data.x[rows].to(device, dtype), None if data.aux is None else data.aux[rows].to(device), space
+                    method.place(data.x[rows]), None if data.aux is None else data.aux[rows].to(device), space
                 ).mean.cpu()
                 for rows in torch.arange(len(data)).split(size)
             ]
