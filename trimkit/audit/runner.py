@@ -13,7 +13,6 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from trimkit.attributions.base import Attribution
 from trimkit.audit.batch import blocks_of
 from trimkit.audit.checks.base import Check
 from trimkit.audit.checks.controls import magnitude
@@ -22,7 +21,7 @@ from trimkit.audit.engines import measure_by, open_engine
 from trimkit.audit.examine import Data, Wanted, as_dataset, examine
 from trimkit.audit.layer import at_layer
 from trimkit.audit.looks import audit_until_decided
-from trimkit.audit.options import make_checks, named
+from trimkit.audit.options import Explained, make_checks, named
 from trimkit.audit.report import Report
 from trimkit.audit.run import Progress, Run
 from trimkit.audit.selection import Forbid
@@ -47,7 +46,7 @@ def audit(
     data: Data,
     *,
     transform: Choice | Transform = "identity",
-    attributions: Choice | Attribution | Sequence[Choice | Attribution] = ("integrated_gradients",),
+    attributions: Explained | Sequence[Explained] = ("integrated_gradients",),
     target: Wanted = "predicted",
     task: str | None = None,
     checks: Sequence[str | tuple[str, dict[str, Any]] | Check] | None = None,
@@ -73,7 +72,8 @@ def audit(
         data: a `trimkit.data.Dataset`, x (N, ...) or (x, y); or a dataset, loader or iterable of batches, which is
             gathered in memory, see `trimkit.data.as_dataset`. A sample's id is its place.
         transform: the space: a name, (name, options) or `trimkit.Transform`.
-        attributions: one or several names, (name, options) or `trimkit.Attribution`.
+        attributions: one or several names, (name, options), `trimkit.Attribution`, or functions of your own, (model, x,
+            target) → scores like x, see `trimkit.audit.functions.FromFunction`.
         target: what is explained: "predicted" class, "label", a class index, or a callable output → (N,). A model with
             one output has no choice. See docs/tasks.md for outputs with more axes.
         task: what the outputs mean, one of `trimkit.audit.task.TASKS`; told from output and labels by default, and

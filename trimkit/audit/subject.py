@@ -259,10 +259,12 @@ class Subject:
         """The batch with the scores of every attribution.
 
         Raises:
-            AttributionError: scores that are not finite.
+            AttributionError: scores that are whole numbers, or not finite.
         """
         explained = {label: self.explain(batch, label) for label in self.attributions}
         for label, one in explained.items():
+            if not all(leaf.is_floating_point() for leaf in tree.leaves(one.scores)):
+                raise AttributionError(f"{label}: expected floating scores, got whole numbers; convert them")
             bad = ~torch.isfinite(tree.rows(one.scores)).all(1)
             if bool(bad.any()):
                 sample = batch.ids[int(bad.nonzero()[0])]
