@@ -189,12 +189,12 @@ def test_real_parts_can_be_added():
     assert isinstance(made, registry.default().find("transform", "fft").load())
 
 
-<<<<<<< HEAD
 def test_the_example_of_a_command_follows_whatever_part_it_names():
     assert "example:" in _arguments.example_of("trimkit train beta-vae")
     assert _arguments.example_of("trimkit train beta-vae") == _arguments.example_of("trimkit train")
     assert _arguments.example_of("trimkit nothing") == ""
-=======
+
+
 def test_an_option_with_several_values_may_be_repeated():
     p = plain_parser("trimkit audit", "Audit.")
     p.add_argument("--checks", nargs="+", default=["all"])
@@ -216,4 +216,3 @@ def test_a_list_of_a_part_that_is_repeated_is_refused_by_name(command, second):
 def test_an_option_of_a_part_in_words_is_given_once(text):
     with pytest.raises(OptionError, match=r"b\w* is given twice, as \d and as '\d'; give it once"):
         parse_spec(text)
->>>>>>> wide
