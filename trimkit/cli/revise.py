@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from trimkit.cli._arguments import plain_parser
 from trimkit.cli._folders import free_folder, written_aside
 from trimkit.cli._warnings import one_line_warnings
-from trimkit.cli.audit import add_model_and_data, parse_choice
+from trimkit.cli.audit import add_model_and_data, ids_of_table, parse_choice
 from trimkit.registry.spelling import parse_values
 
 if TYPE_CHECKING:
@@ -74,8 +74,8 @@ def _revise(arguments: argparse.Namespace) -> Revision:
     given: dict[str, Any] = parse_values(arguments.model_arguments, "--model.arg")
     model = load_model(arguments.model, arguments.weights, arguments=given, allow_pickle=arguments.allow_pickle)
     with one_line_warnings():
-        data = load(arguments.data, arguments.split)
-        test = load(arguments.test or arguments.data, "test")
+        data = load(arguments.data, arguments.split, **ids_of_table(arguments))
+        test = load(arguments.test or arguments.data, "test", **ids_of_table(arguments))
         return trimkit.revise(
             model.to(device_of(arguments.device)),
             data,
