@@ -15,6 +15,7 @@ from trimkit.coefficients import tree
 from trimkit.coefficients.baseline import Baseline, expand_baseline
 from trimkit.coefficients.groups import Groups
 from trimkit.coefficients.tree import Tree
+from trimkit.errors import AttributionError
 from trimkit.predictor.guards import refuse_wrappers, survey, unchanged
 from trimkit.predictor.inputs import Inputs, Site
 from trimkit.predictor.kernels import math_attention
@@ -58,6 +59,7 @@ class Composed:
     and the same held inputs.
 
     Attributes:
+        x: what is explained, at an input or a layer, detached.
         s: coefficients of x, in the graph where the transform or x requires grad.
         residual: r, like x.
         size: shape of one sample of x.
@@ -104,7 +106,7 @@ class Composed:
         return torch.zeros_like(single_leaf(self.s, "identity"), requires_grad=False)
 
     def _place(self, x: Tensor) -> None:
-        self.size = x.shape[1:]
+        self.size, self.x = x.shape[1:], x.detach()
         self._dtype, self._contiguous = x.dtype, x.is_contiguous()
         self._same = type(self.transform) is Identity
         if self._same:  # s = x, of which nothing is left
@@ -264,8 +266,8 @@ class Composed:
         yield from self.transform.parameters()
 
     def groups(self) -> Groups:
-        """The transform's named groups for this size of data."""
-        return self.transform.groups(tuple(self.size))
+        """The transform's named groups of these samples."""
+        return self.transform.groups_of(self.x)
 
     def baseline(self, baseline: Baseline | Reference) -> Baseline:
         """s₀; a function of the model's inputs gives the data x₀ of which s₀ = T(x₀)."""
@@ -316,12 +318,24 @@ def each_coefficient(s: Tree) -> Groups:
     return Groups(tuple(map(str, range(sum(sizes)))), tree.rebuild(s, labels), "coefficient")
 
 
-def fitted_labels(groups: Groups, s: Tree) -> Tree:
-    """The groups' labels with the shape of one sample of s and on its device.
+def fitted_labels(groups: Groups, s: Tree, each: bool = False) -> Tree:
+    """The groups' labels with the shape of one sample of s and on its device; of groups of each sample, that of s.
 
+    Args:
+        groups: named groups of s.
+        s: coefficients.
+        each: whether groups of each sample's own are taken.
     Raises:
+        AttributionError: groups of each sample's own, where they are not taken.
         ShapeError: groups of another structure than s.
     """
+    if groups.each:
+        if not each:
+            raise AttributionError(
+                f"each sample has groups of its own ({groups.axis!r}), which this attribution does not take; use "
+                "feature_ablation, or groups that all samples share"
+            )
+        return tree.map_leaves(lambda labels, leaf: labels.expand(leaf.shape).to(leaf.device), groups.labels, s)
     return tree.map_leaves(lambda labels, leaf: labels.expand(leaf.shape[1:]).to(leaf.device), groups.labels, s)
 
 

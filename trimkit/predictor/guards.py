@@ -42,6 +42,8 @@ def check_input(x: Any) -> None:
         )
     if x.ndim < 2 or 0 in x.shape:
         raise ShapeError(f"expected x (N, ...) with at least one sample and one feature, got {tuple(x.shape)}")
+    if x.device.type == "meta":
+        raise ShapeError("x is on the device 'meta', which holds no numbers; move data and model to a real device")
 
 
 def is_finite(x: Tensor) -> bool:
