@@ -37,7 +37,7 @@ def test_a_script_is_walked_too():
     ("part", "seen"),
     [
         (nn.Linear(2, 2), Survey(training=True)),
-        (nn.BatchNorm1d(2), Survey(training=True, mixes=True)),
+        (nn.BatchNorm1d(2), Survey(training=True, buffers=True, mixes=True)),
         (nn.Dropout(), Survey(training=True, drops=True)),
     ],
 )
