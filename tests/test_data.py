@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from trimkit.data import Dataset, Samples, dataset_of, few, files, load
+from trimkit.data import Dataset, Samples, arrays, dataset_of, few, load
 from trimkit.data.base import part_of
 from trimkit.data.shortcut import SHORTCUT_BIN, digits_shortcut, planted_mask
 from trimkit.errors import DataError
@@ -197,9 +197,9 @@ def test_what_does_not_fit_says_what_would(make, says):
 def test_many_bytes_stay_bytes_until_they_are_asked_for(monkeypatch):
     values = torch.arange(24, dtype=torch.uint8).reshape(6, 4)
     eager = dataset_of("mine", values)
-    monkeypatch.setattr(files, "MOST_FLOATS", 95)
+    monkeypatch.setattr(arrays, "MOST_FLOATS", 95)
     lazy = dataset_of("mine", values, Y)
     assert isinstance(lazy.x, Samples)
     assert torch.equal(lazy.x[:], eager.x)
-    monkeypatch.setattr(files, "MOST_FLOATS", 96)
+    monkeypatch.setattr(arrays, "MOST_FLOATS", 96)
     assert isinstance(dataset_of("mine", values).x, torch.Tensor)

@@ -190,7 +190,8 @@ def sample_table(report: Result) -> list[SampleTable]:
     kept = set([*map(int, shown), *(i for i in ids if str(i) not in shown)][:MOST_SAMPLES])
     measures = tuple(_measure(report, name, one, kept) for name, one in report.paired.items())
     lead = f"What each check measured on single samples. {_counted(len(kept), len(ids))}"
-    return [SampleTable("Sample by sample", lead, measures, shown)] if measures and kept else []
+    called = {str(i): name for i, name in report.names.items()}
+    return [SampleTable("Sample by sample", lead, measures, shown, called)] if measures and kept else []
 
 
 def _counted(kept: int, measured: int) -> str:
@@ -292,7 +293,7 @@ def _in_pixels(report: Result) -> bool:
 
 
 def _maps(layouts: _Layouts, example: Example) -> tuple[Figure, ...]:
-    alt = f"Scores of sample {example.id} in the data's own space."
+    alt = f"Scores of sample {example.called} in the data's own space."
     pixels = layouts.pixels(tuple(example.pixels.shape)).figure(example.pixels[None], alt)
     if layouts.in_pixels:
         return (pixels,)
@@ -304,15 +305,15 @@ def _compared(shown: Sequence[tuple[_Layouts, Example]]) -> tuple[Figure, ...]:
 
 
 def _input(example: Example) -> Figure:
-    return input_figure(example.x, "", f"Sample {example.id}, label {example.label or 'unknown'}.")
+    return input_figure(example.x, "", f"Sample {example.called}, label {example.label or 'unknown'}.")
 
 
 def _kept(example: Example) -> str:
-    return f"Sample {example.id} from the {KEPT:.0%} of its coefficients with the largest scores."
+    return f"Sample {example.called} from the {KEPT:.0%} of its coefficients with the largest scores."
 
 
 def _caption(example: Example) -> str:
-    said = [f"Sample {example.id}"]
+    said = [f"Sample {example.called}"]
     if example.label:
         said.append(f"label {example.label}")
     if example.predicted:

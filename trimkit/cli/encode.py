@@ -53,11 +53,10 @@ def encode(method: Method, data: Dataset, space: str | None, size: int, device: 
     chosen = method.space(space)
     if chosen.needs_aux and data.aux is None:
         raise OptionError(f"the space {chosen.name!r} needs auxiliary variables, and {data.name} have none")
-    dtype = next((p.dtype for p in method.parameters()), torch.float32)
 
     def means(rows: Tensor) -> Tensor:
         aux = None if data.aux is None else data.aux[rows].to(device)
-        return method.encode(data.x[rows].to(device, dtype), aux, space).mean.cpu()
+        return method.encode(method.place(data.x[rows]), aux, space).mean.cpu()
 
     with torch.no_grad():
         return torch.cat([means(rows) for rows in torch.arange(len(data)).split(size)])

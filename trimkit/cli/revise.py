@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from trimkit.cli._arguments import plain_parser
 from trimkit.cli._folders import free_folder, written_aside
 from trimkit.cli._warnings import one_line_warnings
-from trimkit.cli.audit import add_model_and_data, parse_choice
+from trimkit.cli.audit import add_model_and_data, ids_of_table, parse_choice
 from trimkit.registry.spelling import parse_values
 
 if TYPE_CHECKING:
@@ -65,12 +65,13 @@ def _revise(arguments: argparse.Namespace) -> Revision:
 
     given: dict[str, Any] = parse_values(arguments.model_arguments, "--model.arg")
     model = load_model(arguments.model, arguments.weights, arguments=given, allow_pickle=arguments.allow_pickle)
+    ids = ids_of_table(arguments)
     names = ("by", "groups", "epochs", "weight", "learning_rate", "samples", "batch_size", "seed")
     with one_line_warnings():
         return trimkit.revise(
             model.to(device_of(arguments.device)),
-            load(arguments.data, arguments.split),
-            test=load(arguments.test or arguments.data, "test"),
+            load(arguments.data, arguments.split, **ids),
+            test=load(arguments.test or arguments.data, "test", **ids),
             transform=parse_choice(arguments.transform),
             forbid=[parse_forbidden(text) for text in arguments.forbid] if arguments.forbid else None,
             **{name: getattr(arguments, name) for name in names},

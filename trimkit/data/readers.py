@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trimkit.data.arrays import as_tensor
 from trimkit.data.dsprites import CLASSES, IMAGES
 from trimkit.errors import DataError, TrimkitError
 
@@ -25,13 +26,13 @@ def read_arrays(path: Path) -> Mapping[str, Any]:
     """Name of each array → tensor, or text for names of factors.
 
     Raises:
-        DataError: no such file, or one that cannot be read.
+        DataError: no such file, one that cannot be read, or arrays of no numbers.
     """
     if not path.is_file():
         raise DataError(f"data file {path} does not exist")
     try:
         arrays = _READERS[path.suffix](path)
-        return {name: value if name in _TEXTS else _tensor(path, name, value) for name, value in arrays.items()}
+        return {name: value if name in _TEXTS else as_tensor(path.name, value, name) for name, value in arrays.items()}
     except TrimkitError:
         raise
     except Exception as error:
@@ -39,19 +40,6 @@ def read_arrays(path: Path) -> Mapping[str, Any]:
             f"cannot read arrays from {path}: expected a {path.suffix} file of plain arrays x and y, without pickled "
             "objects (they can run code and are never loaded), got another format or a damaged file; write it anew"
         ) from error
-
-
-def _tensor(path: Path, name: str, value: Any) -> Tensor:
-    """An array as a tensor, in this machine's byte order.
-
-    Raises:
-        DataError: it holds text.
-    """
-    if not isinstance(value, np.ndarray):
-        return torch.as_tensor(value)
-    if value.dtype.kind in "US":
-        raise DataError(f"data file {path}: {name!r} holds text, expected numbers; number classes 0, 1, … instead")
-    return torch.as_tensor(value.astype(value.dtype.newbyteorder("="), copy=False))
 
 
 def _read_npy(path: Path) -> Mapping[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from trimkit.data import Dataset
 from trimkit.evaluation.representation import (
@@ -30,12 +30,14 @@ def evaluate_encoder(
         settings: see `Settings`.
         device: of the encoder.
     """
+    parameters = encoder.parameters() if isinstance(encoder, nn.Module) else ()
+    dtype = next((p.dtype for p in parameters if p.is_floating_point()), None)
 
     @torch.no_grad()
     def codes(numbers: Tensor | Numbers) -> Tensor:
         batches = torch.as_tensor(numbers).split(BATCH)
         return torch.cat(
-            [torch.as_tensor(encoder(data.x[batch].to(device))).float().flatten(1).cpu() for batch in batches]
+            [torch.as_tensor(encoder(data.x[batch].to(device, dtype))).float().flatten(1).cpu() for batch in batches]
         )
 
     order = row_order(len(data), settings)

@@ -236,7 +236,7 @@ class Encoder:
     def _encode(self, numbers: Tensor) -> Any:
         x, aux = self._data.x[numbers], self._data.aux
         given = None if aux is None or not self.space.needs_aux else aux[numbers].to(self._device)
-        return self._method.encode(x.to(self._device), given, self.space.name)
+        return self._method.encode(self._method.place(x), given, self.space.name)
 
 
 def compute_metrics(encode: Encode, data: Dataset, order: Numbers, settings: Settings, draws: int = DRAWS) -> Metrics:
@@ -347,4 +347,4 @@ def _plain(metrics: Metrics) -> dict[str, Any]:
 
 
 def _flat(codes: Tensor) -> Tensor:
-    return codes.float().flatten(1).cpu()
+    return (codes if codes.dtype == torch.float64 else codes.float()).flatten(1).cpu()

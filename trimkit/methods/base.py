@@ -233,6 +233,15 @@ class Method(nn.Module, ABC):
         if not bool(torch.isfinite(x).all()):
             raise DataError("expected finite data, got NaN or infinity; clean the data before training")
 
+    def place(self, x: Tensor) -> Tensor:
+        """Samples on the method's device, and in the type of its parameters; as they are where it has none.
+
+        Args:
+            x: (N, ...) floating.
+        """
+        like = next((p for p in self.parameters() if p.is_floating_point()), x)
+        return x.to(next(self.buffers(), x).device if like is x else like.device, like.dtype)
+
     def check_aux(self, aux: Tensor | None) -> None:
         """Refuse auxiliary variables that do not fit the method's condition, where it has one.
 

@@ -88,7 +88,9 @@ def _mistyped(target: Any, options: Mapping[str, Any]) -> str:
         return ""
     for name, value in options.items():
         if name in hints and not _fits(value, hints[name]):
-            return f"{name}: expected {_type_name(hints[name])}, got {value!r}"
+            quoted = isinstance(value, int | float) and _fits("", hints[name])
+            hint = f"; write {name}=\"'{value}'\" where it is a name" if quoted else ""
+            return f"{name}: expected {_type_name(hints[name])}, got {value!r}{hint}"
     return ""
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from trimkit.data import Dataset, few, in_memory
+from trimkit.data.arrays import needs_double
 from trimkit.errors import OptionError, TrimkitError
 from trimkit.methods import Method, Weight, stored
 from trimkit.methods.stored import plain
@@ -153,7 +154,7 @@ def _require_loadable(method: Method) -> None:
 
 
 def fit(plan: Plan) -> Run:
-    """Train a method in closed form.
+    """Train a method in closed form, in float64 where float32 could not tell the data apart.
 
     Args:
         plan: checked.
@@ -163,6 +164,8 @@ def fit(plan: Plan) -> Run:
     nothing = OptionError(f"{type(plan.method).__name__} is fitted in closed form: there is nothing to resume")
     if plan.resume and plan.folder is None:
         raise nothing
+    if needs_double(plan.data.x):
+        plan = replace(plan, settings=replace(plan.settings, precision="64"))
     engine = Engine(plan.settings)
     if engine.processes > 1:
         raise OptionError(f"{type(plan.method).__name__} is fitted in closed form, by one process; start only one")

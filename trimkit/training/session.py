@@ -15,6 +15,7 @@ from typing import Any
 from torch import Tensor
 
 from trimkit.data import Dataset, in_memory
+from trimkit.data.arrays import needs_double
 from trimkit.data.samples import MOST_BYTES
 from trimkit.errors import CheckpointError, TrimkitWarning
 from trimkit.methods import Method, Phase, stored
@@ -39,6 +40,12 @@ LAST_WEIGHTS = "last.safetensors"
 
 HELD = 2**16
 """Samples that `Method.prepare` and `Method.finish` see at most, all at once; fewer where they take `MOST_BYTES`."""
+
+
+_ROUNDED = (
+    "data {!r}: float32 does not tell the values of a feature apart, which are large beside their spread; subtract "
+    "their mean, or train in float64 (precision='64')"
+)
 
 
 class Session:
@@ -66,6 +73,8 @@ class Session:
         check_weights(phases, guidance, plan.weights)
         runners = make_runners(plan.method, phases, guidance, plan.weights)
         self.board = make_board(plan.folder, plan.settings)
+        if plan.settings.precision != "64" and needs_double(plan.data.x):
+            warnings.warn(_ROUNDED.format(plan.data.name), TrimkitWarning, stacklevel=3)
         plan.settings.check_shares(len(plan.data), processes_of(plan.settings))
         self.engine = Engine(plan.settings)
         self.engine.place(plan.method)

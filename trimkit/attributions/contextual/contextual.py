@@ -132,7 +132,7 @@ def _rest(function: Any) -> Callable[[Any], Any]:
     """The model from the explained input or layer on."""
     if not isinstance(function, Composed):
         return function
-    return lambda x: function.site.run(function.model, x)
+    return function.run_on
 
 
 def _data(function: Any, s: Tree) -> Tree:
