@@ -15,7 +15,6 @@ from trimkit.coefficients import tree
 from trimkit.coefficients.baseline import Baseline, expand_baseline
 from trimkit.coefficients.groups import Groups
 from trimkit.coefficients.tree import Tree
-from trimkit.errors import AttributionError
 from trimkit.predictor.guards import Buffers, modules_of, refuse_wrappers, survey, unchanged
 from trimkit.predictor.inputs import Inputs, Site
 from trimkit.predictor.kernels import math_attention
@@ -157,8 +156,15 @@ class Composed:
     ) -> Any:
         """The raw output for data in the place of x; arguments as of `Site.run`."""
         model = self.model if model is None else model
-        with self._called():
-            return self.site.run(model, data, samples, fill)
+        try:
+            with self._called():
+                return self.site.run(model, data, samples, fill)
+        except RuntimeError as error:
+            if torch.is_grad_enabled() or "does not require grad" not in str(error):
+                raise
+        with torch.enable_grad(), self._called():  # the model differentiates inside itself, as forces of an energy are
+            output = self.site.run(model, data.detach().requires_grad_(), samples, fill)
+        return map_tensors(Tensor.detach, output)
 
     def given(self, x: Tensor) -> Any:
         """Data like x in the form of the inputs: those of several by name."""
@@ -326,40 +332,6 @@ def padding_of(function: Any) -> Tensor | None:
 def model_of(function: Any) -> Any:
     """The predictor itself: the model behind the inverse transform, or the bare function."""
     return function.model if isinstance(function, Composed) else function
-
-
-def groups_of(function: Any, s: Tree) -> Groups:
-    """The transform's groups, or one group for each coefficient of a bare function."""
-    return function.groups() if isinstance(function, Composed) else each_coefficient(s)
-
-
-def each_coefficient(s: Tree) -> Groups:
-    """Every coefficient as a group of its own, named by its number in the order of the leaves."""
-    sizes = [leaf[0].numel() for leaf in tree.leaves(s)]
-    numbers = torch.arange(sum(sizes)).split(sizes)
-    labels = [n.reshape(leaf.shape[1:]) for n, leaf in zip(numbers, tree.leaves(s), strict=True)]
-    return Groups(tuple(map(str, range(sum(sizes)))), tree.rebuild(s, labels), "coefficient")
-
-
-def fitted_labels(groups: Groups, s: Tree, each: bool = False) -> Tree:
-    """The groups' labels with the shape of one sample of s and on its device; of groups of each sample, that of s.
-
-    Args:
-        groups: named groups of s.
-        s: coefficients.
-        each: whether groups of each sample's own are taken.
-    Raises:
-        AttributionError: groups of each sample's own, where they are not taken.
-        ShapeError: groups of another structure than s.
-    """
-    if groups.each:
-        if not each:
-            raise AttributionError(
-                f"each sample has groups of its own ({groups.axis!r}), which this attribution does not take; use "
-                "feature_ablation, or groups that all samples share"
-            )
-        return tree.map_leaves(lambda labels, leaf: labels.expand(leaf.shape).to(leaf.device), groups.labels, s)
-    return tree.map_leaves(lambda labels, leaf: labels.expand(leaf.shape[1:]).to(leaf.device), groups.labels, s)
 
 
 @contextmanager

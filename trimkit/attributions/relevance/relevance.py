@@ -9,6 +9,7 @@ from torch import Tensor
 
 from trimkit.attributions.base import Attribution, Probe
 from trimkit.attributions.captum.forward import is_affine
+from trimkit.attributions.carrier import carried
 from trimkit.attributions.relevance.twin import Twin
 from trimkit.attributions.tracking import gradients_of
 from trimkit.coefficients import tree
@@ -46,7 +47,7 @@ class LayerwiseRelevance(Attribution):
 def _explained(probe: Probe, s: Tree, baseline: Tree, step: Tree) -> Twin:
     """The explained number of each sample with its change."""
     function = probe.function
-    with eager(model_of(function)):
+    with eager(model_of(function)), carried(Twin.method):
         if isinstance(function, Composed):
             output: Any = function.run_on(_data(function, s, baseline, step))
         else:
