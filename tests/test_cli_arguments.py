@@ -189,6 +189,12 @@ def test_real_parts_can_be_added():
     assert isinstance(made, registry.default().find("transform", "fft").load())
 
 
+def test_the_example_of_a_command_follows_whatever_part_it_names():
+    assert "example:" in _arguments.example_of("trimkit train beta-vae")
+    assert _arguments.example_of("trimkit train beta-vae") == _arguments.example_of("trimkit train")
+    assert _arguments.example_of("trimkit nothing") == ""
+
+
 def test_an_option_with_several_values_may_be_repeated():
     p = plain_parser("trimkit audit", "Audit.")
     p.add_argument("--checks", nargs="+", default=["all"])

@@ -113,7 +113,9 @@ def require_evaluation_mode(model: Any) -> None:
         ModelError: naming the first such part.
     """
     if not callable(model):
-        raise ModelError(f"expected a callable model, got {type(model).__name__}")
+        method = next((name for name in ("decision_function", "predict_proba", "predict") if hasattr(model, name)), "")
+        hint = f"; give lambda x: torch.as_tensor(model.{method}(x.detach().numpy()))" if method else ""
+        raise ModelError(f"expected a callable model, got {type(model).__name__}{hint}")
     if not isinstance(model, nn.Module):
         return
     training = [(name, type(part).__name__) for name, part in model.named_modules() if part.training]
@@ -149,9 +151,8 @@ def output_tensor(output: Any) -> Tensor:
     elif isinstance(values, Sequence) and values:
         values = values[0]
     if not isinstance(values, Tensor):
-        raise ModelError(
-            f"expected logits (N, K) from the model, got {_brief(output)}; wrap it so that it returns them"
-        )
+        hint = "lambda x: torch.as_tensor(model(x.detach()))" if isinstance(values, np.ndarray) else "it returns them"
+        raise ModelError(f"expected logits (N, K) from the model, got {_brief(values)}; wrap it so that {hint}")
     if not values.ndim:
         raise ModelError(
             "expected logits (N, K) from the model, got a single number; wrap it to return one row a sample"
