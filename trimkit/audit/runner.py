@@ -22,6 +22,7 @@ from trimkit.audit.examine import Data, Wanted, as_dataset, examine
 from trimkit.audit.layer import at_layer
 from trimkit.audit.looks import audit_until_decided
 from trimkit.audit.options import Explained, make_checks, named
+from trimkit.audit.order import Ids, in_order_of_ids
 from trimkit.audit.report import Report
 from trimkit.audit.run import Progress, Run
 from trimkit.audit.selection import Forbid
@@ -57,6 +58,7 @@ def audit(
     at: At = None,
     baseline: Baseline = None,
     reference: Data | None = None,
+    id_of: Ids = None,
     forbid: Forbid = None,
     allow: Forbid = None,
     shard: tuple[int, int] | None = None,
@@ -70,7 +72,7 @@ def audit(
         model: in evaluation mode; any callable x → (N, K) logits, numbers, class maps or tokens' logits (in a
             dict, tuple or object with logits, too). A bare function cannot be randomised. It is left as it was found.
         data: a `trimkit.data.Dataset`, x (N, ...) or (x, y); or a dataset, loader or iterable of batches, which is
-            gathered in memory, see `trimkit.data.as_dataset`. A sample's id is its place.
+            gathered in memory, see `trimkit.data.as_dataset`.
         transform: the space: a name, (name, options) or `trimkit.Transform`.
         attributions: one or several names, (name, options), `trimkit.Attribution`, or functions of your own, (model, x,
             target) → scores like x, see `trimkit.audit.functions.FromFunction`.
@@ -88,6 +90,8 @@ def audit(
         baseline: s₀ of the attributions, see `trimkit.coefficients.baseline.Baseline`.
         reference: data from which removed coefficients take their values, and to which a named transform that must
             see data (PCA) is fitted (all of a tensor, else `MOST_FITTED`); the audited data by default.
+        id_of: what each sample is called: N different texts or numbers, or a function of its place; those of the
+            dataset by default. Reports name samples so, and the same samples in another order give the same report.
         forbid: what the model must not rely on: groups by name, wildcard or number, "bin 5,3", masks; see
             `trimkit.audit.selection.Forbid`. Where neither this nor ``allow`` is given, groups that stand out are
             searched for.
@@ -180,13 +184,14 @@ def start(
     at: At,
     baseline: Baseline,
     reference: Any,
+    id_of: Ids,
     forbid: Forbid,
     allow: Forbid,
 ) -> Run:
     """An audit that is ready to measure; arguments and errors are those of `audit`."""
     if at is not None:
         model, data, reference, transform = at_layer(model, data, reference, transform, at, batch_size)
-    dataset = taken(data)
+    dataset, places = in_order_of_ids(taken(data), id_of)
     if (samples is not None and samples < 1) or batch_size < 1:
         raise DataError(f"expected samples ≥ 1 and batch_size ≥ 1, got {samples} and {batch_size}")
     understood = examine(model, dataset, target, task)
@@ -206,6 +211,7 @@ def start(
         forbid=forbid,
         allow=allow,
         task=understood.task,
+        places=places,
     )
     check_transform(subject)
     run = Run(subject, make_checks(checks, thresholds or {}), understood.notes)

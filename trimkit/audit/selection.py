@@ -46,6 +46,10 @@ class Forbidden:
     share: float | None = None
     effect: float | None = None
 
+    def in_order(self, places: Tensor) -> Forbidden:
+        """The same, of samples that were put in another order: sample i had the place (N,) in the old one."""
+        return replace(self, mask=tree.map_leaves(lambda leaf: leaf[places], self.mask)) if self.each else self
+
     def rows(self, ids: Sequence[int]) -> Tensor:
         """(N, n) booleans for these samples, the leaves side by side, on the CPU."""
         if self.each:

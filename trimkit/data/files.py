@@ -125,7 +125,7 @@ def _from_table(path: Path, split: str, options: Mapping[str, Any], double: bool
     table = read_table(path, **options)
     y = table.y if table.classes else finite_labels(path.stem, table.y)
     data = dataset_of(path.stem, table.x, y, split, double=double)
-    data = replace(data, feature_names=table.names, classes=table.classes or data.classes)
+    data = replace(data, feature_names=table.names, classes=table.classes or data.classes, ids=table.ids)
     return replace(data, y=y.float(), classes=()) if y is not None and y.is_floating_point() else data
 
 

@@ -18,8 +18,8 @@ from trimkit.errors import DataError, OptionError, nearest
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
 
-OPTIONS = ("target", "drop", "regression")
-"""What `--data table.csv:target=price,drop=[id],regression=true` may say."""
+OPTIONS = ("target", "drop", "regression", "id")
+"""What `--data table.csv:target=price,drop=[town],regression=true,id=number` may say."""
 
 Columns = Mapping[str, Sequence[Any]]
 """Name → cells; None or "" where a cell is empty."""
@@ -34,12 +34,14 @@ class Table:
         names: of the F features.
         y: (N,) the target: class numbers as int64, measured values as float64; None where no target is named.
         classes: names of the classes, where the target holds text; sorted, in the order of their numbers.
+        ids: what the rows are called; () where no column is named that says so.
     """
 
     x: Tensor
     names: tuple[str, ...]
     y: Tensor | None = None
     classes: tuple[str, ...] = ()
+    ids: tuple[str, ...] = ()
 
 
 def is_table(path: Path, options: Mapping[str, Any] | None = None) -> bool:
@@ -52,7 +54,11 @@ def is_table(path: Path, options: Mapping[str, Any] | None = None) -> bool:
 
 
 def read_table(
-    path: Path, target: str | None = None, drop: str | Collection[str] = (), regression: bool = False
+    path: Path,
+    target: str | None = None,
+    drop: str | Collection[str] = (),
+    regression: bool = False,
+    id: str | None = None,
 ) -> Table:
     """A .csv, .tsv or .parquet file as features and target.
 
@@ -61,6 +67,7 @@ def read_table(
         target: the column to predict; None for a table of features alone.
         drop: columns to leave out, such as an identifier.
         regression: whole numbers in the target, such as prices, are measured values too, and no classes.
+        id: the column that says what each row is called, such as a patient's number; it is no feature.
     Raises:
         DataError: no such file, no heading, empty cells (named by row and column), text in a feature (named), rows of
             unequal length, text in the target of a regression, or a Parquet file without the library that reads it.
@@ -70,16 +77,18 @@ def read_table(
         raise DataError(f"data file {path} does not exist")
     columns = _read_parquet(path) if path.suffix == ".parquet" else _read_text(path)
     dropped = [drop] if isinstance(drop, str) else [str(name) for name in drop]
-    for name in [*dropped, *([] if target is None else [str(target)])]:
+    for name in [*dropped, *(str(name) for name in (target, id) if name is not None)]:
         if name not in columns:
             raise OptionError(f"data file {path} has no column {name!r}. {nearest(name, columns)}")
     kept = {name: cells for name, cells in columns.items() if name not in dropped}
     given = None if target is None else kept.pop(str(target), None)
+    ids = () if id is None else tuple(str(cell).strip() for cell in columns[str(id)])
+    kept.pop(str(id), None)
     if not kept or not next(iter(kept.values())):
         raise DataError(f"data file {path}: expected at least one feature and one row beside the target, got none")
     x = np.stack([_numbers(path, name, cells) for name, cells in kept.items()], axis=1)
     y, classes = (None, ()) if given is None else _target(path, str(target), given, regression)
-    return Table(torch.from_numpy(x), tuple(kept), y, classes)
+    return Table(torch.from_numpy(x), tuple(kept), y, classes, ids)
 
 
 def _has_heading(path: Path) -> bool:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from trimkit.data import Dataset
+from trimkit.evaluation.notes import notes_on
 from trimkit.evaluation.representation import (
     BATCH,
     Encode,
@@ -14,7 +15,6 @@ from trimkit.evaluation.representation import (
     Settings,
     compute_metrics,
     linear_codes,
-    notes_on,
     row_order,
 )
 

@@ -123,7 +123,7 @@ def revise(
 def suggested(report: Report) -> list[str]:
     """What a search shows, as `trimkit.audit` takes it after ``forbid``: the groups that stand out, at most three."""
     rows = report.evidence.get(report.labels[0], {}).get("reliance", {}).get("searched", [])
-    standing = [row["forbid"] for row in rows if row["useless"] or row["outweighs"]]
+    standing = [row["forbid"] for row in rows if row["stands_out"]]
     return list(dict.fromkeys(standing))[:3]
 
 

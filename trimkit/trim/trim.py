@@ -125,7 +125,7 @@ class Trim:
             composed.given(composed.residual),
             gap,
             change,
-            _name_groups=partial(composed.transform.groups, tuple(composed.size)),
+            _name_groups=partial(composed.transform.groups_of, composed.x),
         )
         changing = create_graph or site.seen.mixes or site.seen.drops
         if changing or not isinstance(self.attribution, IntegratedGradients):

@@ -189,8 +189,9 @@ class Randomisation(Check):
             sentence += self._more_samples(n, needed) if needed else self._more_copies(findings, likeness)
             return replace(self._open(findings, sentence, excess), samples_needed=needed)
         sentence = (
-            "With random weights the scores change about as much as between two random models "
-            f"(rank correlation {_two(level.value + excess.value)} against {_two(level.value)})."
+            "With random weights the scores change about as much as between two random models (rank correlation "
+            f"{_two(level.value + excess.value)} with {findings.values['trained'].shape[1]} random copies, "
+            f"{_two(level.value)} among these)."
         )
         return self.verdict(findings, Status.PASS, sentence, excess, ("≤", self.margin))
 
