@@ -43,11 +43,11 @@ def maximum_mean_discrepancy(a: Tensor, b: Tensor, kernel: KernelName = "imq") -
 
 
 def paired_discrepancy(a: Tensor, b: Tensor, pairs: Tensor, kernel: KernelName = "imq") -> Tensor:
-    """MMD² over pairs of rows that belong together, such as those of one class; 0 in the mean where each class is alike.
+    """MMD² over pairs of rows that belong together, as those of a class; 0 in the mean where each class is alike.
 
     Σ_{i≠j} w_ij h_ij / Σ_{i≠j} w_ij with h_ij = k(a_i, a_j) + k(b_i, b_j) − k(a_i, b_j) − k(b_i, a_j) (Gretton et al.
-    2012, lemma 6). Where w_ij is 1 for rows of one class and 0 for others, it is the MMD² of the classes, each unbiased,
-    in a mean that weighs a class of n rows by n (n − 1).
+    2012, lemma 6). Where w_ij is 1 for rows of one class and 0 for others, it is a mean of the classes' MMD², unbiased
+    each, that weighs a class of n rows by n (n − 1).
 
     Args:
         a: (N, D), N ≥ 2.

@@ -34,8 +34,8 @@ from trimkit_vae.vae import VAE, not_negative
 class DiscrepancyVAE(VAE):
     """What both share: a term mmd, MMD(q(z), p(z)) of the batch's codes.
 
-    Of a conditional one it is MMD(q(z|u), p(z)), in the mean over u. q(z) could be the prior while q(z|u) is another for
-    each class: codes would then tell the class, and a prior's draw decoded as a class would be none of its samples.
+    Of a conditional one it is MMD(q(z|u), p(z)), in the mean over u. q(z) could be the prior while each class has
+    another q(z|u): codes would then tell the class, and the prior's draws, decoded as it, would not look like it.
 
     Args:
         shape: of one sample: (C, H, W), (C, L) or (F,).
