@@ -35,7 +35,7 @@ def run(argv: list[str]) -> int:
 
 
 def encode(method: Method, data: Dataset, space: str | None, size: int, device: torch.device) -> Tensor:
-    """The posterior means of data.
+    """The posterior means of data, some samples at a time: (N, *space.shape) on the CPU.
 
     Args:
         method: trained, on the device, in eval mode.
@@ -43,10 +43,8 @@ def encode(method: Method, data: Dataset, space: str | None, size: int, device: 
         space: of the codes; None for the first.
         size: samples at once.
         device: of the method.
-    Returns:
-        (N, *space.shape) on the CPU.
     Raises:
-        TransformError: a space that cannot be encoded to.
+        OptionError: a space that needs auxiliary variables, which the data do not have.
     """
     import torch
 
