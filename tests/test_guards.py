@@ -37,7 +37,7 @@ def test_a_script_is_walked_too():
     ("part", "seen"),
     [
         (nn.Linear(2, 2), Survey(training=True)),
-        (nn.BatchNorm1d(2), Survey(training=True, mixes=True)),
+        (nn.BatchNorm1d(2), Survey(training=True, buffers=True, mixes=True)),
         (nn.Dropout(), Survey(training=True, drops=True)),
     ],
 )
@@ -129,3 +129,14 @@ def _enabled():
     cuda = torch.backends.cuda
     enabled = (cuda.math_sdp_enabled, cuda.flash_sdp_enabled, cuda.mem_efficient_sdp_enabled, cuda.cudnn_sdp_enabled)
     return tuple(get() for get in enabled)
+
+
+def test_a_distributed_model_of_another_version_without_its_static_graph_is_not_refused():
+    class DistributedDataParallel(nn.Module):
+        """As in versions that have no static graphs."""
+
+        def __init__(self, module):
+            super().__init__()
+            self.module = module
+
+    assert survey(DistributedDataParallel(nn.Linear(2, 2))).refusal is None

@@ -16,6 +16,7 @@ from trimkit.audit.task import Task, decide_task
 from trimkit.data import Dataset, Samples, dataset_of, few
 from trimkit.errors import DataError, ModelError
 from trimkit.predictor import FrozenPredictor
+from trimkit.predictor.guards import require_callable
 from trimkit.targets import IGNORED, NextTokens, Target, next_token, select
 
 Data: TypeAlias = Dataset | Tensor | Samples | tuple[Tensor | Samples, Tensor]
@@ -135,10 +136,7 @@ def require_evaluation_mode(model: Any) -> None:
     Raises:
         ModelError: naming the first such part.
     """
-    if not callable(model):
-        method = next((name for name in ("decision_function", "predict_proba", "predict") if hasattr(model, name)), "")
-        hint = f"; give lambda x: torch.as_tensor(model.{method}(x.detach().numpy()))" if method else ""
-        raise ModelError(f"expected a callable model, got {type(model).__name__}{hint}")
+    require_callable(model)
     if not isinstance(model, nn.Module):
         return
     training = [(name, type(part).__name__) for name, part in model.named_modules() if part.training]

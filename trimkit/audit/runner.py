@@ -231,7 +231,8 @@ def taken(data: Any) -> Dataset:
 def _ready(transform: Choice | Transform, data: Dataset) -> Transform:
     """The transform; one that is named and learns from data (PCA, NMF) is fitted to the reference data."""
     made = resolve("transform", transform)
-    return made if isinstance(transform, Transform) else made.fit(few(data.x, MOST_FITTED))
+    learns = type(made).fit is not Transform.fit  # what learns nothing needs no samples read for it
+    return made.fit(few(data.x, MOST_FITTED)) if learns and not isinstance(transform, Transform) else made
 
 
 def check_transform(subject: Subject) -> None:
