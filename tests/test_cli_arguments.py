@@ -216,3 +216,14 @@ def test_a_list_of_a_part_that_is_repeated_is_refused_by_name(command, second):
 def test_an_option_of_a_part_in_words_is_given_once(text):
     with pytest.raises(OptionError, match=r"b\w* is given twice, as \d and as '\d'; give it once"):
         parse_spec(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "key"), [("method: {beta: 1}\nmethod: {}\n", "method"), ("method:\n  beta: 1\n  beta: 2\n", "beta")]
+)
+@pytest.mark.parametrize("joined", [True, False])
+def test_a_key_of_a_file_that_stands_there_twice_is_named(command, tmp_path, text, key, joined):
+    (tmp_path / "c.yaml").write_text(text)
+    path = str(tmp_path / "c.yaml")
+    with pytest.raises(OptionError, match=rf"c\.yaml, key '{key}' stands there twice; write it once"):
+        command.parse_args([f"--config={path}"] if joined else ["--config", path])

@@ -6,7 +6,9 @@ import argparse
 import inspect
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -103,6 +105,8 @@ def parser(prog: str, description: str) -> ArgumentParser:
             words = [str(word) for word in args or ()]
             if twice := _list_given_twice(words, self._option_string_actions):
                 self.error(f"{twice} is given more than once, and takes all its values at once, such as [a, b].")
+            if twice := _key_given_twice(words):
+                self.error(f"{twice} stands there twice; write it once.")
             try:
                 return super().parse_args(words, namespace, **more)
             except TrimkitError:
@@ -119,6 +123,26 @@ def _list_given_twice(words: Sequence[str], actions: Mapping[str, Any]) -> str |
     kinds = r"\b(list|tuple|[Ss]equence|dict|[Mm]apping)\b"
     repeated = (name for name in names if names.count(name) > 1)
     return next((name for name in repeated if re.search(kinds, str(getattr(actions.get(name), "_typehint", "")))), None)
+
+
+def _key_given_twice(words: Sequence[str]) -> str | None:
+    """The file and the first key in it that YAML would take the last of; None for files that cannot be read."""
+    import yaml
+
+    split = (part.split("=", 1) if part.startswith("--config=") else [part] for part in words)
+    for option, path in pairwise(chain.from_iterable(split)):
+        with suppress(OSError, ValueError, yaml.YAMLError):
+            if option == "--config" and (key := _doubled(yaml.compose(Path(path).read_text("utf-8")))):
+                return f"{path}, key {key!r}"
+    return None
+
+
+def _doubled(node: Any) -> str | None:
+    """The first key of a YAML mapping, or of one within, that is there twice."""
+    pairs = node.value if getattr(node, "id", "") == "mapping" else []
+    keys = [key.value for key, _ in pairs]
+    twice = next((key for key in keys if keys.count(key) > 1), None)
+    return twice or next(filter(None, (_doubled(value) for _, value in pairs)), None)
 
 
 def _blamed(words: Sequence[str], plain: Any, error: Exception) -> str:

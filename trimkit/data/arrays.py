@@ -137,8 +137,9 @@ def needs_double(x: Tensor | Samples) -> bool:
         return False
     axes = [0, *range(2, x.ndim)]
     largest, spread = torch.maximum(x.amax(axes), -x.amin(axes)), x.std(axes, correction=0)
-    flat = (spread < TOO_FLAT * largest) & (spread > FLAT * largest)
-    return bool((flat | (largest > torch.finfo(torch.float32).max)).any())
+    varies = spread > FLAT * largest
+    flat, bounds = spread < TOO_FLAT * largest, torch.finfo(torch.float32)
+    return bool((varies & (flat | (spread < bounds.tiny / bounds.eps)) | (largest > bounds.max)).any())
 
 
 def _warn_of_few_bits(name: str, x: Tensor) -> None:

@@ -78,11 +78,16 @@ def _load(spec: str, name: str, split: str, options: dict[str, Any], double: boo
         return create("dataset", "folder", split=split, path=name, **options)
     if is_table(path, options):
         return _from_table(path, split, options, double)
-    if path.suffix in SUFFIXES:
+    if path.suffix.lower() in SUFFIXES:
         layout = options.pop("layout", None)
         if options:
             raise OptionError(f"data file {path} takes no options, got {', '.join(options)}; it takes layout alone")
-        if path.suffix == ".npy" and layout is None and path.is_file() and path.stat().st_size > arrays.MOST_FLOATS:
+        if (
+            path.suffix.lower() == ".npy"
+            and layout is None
+            and path.is_file()
+            and path.stat().st_size > arrays.MOST_FLOATS
+        ):
             return Dataset(path.stem, NpySamples(path), split=split)
         return dataset_of_named(path.stem, read_arrays(path), split, layout=layout, double=double)
     if path.is_file() and not registered:
@@ -111,7 +116,7 @@ def names_code(spec: str) -> bool:
     path = Path(name)
     if name in available("datasets"):
         return any(isinstance(value, str) and names_code(value) for value in options.values())
-    if path.is_dir() or path.suffix in (*SUFFIXES, *TABLES):
+    if path.is_dir() or path.suffix.lower() in (*SUFFIXES, *TABLES):
         return False
     module, _, function = name.rpartition(":")
     named = module.endswith(".py") or all(part.isidentifier() for part in module.split("."))

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from trimkit.data.arrays import as_tensor
 from trimkit.data.dsprites import CLASSES, IMAGES
+from trimkit.data.tables import read_numbers
 from trimkit.errors import DataError, TrimkitError
 
 SUFFIXES = (".npz", ".npy", ".csv", ".safetensors", ".pt", ".pth")
@@ -31,7 +32,7 @@ def read_arrays(path: Path) -> Mapping[str, Any]:
     if not path.is_file():
         raise DataError(f"data file {path} does not exist")
     try:
-        arrays = _READERS[path.suffix](path)
+        arrays = _READERS[path.suffix.lower()](path)
         return {name: value if name in _TEXTS else as_tensor(path.name, value, name) for name, value in arrays.items()}
     except TrimkitError:
         raise
@@ -43,11 +44,14 @@ def read_arrays(path: Path) -> Mapping[str, Any]:
 
 
 def _read_npy(path: Path) -> Mapping[str, Any]:
-    return {"x": np.load(path, allow_pickle=False)}
+    array = np.load(path, allow_pickle=False)
+    if not isinstance(array, np.ndarray):
+        raise ValueError("an archive")  # which has another suffix
+    return {"x": array}
 
 
 def _read_csv(path: Path) -> Mapping[str, Any]:
-    return {"x": np.loadtxt(path, delimiter=",", ndmin=2)}
+    return {"x": read_numbers(path)}
 
 
 def _read_npz(path: Path) -> Mapping[str, Any]:

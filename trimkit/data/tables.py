@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,9 @@ SUFFIXES = (".csv", ".tsv", ".parquet")
 
 OPTIONS = ("target", "drop", "regression", "id")
 """What `--data table.csv:target=price,drop=[town],regression=true,id=number` may say."""
+
+_COMMA = re.compile(r"\s*[+-]?\d+,\d+\s*")
+"""A number with a decimal comma, or with one between thousands."""
 
 Columns = Mapping[str, Sequence[Any]]
 """Name → cells; None or "" where a cell is empty."""
@@ -46,8 +50,8 @@ class Table:
 
 def is_table(path: Path, options: Mapping[str, Any] | None = None) -> bool:
     """Whether a file is read as a table: .tsv and .parquet always, .csv with a heading or with a table's options."""
-    if path.suffix != ".csv":
-        return path.suffix in SUFFIXES
+    if path.suffix.lower() != ".csv":
+        return path.suffix.lower() in SUFFIXES
     if any(name in (options or {}) for name in OPTIONS):
         return True
     return path.is_file() and _has_heading(path)
@@ -75,7 +79,7 @@ def read_table(
     """
     if not path.is_file():
         raise DataError(f"data file {path} does not exist")
-    columns = _read_parquet(path) if path.suffix == ".parquet" else _read_text(path)
+    columns = _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_text(path)
     dropped = [drop] if isinstance(drop, str) else [str(name) for name in drop]
     for name in [*dropped, *(str(name) for name in (target, id) if name is not None)]:
         if name not in columns:
@@ -91,10 +95,26 @@ def read_table(
     return Table(torch.from_numpy(x), tuple(kept), y, classes, ids)
 
 
+def read_numbers(path: Path) -> Tensor:
+    """A .csv file of numbers alone, without a heading: (N, F) float64.
+
+    Raises:
+        DataError: no rows, rows of unequal length, or a cell that is no number, named by row and column.
+    """
+    rows = _rows(path)
+    if not rows:
+        raise DataError(f"data file {path} is empty: expected a row of numbers a sample")
+    for number, row in enumerate(rows, 1):
+        if len(row) != len(rows[0]):
+            raise DataError(f"data file {path}: expected {len(rows[0])} cells in row {number}, got {len(row)}")
+    columns = (_numbers(path, str(n), cells) for n, cells in enumerate(zip(*rows, strict=True), 1))
+    return torch.from_numpy(np.stack(list(columns), axis=1))
+
+
 def _has_heading(path: Path) -> bool:
     """Whether the first line holds something that is no number."""
     rows = _rows(path, most=1)
-    return bool(rows) and any(_number(cell) is None and cell.strip() for cell in rows[0])
+    return bool(rows) and any(_number(cell) is None and cell.strip() and not _COMMA.fullmatch(cell) for cell in rows[0])
 
 
 def _rows(path: Path, most: int | None = None) -> list[list[str]]:
@@ -117,8 +137,14 @@ def _rows(path: Path, most: int | None = None) -> list[list[str]]:
 
 
 def _separator(path: Path, first: str) -> str:
-    """A tab in .tsv; else of comma, semicolon and tab the one that the first line holds most often."""
-    return "\t" if path.suffix == ".tsv" else max(",;\t", key=first.count)
+    """A tab in .tsv; else of comma, semicolon and tab the one that the first line holds most often.
+
+    Semicolons come first where the commas may be those of decimals, one a cell.
+    """
+    if path.suffix.lower() == ".tsv":
+        return "\t"
+    decimal = 0 < first.count(";") >= first.count(",") - 1
+    return ";" if decimal else max(",;\t", key=first.count)
 
 
 def _read_text(path: Path) -> Columns:
@@ -167,6 +193,11 @@ def _numbers(path: Path, name: str, cells: Sequence[Any]) -> NDArray[np.float64]
             raise DataError(
                 f"data file {path}: row {row} has no value in column {name!r} ({cell!r}); fill it in, or leave out the "
                 f"row, or the column: {path.name}:drop=[{name}]"
+            )
+        if value is None and _COMMA.fullmatch(str(cell)):
+            raise DataError(
+                f"data file {path}: column {name!r} holds {str(cell).strip()!r} in row {row}: write decimals with a "
+                "point, and thousands without a mark"
             )
         if value is None:
             raise DataError(

@@ -88,8 +88,8 @@ def _mistyped(target: Any, options: Mapping[str, Any]) -> str:
         return ""
     for name, value in options.items():
         if name in hints and not _fits(value, hints[name]):
-            quoted = isinstance(value, int | float) and _fits("", hints[name])
-            hint = f"; write {name}=\"'{value}'\" where it is a name" if quoted else ""
+            quoted = not isinstance(value, str) and _fits("", hints[name])
+            hint = f"; a name that looks like something else is quoted: {name}=\"'…'\"" if quoted else ""
             return f"{name}: expected {_type_name(hints[name])}, got {value!r}{hint}"
     return ""
 

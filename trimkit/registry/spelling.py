@@ -65,7 +65,9 @@ def parse_values(pairs: Sequence[str], of: str) -> dict[str, Any]:
         try:
             values[name] = value[1:-1] if re.fullmatch(_QUOTED, value) else _plain(value, yaml.safe_load(value))
         except yaml.YAMLError as error:
-            raise OptionError(f"{of}: the value of {name!r} cannot be read: {value!r}") from error
+            raise OptionError(
+                f"{of}: the value of {name!r} cannot be read: {value!r}; quote a name: {name}=\"'…'\""
+            ) from error
     return values
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Mapping
 from contextlib import nullcontext
@@ -121,7 +122,7 @@ class Plan:
             "data": self.data.sha256,
             **{name: getattr(self.settings, name) for name in DECIDING},
             "processes": processes,
-            "weights": dict(self.weights),
+            "weights": {name: _told_apart(weight) for name, weight in self.weights.items()},
             **(guidance.describe() if guidance else {}),
         }
         return plain(identity)
@@ -130,6 +131,16 @@ class Plan:
         """What config.yaml tells: the identity, with the data by their name and their hash, and all settings."""
         data = {"data": self.data.name, "data_sha256": identity["data"]}
         return {**identity, **data, **asdict(self.settings)}
+
+
+def _told_apart(weight: Weight) -> Any:
+    """A weight as it is recorded; a function by its name and a hash of its code, for another one may have its name."""
+    code = getattr(weight, "__code__", None)
+    if code is None:
+        return weight
+    constants = [value for value in code.co_consts if not hasattr(value, "co_code")]
+    digest = hashlib.sha256(code.co_code + repr((constants, code.co_names)).encode()).hexdigest()
+    return f"{stored.plain(weight)} {digest[:8]}"
 
 
 def _require_loadable(method: Method) -> None:

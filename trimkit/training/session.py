@@ -194,13 +194,17 @@ class Session:
         checkpoints = Checkpoints(self.folder.current / CHECKPOINTS, self.identity, free)
         if checkpoints.started:
             return checkpoints.newest(set_aside=False)  # the complete run stays as it is
+        if self.folder.is_complete:
+            raise CheckpointError(
+                f"{self.folder.path} is complete and has no checkpoints any more, so nothing to go on from; begin a "
+                f"new run with its weights: --init-from {self.folder.path}"
+            )
         message = f"{self.folder.current} has no checkpoint yet: the run stopped before its first, and begins at step 0"
         warnings.warn(message, TrimkitWarning, stacklevel=2)
         return None
 
     def _require_steps_left(self, done: int) -> None:
-        folder = self.plan.folder
-        complete = folder is not None and folder.current == folder.path and folder.path.exists()
+        complete = self.plan.folder is not None and self.plan.folder.is_complete
         if done > self.total or (complete and done == self.total):
             raise CheckpointError(
                 f"the run is at step {done} already, and {self.total} are asked for; ask for more steps to go on"
