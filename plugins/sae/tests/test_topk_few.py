@@ -2,7 +2,9 @@
 
 import pytest
 import torch
+from torch.autograd import gradcheck
 from trimkit_sae import topk
+from trimkit_sae.chosen import ChosenProducts
 
 import trimkit
 from trimkit.methods import Batch
@@ -49,3 +51,21 @@ def test_a_step_in_half_precision_works(monkeypatch):
         result = method.loss(Batch(torch.randn(8, 6)), torch.Generator(), 0)
         next(iter(result.terms.values())).values.sum().backward()
     assert all(value.isfinite().all() for value in (method.encoder.weight.grad, method.dictionary.directions.grad))
+
+
+def test_the_gradients_of_chosen_products_are_those_of_finite_differences():
+    places = torch.tensor([[3, 0], [1, 3], [0, 4]])
+
+    def products(rows, weight):
+        values = (rows @ weight.T).gather(1, places).detach()
+        return ChosenProducts.apply(rows, weight, values, places)
+
+    assert gradcheck(products, (double(3, 4).requires_grad_(), double(6, 4, seed=1).requires_grad_()))
+
+
+def test_chosen_products_have_no_second_derivative_and_say_so():
+    rows, weight, places = double(2, 3), double(4, 3, seed=1).requires_grad_(), torch.tensor([[0, 1], [2, 0]])
+    products = ChosenProducts.apply(rows, weight, (rows @ weight.detach().T).gather(1, places), places)
+    (gradient,) = torch.autograd.grad(products.square().sum(), weight, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        gradient.sum().backward()

@@ -8,12 +8,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import embedding, embedding_bag, linear
+from torch.nn.functional import embedding_bag, linear
 
 from trimkit.errors import OptionError
 from trimkit.methods import Batch, Schedule, StepResult, Term, Weight, as_schedule, at_least_float32
 from trimkit.registry.options import whole_number
 from trimkit_sae.base import SparseAutoencoder, per_sample, require_weight
+from trimkit_sae.chosen import ChosenProducts
 from trimkit_sae.transform import as_vectors
 
 
@@ -94,8 +95,8 @@ class TopKSAE(DeadFeaturesSAE):
         h = as_vectors(batch.x, self.axis) / self.scale
         rows = h.reshape(-1, self.width) - (self.dictionary.bias if self.pre_bias else 0)
         with torch.no_grad():
-            places = at_least_float32(self.encoder(rows)).topk(self.k, dim=-1, sorted=False).indices
-        z = at_least_float32(torch.bmm(embedding(places, self.encoder.weight), rows[..., None])[..., 0]).relu()
+            values, places = at_least_float32(self.encoder(rows)).topk(self.k, dim=-1, sorted=False)
+        z = ChosenProducts.apply(rows, self.encoder.weight, values, places).relu()  # type: ignore[union-attr]
         total = embedding_bag(places, self.dictionary.directions, per_sample_weights=z, mode="sum")
         h_hat = (total + self.dictionary.bias).reshape(h.shape)
 
