@@ -32,13 +32,14 @@ class Example:
     """One sample to look at.
 
     Attributes:
-        id: in the dataset.
+        id: its place among the audited data.
         label: name of its class, or "".
         predicted: name or number of the model's class, or "".
         x: (*size) the sample.
         pixels: (*size) scores of the same attribution in the data's own space.
         scores: scores of its coefficients, leaves (1, ...).
         kept: (*size) what comes back from the `KEPT` share of coefficients with the largest |score|.
+        name: what the data call it, "" where that is its place.
     """
 
     id: int
@@ -48,6 +49,12 @@ class Example:
     pixels: Tensor
     scores: Tree
     kept: Tensor
+    name: str = ""
+
+    @property
+    def called(self) -> str:
+        """Its name, or its place."""
+        return self.name or str(self.id)
 
 
 def shares(groups: Groups, scores: Tree) -> Tensor:
@@ -104,7 +111,7 @@ def _examples(subject: Subject, part: Batch, label: str) -> list[Example]:
     scores, shown = part.explained[label].scores, own_part(subject.transform, part.x)
     kept = _from_largest(subject, part, scores).cpu()
     return [
-        Example(i, *_names(subject, i), shown[row].cpu(), pixels[row], _one(scores, row), kept[row])
+        Example(i, *_names(subject, i), shown[row].cpu(), pixels[row], _one(scores, row), kept[row], subject.name_of(i))
         for row, i in enumerate(part.ids)
     ]
 

@@ -83,17 +83,19 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
         "Share",
         "Predictions changed",
         "Right answers lost",
+        "Gained without it",
         "Probe alone",
         "To forbid it",
     )
     cells = [
         (
             row["name"],
-            "yes" if row["useless"] or row["outweighs"] else "no",
+            "yes" if row["stands_out"] else "no",
             _interval(row["effect"]),
             _interval(row["share"]),
             _interval(row["flips"]),
             _interval(row["loss"]),
+            _interval(row["gain"]),
             "–" if row["probe"] is None else f"{row['probe']:.2f}",
             f'--forbid "{row["forbid"]}"',
         )

@@ -207,7 +207,8 @@ def _example(plain: Mapping[str, Any], arrays: Mapping[str, np.ndarray], run: Ru
     like = run.subject.groups.labels
     leaves = [torch.from_numpy(arrays[f"scores {k}"]) for k in range(len(tree.leaves(like)))]
     x, pixels, kept = (torch.from_numpy(arrays[name]) for name in _TENSORS)
-    return Example(plain["id"], plain["label"], plain["predicted"], x, pixels, tree.rebuild(like, leaves), kept)
+    scores, name = tree.rebuild(like, leaves), run.subject.name_of(plain["id"])
+    return Example(plain["id"], plain["label"], plain["predicted"], x, pixels, scores, kept, name)
 
 
 def _under(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:

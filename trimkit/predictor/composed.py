@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import cached_property
 from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
@@ -15,8 +15,7 @@ from trimkit.coefficients import tree
 from trimkit.coefficients.baseline import Baseline, expand_baseline
 from trimkit.coefficients.groups import Groups
 from trimkit.coefficients.tree import Tree
-from trimkit.errors import AttributionError
-from trimkit.predictor.guards import refuse_wrappers, survey, unchanged
+from trimkit.predictor.guards import Buffers, modules_of, refuse_wrappers, survey, unchanged
 from trimkit.predictor.inputs import Inputs, Site
 from trimkit.predictor.kernels import math_attention
 from trimkit.predictor.replay import Key, recording
@@ -67,6 +66,10 @@ class Composed:
         output: at a layer: of the one forward that read x there; with a graph, its rest is computed from s. Its numbers
             are the plain model's; so are its gradients where the transform is exact. At an input None.
 
+    Args:
+        counts: in train mode, the first forward is one of the training's, and updates buffers (running statistics,
+            spectral norm's vectors). All others find them as they were before, and leave them alone.
+
     Raises:
         ModelError: a model whose wrapper makes second derivatives silently wrong.
     """
@@ -79,10 +82,14 @@ class Composed:
         *,
         keep_graph: bool,
         site: Site | None = None,
+        counts: bool = True,
     ) -> None:
         self.model = model
         self.site = site or Site(model, x)
-        refuse_wrappers(self.site.seen)
+        seen = self.site.seen
+        refuse_wrappers(seen)
+        self._buffers = Buffers(modules_of(model)) if seen.buffers else None
+        self._counts = counts
         packing = self.site.packing
         self.transform = transform.packed_as(packing) if packing and isinstance(transform, Several) else transform
         self.output: Any = None
@@ -90,10 +97,10 @@ class Composed:
             if self.site.layer is None:
                 self._place(self.site.value)
             elif keep_graph:
-                with math_attention(), self._eager():
+                with math_attention(), self._called():
                     self.output = self.site.intercept(model, self._fused)
             else:
-                with self._eager():
+                with self._called():
                     self.output = self.site.intercept(model, self._read, record=True)
                 if is_weakly_held(model):
                     self.site.replayed = _replayed.get(model, {}).get(str(self.site.layer), frozenset())
@@ -141,8 +148,23 @@ class Composed:
     def run(self, model: Model, s: Tree, samples: Tensor | None = None) -> Any:
         """The raw output of the model, or of a copy of it, for rows of coefficients as in `data`."""
         whole = self.site.rows is not None and samples is not None
-        with self._eager():
-            return self.site.run(model, self.data(s, samples), samples, self.data(self.s).detach() if whole else None)
+        fill = self.data(self.s).detach() if whole else None
+        return self.run_on(self.data(s, samples), model, samples, fill)
+
+    def run_on(
+        self, data: Any, model: Model | None = None, samples: Tensor | None = None, fill: Tensor | None = None
+    ) -> Any:
+        """The raw output for data in the place of x; arguments as of `Site.run`."""
+        model = self.model if model is None else model
+        try:
+            with self._called():
+                return self.site.run(model, data, samples, fill)
+        except RuntimeError as error:
+            if torch.is_grad_enabled() or "does not require grad" not in str(error):
+                raise
+        with torch.enable_grad(), self._called():  # the model differentiates inside itself, as forces of an energy are
+            output = self.site.run(model, data.detach().requires_grad_(), samples, fill)
+        return map_tensors(Tensor.detach, output)
 
     def given(self, x: Tensor) -> Any:
         """Data like x in the form of the inputs: those of several by name."""
@@ -235,9 +257,16 @@ class Composed:
 
             return why_joined(run, self.s, values, self.model)
 
-    def _eager(self) -> AbstractContextManager[Any]:
-        """Compiled code has no second derivative."""
-        return _as_written() if self.site.seen.compiled else nullcontext()
+    def _called(self) -> AbstractContextManager[Any]:
+        """Around each forward: as it is written, since compiled code has no second derivative, and buffers spared."""
+        counts, self._counts = self._counts, False
+        spared = nullcontext() if counts or self._buffers is None else self._buffers.spared()
+        if not self.site.seen.compiled:
+            return spared
+        stack = ExitStack()
+        stack.enter_context(_as_written())
+        stack.enter_context(spared)
+        return stack
 
     def data(self, s: Tree, samples: Tensor | None = None) -> Tensor:
         """T⁻¹(s) + r, (rows, *size), in the number type of x and laid out in memory as x was: models may ask for both.
@@ -303,40 +332,6 @@ def padding_of(function: Any) -> Tensor | None:
 def model_of(function: Any) -> Any:
     """The predictor itself: the model behind the inverse transform, or the bare function."""
     return function.model if isinstance(function, Composed) else function
-
-
-def groups_of(function: Any, s: Tree) -> Groups:
-    """The transform's groups, or one group for each coefficient of a bare function."""
-    return function.groups() if isinstance(function, Composed) else each_coefficient(s)
-
-
-def each_coefficient(s: Tree) -> Groups:
-    """Every coefficient as a group of its own, named by its number in the order of the leaves."""
-    sizes = [leaf[0].numel() for leaf in tree.leaves(s)]
-    numbers = torch.arange(sum(sizes)).split(sizes)
-    labels = [n.reshape(leaf.shape[1:]) for n, leaf in zip(numbers, tree.leaves(s), strict=True)]
-    return Groups(tuple(map(str, range(sum(sizes)))), tree.rebuild(s, labels), "coefficient")
-
-
-def fitted_labels(groups: Groups, s: Tree, each: bool = False) -> Tree:
-    """The groups' labels with the shape of one sample of s and on its device; of groups of each sample, that of s.
-
-    Args:
-        groups: named groups of s.
-        s: coefficients.
-        each: whether groups of each sample's own are taken.
-    Raises:
-        AttributionError: groups of each sample's own, where they are not taken.
-        ShapeError: groups of another structure than s.
-    """
-    if groups.each:
-        if not each:
-            raise AttributionError(
-                f"each sample has groups of its own ({groups.axis!r}), which this attribution does not take; use "
-                "feature_ablation, or groups that all samples share"
-            )
-        return tree.map_leaves(lambda labels, leaf: labels.expand(leaf.shape).to(leaf.device), groups.labels, s)
-    return tree.map_leaves(lambda labels, leaf: labels.expand(leaf.shape[1:]).to(leaf.device), groups.labels, s)
 
 
 @contextmanager

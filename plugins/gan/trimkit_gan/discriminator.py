@@ -33,30 +33,33 @@ def minibatch_deviation(x: Tensor, group: int = GROUP, epsilon: float = 1e-8) ->
     """
     size = next(n for n in range(min(group, len(x)), 0, -1) if len(x) % n == 0)
     grouped = at_least_float32(x).unflatten(0, (-1, size))
-    deviation = (grouped.var(1, correction=0) + epsilon).sqrt().mean((1, 2, 3))
+    centred = grouped - grouped.mean(1, keepdim=True)  # several times faster here than torch.var
+    deviation = (centred.square().mean(1) + epsilon).sqrt().mean((1, 2, 3))
     channel = deviation.to(x.dtype).repeat_interleave(size)[:, None, None, None]
     return torch.cat([x, channel.expand(-1, 1, *x.shape[2:])], dim=1)
 
 
 class HalvingBlock(nn.Module):
-    """Two convolutions, the second at half the size, and, where residual, a 1 × 1 path around them.
+    """One or two convolutions, the last at half the size, and, where residual, a 1 × 1 path around them.
 
     Args:
         inputs: channels of x.
         outputs: channels of the result.
         residual: (path around + convolutions) / √2, which keeps the variance (StyleGAN2, appendix B).
+        convolutions: 1 or 2.
     """
 
-    def __init__(self, inputs: int, outputs: int, *, residual: bool) -> None:
+    def __init__(self, inputs: int, outputs: int, *, residual: bool, convolutions: int = 2) -> None:
         super().__init__()
         share = math.sqrt(0.5) if residual else 1.0  # folded into both summands' weights
-        self.first = EqualisedConv(inputs, inputs, 3, gain=ROOT_TWO)
+        self.first = EqualisedConv(inputs, inputs, 3, gain=ROOT_TWO) if convolutions == 2 else None
         self.second = EqualisedConv(inputs, outputs, 3, stride=2, gain=ROOT_TWO * share)
         self.around = EqualisedConv(inputs, outputs, 1, bias=False, gain=share) if residual else None
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, inputs, 2H, 2W) → (N, outputs, H, W)."""
-        y = rectify(self.second(blur(rectify(self.first(x)), padding=2)))
+        y = x if self.first is None else rectify(self.first(x))
+        y = rectify(self.second(blur(y, padding=2)))
         return y if self.around is None else y + self.around(halve(x))
 
 
@@ -72,6 +75,7 @@ class Discriminator(nn.Module):
         growing: takes images at every resolution, not at the last alone.
         channel_base: layers at resolution r have min(channel_base / r, channel_max) channels.
         channel_max: see there.
+        convolutions: of each halving block, 1 or 2.
         condition_size: entries of c; 0 for none.
     Raises:
         ShapeError: another shape.
@@ -88,6 +92,7 @@ class Discriminator(nn.Module):
         growing: bool = False,
         channel_base: int = 2048,
         channel_max: int = 64,
+        convolutions: int = 2,
         condition_size: int = 0,
     ) -> None:
         super().__init__()
@@ -96,7 +101,10 @@ class Discriminator(nn.Module):
         widths = [width_at(4 * 2**n, channel_base, channel_max) for n in range(levels)]
         entries = range(levels) if growing else [self.top.level]
         self.from_rgb = nn.ModuleDict({str(n): EqualisedConv(shape[0], widths[n], 1, gain=ROOT_TWO) for n in entries})
-        self.blocks = nn.ModuleList(HalvingBlock(widths[n], widths[n - 1], residual=residual) for n in range(1, levels))
+        self.blocks = nn.ModuleList(
+            HalvingBlock(widths[n], widths[n - 1], residual=residual, convolutions=convolutions)
+            for n in range(1, levels)
+        )
         self.conv = EqualisedConv(widths[0] + 1, widths[0], 3, gain=ROOT_TWO)
         self.hidden = EqualisedLinear(widths[0] * 16, widths[0], gain=ROOT_TWO)
         self.verdict = EqualisedLinear(widths[0], 1)

@@ -255,14 +255,15 @@ class Controls(Check):
         return replace(verdict, samples_needed=None)
 
     def _sentence(self, compared: list[Comparison], won: list[str], worst: Comparison) -> str:
+        d = worst.difference
+        against = f"the {worst.control} control with coefficients {OPERATORS[worst.operator]}"
         if len(won) == len(OPERATORS):
             return (
                 "Removing first what the scores rank first lowers the output faster than random and input-only orders "
-                f"do, under all {len(OPERATORS)} removal operators."
+                f"do, under all {len(OPERATORS)} removal operators; least, by {number(d.value)} on the mean of the "
+                f"curve, against {against}."
             )
-        d = worst.difference
-        gap = f"{number(d.value)} [{number(d.low)}, {number(d.high)}]"
-        lost = f"not shown against the {worst.control} control with coefficients {OPERATORS[worst.operator]}: {gap}"
+        lost = f"not shown against {against}: {number(d.value)} [{number(d.low)}, {number(d.high)}]"
         if won:
             return (
                 f"Better than both controls under {_and(won)} only; {lost}. The ranking holds for that removal; "
