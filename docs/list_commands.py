@@ -76,7 +76,7 @@ def _section(title: str, words: Sequence[str]) -> str:
     table = f"| option | what it says | default |\n|---|---|---|\n{rows}"
     spec = available("commands")[words[0]]
     summary = spec.summary if words[0] == "train" else " ".join((parser_of(words).description or "").split())
-    example = f"\nExample: `{spec.example}`\n" if words[-1] != "--selftest" else ""
+    example = "" if words[-1] == "--selftest" else f"\nExample: `{getattr(spec, 'example', '')}`\n"
     return f"### trimkit {title}\n\n{summary}\n\n{table}{example}"
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 import trimkit
-from trimkit.errors import AttributionError, ModelError, OptionError, ShapeError
+from trimkit.errors import AttributionError, DataError, ModelError, OptionError, ShapeError
 from trimkit.report.verdicts import Status
 
 
@@ -147,3 +147,34 @@ def test_probabilities_are_no_logits(model, data):
         for report in (logits, shares)
     ]
     assert effects[0][1:] == pytest.approx(effects[1][1:], rel=1e-5)  # removed and replaced
+
+
+def test_a_sigmoid_at_the_end_is_no_logit():
+    torch.manual_seed(0)
+    inner, x = nn.Linear(12, 1).eval(), torch.randn(200, 12, generator=torch.Generator().manual_seed(1))
+    y = (inner(x)[:, 0] > 0).long()
+    report = audit(nn.Sequential(inner, nn.Sigmoid()).eval(), (x, y), "feature_ablation", checks=["reliance"])
+    assert report.performance.accuracy.value == 1
+    assert report.provenance["task"]["how"].endswith("64 samples lie in [0, 1], so they are taken for probabilities")
+
+
+def test_sigmoids_of_several_labels_are_no_logits():
+    torch.manual_seed(0)
+    inner, x = nn.Linear(12, 4).eval(), torch.randn(200, 12, generator=torch.Generator().manual_seed(1))
+    y = (inner(x) > 0).float()
+    options = {"checks": ["reliance"], "task": "multilabel", "forbid": "feature 2"}
+    shares = audit(nn.Sequential(inner, nn.Sigmoid()).eval(), (x, y), "feature_ablation", **options)
+    logits = audit(inner, (x, y), "feature_ablation", **options)
+    assert shares.performance.measures == logits.performance.measures
+
+
+def test_logits_that_pass_zero_and_one_stay_logits():
+    torch.manual_seed(0)
+    inner, x = nn.Linear(12, 1).eval(), torch.randn(200, 12, generator=torch.Generator().manual_seed(1))
+    report = audit(inner, (x, (inner(x)[:, 0] > 0).long()), "feature_ablation", checks=["reliance"])
+    assert "probabilities" not in report.provenance["task"]["how"]
+
+
+def test_labels_that_are_texts_are_refused(model, data):
+    with pytest.raises(DataError, match="expected labels as numbers, got list"):
+        audit(model, (data[0], ["ill"] * len(data[0])), "feature_ablation")

@@ -143,7 +143,10 @@ def _named(choice: str | int, groups: Groups) -> Tree:
         return _single(choice, [int(i) for i in at[1].split(",")], groups)
     names = [name for name in groups.names if name == choice] or [n for n in groups.names if fnmatchcase(n, choice)]
     if not names:
-        raise UnknownNameError(f"no group is named {choice!r}. {nearest(choice, groups.names, most=2)}")
+        raise UnknownNameError(
+            f"no group is named {choice!r}. {nearest(choice, groups.names, most=2)} Or give a wildcard such as "
+            "'row 1*', or one place of the last axes, such as 'bin 5,3'."
+        )
     return groups.mask(names)
 
 

@@ -35,7 +35,7 @@ class Task:
         name: one of `TASKS`, or `CUSTOM`.
         how: how it was decided, in words.
         labelled: the data have labels that fit it.
-        normalised: classes' outputs are probabilities, not logits.
+        normalised: outputs are probabilities, not logits.
     """
 
     name: str
@@ -80,11 +80,12 @@ class Task:
         """Classes (N,), 0 and 1 (N, K), or classes of positions (N, ...); None for numbers."""
         if not self.has_probabilities:
             return None
+        even = 0.5 if self.normalised else 0.0
         if self.name == "multilabel":
-            return (output > 0).long()
+            return (output > even).long()
         if output.ndim == 1 or output.shape[class_axis(output)] == 1:
             single = output if output.ndim == 1 else output.squeeze(class_axis(output))
-            return (single > 0).long()
+            return (single > even).long()
         return output.argmax(class_axis(output))
 
     def hits(self, output: Tensor, y: Tensor) -> Tensor | None:

@@ -41,7 +41,10 @@ def dataset_of_named(
     x = pick("x")
     if x is None:
         error = SplitError if any(name.startswith("x_") for name in arrays) else DataError
-        raise error(f"data {name!r}: expected an array 'x' or 'x_{split}', got {sorted(arrays) or 'nothing'}")
+        raise error(
+            f"data {name!r}: expected an array 'x' or 'x_{split}', got {sorted(arrays) or 'nothing'}; save "
+            "samples as x and labels as y"
+        )
     x = arrange(name, as_tensor(name, x), layout)
     if x.is_floating_point() and x.ndim == 4 and x.numel() and float(x.min()) >= 0 and 100 < float(x.max()) <= 255:
         warnings.warn(

@@ -155,7 +155,8 @@ class Registry:
         """The part that a name, or a pair (name, options), stands for; a part that is made already as it is.
 
         Raises:
-            OptionError: a pair whose second half is not a mapping of options; else as `create`.
+            OptionError: a pair whose second half is not a mapping of options, a class, a part of Captum's own; else as
+                `create`.
         """
         if isinstance(value, str):
             return self.create(kind, value)
@@ -164,7 +165,16 @@ class Registry:
             if not isinstance(options, Mapping) or not all(isinstance(key, str) for key in options):
                 raise OptionError(f"expected a name, (name, options by name) or a {_singular(kind)}, got {value!r}")
             return self.create(kind, value[0], **options)
+        if isinstance(value, type) or type(value).__module__.startswith("captum."):
+            raise OptionError(self._unmade(kind, value if isinstance(value, type) else type(value)))
         return value
+
+    def _unmade(self, kind: str, given: type) -> str:
+        named = [name for name in self.available(kind) if name == f"captum:{given.__name__}"]
+        way = f"its name is {named[0]!r}" if named else f"make one: {given.__name__}(...)"
+        return (
+            f"expected a name, (name, options) or a {_singular(kind)}, got {given.__module__}.{given.__name__}; {way}"
+        )
 
     def plugins(self) -> list[PluginRecord]:
         """What became of every plugin, trimkit's own first."""
