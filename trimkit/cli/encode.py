@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from trimkit.cli._arguments import plain_parser
+from trimkit.cli._warnings import one_line_warnings
 from trimkit.cli.sample import add_shared, free_file, load_run, require_least, write_arrays
 from trimkit.errors import OptionError
 
@@ -25,11 +26,13 @@ def run(argv: list[str]) -> int:
     out = free_file(arguments.out, force=arguments.force)
     from trimkit.data import few, load
 
-    method, device = load_run(arguments)
-    data = load(arguments.data, arguments.split)
-    method.check(few(data.x))
+    with one_line_warnings():
+        method, device = load_run(arguments)
+        data = load(arguments.data, arguments.split)
+        method.check(few(data.x))
+        codes = encode(method, data, arguments.space, arguments.batch_size, device)
     beside = {name: getattr(data, name) for name in ("y", "aux", "factors", "sources")}
-    write_arrays(out, {"x": encode(method, data, arguments.space, arguments.batch_size, device), **beside})
+    write_arrays(out, {"x": codes, **beside})
     sys.stdout.write(f"{out}\n")
     return 0
 
@@ -54,7 +57,7 @@ def encode(method: Method, data: Dataset, space: str | None, size: int, device: 
 
     def means(rows: Tensor) -> Tensor:
         aux = None if data.aux is None else data.aux[rows].to(device)
-        return method.encode(method.place(data.x[rows]), aux, space).mean.cpu()
+        return method.encode(method.place_input(data.x[rows]), aux, space).mean.cpu()
 
     with torch.no_grad():
         return torch.cat([means(rows) for rows in torch.arange(len(data)).split(size)])

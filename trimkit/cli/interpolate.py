@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trimkit.cli._arguments import plain_parser
+from trimkit.cli._warnings import one_line_warnings
 from trimkit.cli.sample import add_asked, add_shared, asked_of, free_file, load_run, require_least, write_arrays
 from trimkit.errors import OptionError
 
@@ -28,7 +29,8 @@ def run(argv: list[str]) -> int:
     out = free_file(
         arguments.out or str(Path(arguments.run) / "interpolation.npz"), ".png", ".gif", force=arguments.force
     )
-    way = _interpolate(arguments)
+    with one_line_warnings():
+        way = _interpolate(arguments)
     write_arrays(out, {"x": way.x.flatten(0, 1), "codes": way.codes.flatten(0, 1)})
     strip, film = out.with_suffix(".png"), out.with_suffix(".gif")
     _draw(way, arguments.between, strip, film)

@@ -233,7 +233,7 @@ class Method(nn.Module, ABC):
         if not bool(torch.isfinite(x).all()):
             raise DataError("expected finite data, got NaN or infinity; clean the data before training")
 
-    def place(self, x: Tensor) -> Tensor:
+    def place_input(self, x: Tensor) -> Tensor:
         """Samples on the method's device, and in the type of its parameters; as they are where it has none.
 
         Args:
