@@ -85,7 +85,7 @@ def run(task: Task) -> dict[str, Any]:
     name, seed, minutes, samples, size, out = task
     data, f, label = sprites("train", size), reader(Path(out) / "reader.pt"), f"{name.replace(' ', '-')}-{seed}"
     pace = seconds_a_step(name, data) if max(minutes) else 0.0
-    ends = [max(2, round(60 * end / pace)) if pace else 2 for end in minutes]
+    ends = [max(1, round(60 * end / pace)) if pace else 2 * n for n, end in enumerate(minutes, start=1)]
     method, points, taken = make(name, data.shape, seed, ends[-1]), [], 0.0
     with TemporaryDirectory() as scratch:
         for end, steps in zip(minutes, ends, strict=True):
@@ -106,11 +106,11 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, help="processes of one thread each")
     parser.add_argument("--log", type=Path, help="rows as JSON lines; an interrupted call goes on from them")
     parser.add_argument("--out", type=Path, help="folder for the CNN and pictures; by default none are kept")
-    parser.add_argument("--small", action="store_true", help="two peers for two steps, to see that it runs")
+    parser.add_argument("--small", action="store_true", help="two peers for four steps, to see that it runs")
     chosen = parser.parse_args()
     samples, size, reader_steps = 2048, 500_000, READER_STEPS
     if chosen.small:
-        chosen.peers, chosen.minutes, samples, size, reader_steps = ["stylegan2", "dcgan"], [0.0], 32, 64, 3
+        chosen.peers, chosen.minutes, samples, size, reader_steps = ["stylegan2", "dcgan"], [0.0, 0.0], 32, 64, 3
     torch.set_num_threads(1)
     with TemporaryDirectory() as scratch:
         out = chosen.out or Path(scratch)
