@@ -10,7 +10,7 @@
 All train on coloured sprites of 32 pixels, in batches of 16, and are looked at after each of the minutes. A few steps
 are timed first, on a copy: the number of steps is what fits into the minutes, and the minutes that it took are printed.
 The numbers are those of `stylegan_sprites`: in the features of its frozen CNN ("sprite CNN", no FID), 2,048 new
-pictures against as many test sprites.
+pictures against as many test sprites; below them those of training sprites and of black pictures.
 
     python examples/equal_minutes.py --minutes 2 10 --log rows.jsonl --out peers
 """
@@ -119,6 +119,14 @@ def main() -> None:
         rest = (chosen.minutes, samples, size, str(out))
         tasks = [(name, seed, *rest) for seed in chosen.seeds for name in chosen.peers]
         report(rows_of(run, tasks, chosen.jobs, chosen.log))
+        for name, pictures in trivial(samples, size).items():
+            print(name, likeness(reader(out / "reader.pt"), pictures))
+
+
+def trivial(n: int, size: int) -> dict[str, torch.Tensor]:
+    """What to hold the numbers beside: sprites that are trained on, and pictures without any."""
+    data = sprites("train", size).x[:n]
+    return {"training sprites": data, "black pictures": torch.zeros_like(data)}
 
 
 def report(rows: Sequence[Row]) -> None:
