@@ -73,12 +73,17 @@ def write_data(folder: Path) -> None:
 
 
 def train(case: Case, folder: Path, steps: int = STEPS) -> int:
+    """Run the command in this process; 0 also where the run is complete, which cannot be gone on with."""
+    code = go_on(case, folder, steps)
+    marker = folder / "COMPLETE"  # killed after the last file was written: then there is nothing left to do
+    return 0 if marker.exists() and marker.read_text() in (f"{steps} steps\n", "0 steps\n") else code
+
+
+def go_on(case: Case, folder: Path, steps: int) -> int:
     """Run the command in this process."""
     from trimkit.cli import main
 
-    code = main(case.arguments(folder, steps))
-    marker = folder / "COMPLETE"  # killed after the last file was written: then there is nothing left to do
-    return 0 if marker.exists() and marker.read_text() in (f"{steps} steps\n", "0 steps\n") else code
+    return main(case.arguments(folder, steps))
 
 
 def evaluate(case: Case, folder: Path) -> int:

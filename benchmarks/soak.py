@@ -246,7 +246,7 @@ def _flip(case: ours.Case, whole: Path, name: str, expected: str, soak: Soak) ->
     content[keys.randrange(len(content))] ^= keys.randrange(1, 256)
     (copied / name).write_bytes(content)
     evaluated = run_apart(partial(ours.evaluate, case, copied), log)
-    longer = run_apart(partial(ours.train, case, copied, ours.LONGER), log)
+    longer = run_apart(partial(ours.go_on, case, copied, ours.LONGER), log)
     named = [Path(name).stem in ending.said for ending in (evaluated, longer)]
     equal = longer.code != 0 or ours.result_of(copied) == expected
     remove(copied)

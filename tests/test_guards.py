@@ -21,6 +21,12 @@ def test_shared_and_nested_modules_are_met_once():
     assert len(list(modules_of(model))) == 4
 
 
+def test_a_part_that_is_left_out_is_no_module():
+    model = nn.Sequential(nn.Linear(2, 2))
+    model.register_module("shortcut", None)
+    assert set(modules_of(model)) == {model, model[0]}
+
+
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 def test_a_script_is_walked_too():
     script = torch.jit.trace(nn.Sequential(nn.Linear(2, 2), nn.Tanh()), torch.zeros(1, 2))
@@ -31,7 +37,7 @@ def test_a_script_is_walked_too():
     ("part", "seen"),
     [
         (nn.Linear(2, 2), Survey(training=True)),
-        (nn.BatchNorm1d(2), Survey(training=True, mixes=True)),
+        (nn.BatchNorm1d(2), Survey(training=True, buffers=True, mixes=True)),
         (nn.Dropout(), Survey(training=True, drops=True)),
     ],
 )
@@ -123,3 +129,14 @@ def _enabled():
     cuda = torch.backends.cuda
     enabled = (cuda.math_sdp_enabled, cuda.flash_sdp_enabled, cuda.mem_efficient_sdp_enabled, cuda.cudnn_sdp_enabled)
     return tuple(get() for get in enabled)
+
+
+def test_a_distributed_model_of_another_version_without_its_static_graph_is_not_refused():
+    class DistributedDataParallel(nn.Module):
+        """As in versions that have no static graphs."""
+
+        def __init__(self, module):
+            super().__init__()
+            self.module = module
+
+    assert survey(DistributedDataParallel(nn.Linear(2, 2))).refusal is None

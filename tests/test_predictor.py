@@ -132,6 +132,14 @@ def test_train_mode_set_by_hand_is_undone(wake):
     frozen.verify()  # batch normalisation took no new statistics
 
 
+def test_asking_for_train_mode_wakes_nothing_and_undoes_what_was_woken():
+    predictor = FrozenPredictor(nn.Sequential(nn.Linear(2, 2), nn.Dropout()))
+    predictor.inner.train()
+    assert predictor.train() is predictor
+    assert not any(module.training for module in predictor.modules())
+    assert not any(module.training for module in predictor.inner.modules())
+
+
 def test_the_hash_sees_names_types_and_shapes():
     one, two = nn.Linear(2, 3), nn.Linear(2, 3)
     assert state_hash(one) != state_hash(two)

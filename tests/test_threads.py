@@ -16,7 +16,7 @@ from trimkit import FrozenPredictor, Trim
 from trimkit.attributions.captum.forward import isolated
 from trimkit.errors import TrimkitWarning
 from trimkit.predictor.rows import keyed_draws
-from trimkit.predictor.turns import alone, process_wide
+from trimkit.predictor.turns import alone, process_wide, unwrapped
 from trimkit.registry import available, create
 
 THREADS, CALLS = 32, 64
@@ -82,6 +82,23 @@ def test_one_trim_with_a_name_of_trimkits(name, at):
     assert_alike(many(lambda _: trim(x, 1).scores), expected)
     assert hooks(trim.model) == []
     assert "forward" not in vars(trim.model[0])
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # as torch.compile is imported
+def test_a_model_and_what_wraps_it_have_one_lock():
+    model, other = nn.Linear(2, 2), nn.Linear(2, 2)
+    frozen = FrozenPredictor(model)
+    wrapped = (nn.DataParallel(model), torch.compile(model), torch.compile(nn.DataParallel(model)))
+    assert all(unwrapped(wrapper) is model for wrapper in (model, *wrapped))
+    assert unwrapped(frozen) is frozen.inner
+    assert all(alone(wrapper) is alone(model) for wrapper in wrapped)
+    assert alone(other) is not alone(model)
+
+
+def test_a_wrapper_that_lost_its_model_is_a_model_itself():
+    empty = nn.DataParallel(nn.Linear(2, 2))
+    del empty.module
+    assert unwrapped(empty) is empty
 
 
 def test_captums_hooks_are_not_seen_by_who_explains_the_same_model_otherwise():

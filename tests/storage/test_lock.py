@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import json
 import os
 import signal
 import socket
@@ -10,6 +13,7 @@ import sys
 
 import pytest
 
+from trimkit.errors import TrimkitWarning
 from trimkit.storage import BusyError, locked
 
 HOLDER = """
@@ -68,3 +72,42 @@ def test_nothing_stays_of_it_but_what_was_made_within(tmp_path):
     with locked(tmp_path / "runs" / "a"):
         (tmp_path / "runs" / "a").mkdir()
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["a"]
+
+
+def test_it_says_who_holds_it(tmp_path):
+    with locked(tmp_path / "a"):
+        holder = json.loads((tmp_path / ".a.lock").read_text())
+    assert holder == {"process": os.getpid(), "host": socket.gethostname()}
+
+
+def test_a_lock_that_its_last_holder_removes_meanwhile_is_made_anew(tmp_path, monkeypatch):
+    path, lockf = tmp_path / ".a.lock", fcntl.lockf
+    attempts = []
+
+    def remove_once(descriptor, operation):
+        if not attempts:
+            path.unlink()
+        attempts.append(descriptor)
+        return lockf(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "lockf", remove_once)
+    with locked(tmp_path / "a"):
+        assert path.exists()
+    assert len(attempts) == 2
+
+
+def test_a_lock_that_somebody_removed_is_no_error_at_the_end(tmp_path):
+    with locked(tmp_path / "a"):
+        (tmp_path / ".a.lock").unlink()
+    with locked(tmp_path / "a"):
+        pass
+
+
+def test_a_file_system_without_locks_warns_whoever_asked(tmp_path, monkeypatch):
+    def lockf(descriptor, operation):
+        raise OSError(errno.ENOLCK, "no locks")
+
+    monkeypatch.setattr(fcntl, "lockf", lockf)
+    with pytest.warns(TrimkitWarning, match="its file system knows none") as caught, locked(tmp_path / "a"):
+        pass
+    assert caught[0].filename == __file__

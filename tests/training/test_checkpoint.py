@@ -320,3 +320,30 @@ def test_a_thousand_flips_and_truncations_are_found(kept, folder):
             kept.load(path)
     path.write_bytes(whole)
     assert kept.load(path)["step"] == 3
+
+
+def test_it_tells_what_a_step_was_written_with(kept):
+    assert kept.recorded(3) == IDENTITY
+
+
+@pytest.mark.parametrize(
+    ("names", "started"),
+    [
+        ([], False),
+        (["step-00000000.pt"], False),
+        (["step-00000000.pt.tmp-7"], False),
+        (["step-00000001.pt"], True),
+        (["step-00000000.pt", "else"], True),
+    ],
+)
+def test_a_run_has_started_once_more_is_there_than_a_torn_first_checkpoint(folder, names, started):
+    folder.mkdir()
+    for name in names:
+        (folder / name).touch()
+    assert Checkpoints(folder, IDENTITY).started is started
+
+
+def test_a_run_with_a_whole_first_checkpoint_has_started(folder):
+    checkpoints = Checkpoints(folder, IDENTITY)
+    checkpoints.save(state(0))
+    assert checkpoints.started

@@ -47,14 +47,23 @@ def scaled_dot_product_attention(
     Raises:
         AttributionError: dropout, which is random.
     """
-    if dropout_p:
-        raise AttributionError("attention has dropout in train mode; call model.eval() first")
     if enable_gqa:
         repeats = query.shape[-3] // key.shape[-3]
         key, value = (part.repeat_interleave(repeats, -3) for part in (key, value))
+    mask = additive_mask(attn_mask, is_causal, query.shape[-2], key.shape[-2], query)
+    return torch.matmul(attention_weights(query, key, mask, dropout_p, scale), value)
+
+
+def attention_weights(query: Any, key: Any, mask: Additive, dropout: float, scale: float | None = None) -> Any:
+    """softmax(q kᵀ · scale + mask), (..., queries, keys).
+
+    Raises:
+        AttributionError: dropout, which is random.
+    """
+    if dropout:
+        raise AttributionError("attention has dropout in train mode; call model.eval() first")
     scores = torch.matmul(query, key.transpose(-2, -1)) * (scale or 1 / math.sqrt(query.shape[-1]))
-    mask = additive_mask(attn_mask, is_causal, query.shape[-2], key.shape[-2], scores)
-    return torch.matmul(F.softmax(scores if mask is None else scores + mask, dim=-1), value)
+    return F.softmax(scores if mask is None else scores + mask, dim=-1)
 
 
 def multi_head_attention_forward(
@@ -83,18 +92,18 @@ def multi_head_attention_forward(
     static_v: Tensor | None = None,
     average_attn_weights: bool = True,
     is_causal: bool = False,
-) -> tuple[Any, None]:
-    """What `torch.nn.MultiheadAttention` computes, (T, N, width) in and out; arguments as torch's, no weights returned.
+) -> tuple[Any, Any]:
+    """What `torch.nn.MultiheadAttention` computes, (T, N, width) in and out; arguments as torch's.
 
     Raises:
         AttributionError: added keys and values, or dropout in train mode.
     """
     if bias_k is not None or bias_v is not None or add_zero_attn or static_k is not None or static_v is not None:
         raise AttributionError("attention with added or fixed keys (bias_k, add_zero_attn, static_k) has no rule")
-    weights: Any = (q_proj_weight, k_proj_weight, v_proj_weight)
+    projections: Any = (q_proj_weight, k_proj_weight, v_proj_weight)
     if not use_separate_proj_weight:
         assert in_proj_weight is not None
-        weights = in_proj_weight.chunk(3)
+        projections = in_proj_weight.chunk(3)
     biases = (None, None, None) if in_proj_bias is None else in_proj_bias.chunk(3)
 
     def heads(x: Any, weight: Tensor, bias: Tensor | None) -> Any:  # (T, N, width) → (N, heads, T, width / heads)
@@ -102,11 +111,12 @@ def multi_head_attention_forward(
         length, batch, width = projected.shape
         return projected.reshape(length, batch, num_heads, width // num_heads).permute(1, 2, 0, 3)
 
-    q, k, v = (heads(x, w, b) for x, w, b in zip((query, key, value), weights, biases, strict=True))
+    q, k, v = (heads(x, w, b) for x, w, b in zip((query, key, value), projections, biases, strict=True))
     mask = _joined_masks(attn_mask, key_padding_mask, q.shape[0], num_heads, q)
-    mixed = scaled_dot_product_attention(q, k, v, mask, dropout_p if training else 0.0)
-    joined = mixed.permute(2, 0, 1, 3).reshape(query.shape[0], query.shape[1], -1)
-    return F.linear(joined, out_proj_weight, out_proj_bias), None
+    weights = attention_weights(q, k, mask, dropout_p if training else 0.0)
+    joined = torch.matmul(weights, v).permute(2, 0, 1, 3).reshape(query.shape[0], query.shape[1], -1)
+    shown = None if not need_weights else weights.mean(dim=1) if average_attn_weights else weights
+    return F.linear(joined, out_proj_weight, out_proj_bias), shown
 
 
 def _joined_masks(attention: Tensor | None, padding: Tensor | None, batch: int, heads: int, like: Any) -> Tensor | None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import takewhile
 from typing import Any, ClassVar, NoReturn, Self, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from trimkit.errors import AttributionError
+from trimkit.errors import AttributionError, TrimkitError
 
 Rule: TypeAlias = "Callable[[Call], Any]"
 
@@ -63,8 +65,9 @@ class Carrier(Tensor):
         Raises:
             AttributionError: there is no rule for it.
         """
-        kwargs = dict(kwargs or {})
+        kwargs = {_NUMPY.get(key, key): value for key, value in (kwargs or {}).items()}
         name = operation(func)
+        args = _placed(name, args, kwargs)
         inplace = bool(kwargs.pop("inplace", False)) or (name.endswith("_") and not name.endswith("__"))
         call = Call(func, name, *_replace((args, kwargs), _without_constants))
         if inplace:
@@ -148,6 +151,43 @@ def refuse(name: str, reason: str = "there is no rule for it", method: str = "co
     raise AttributionError(
         f"{method} cannot go through {name!r}{_layer()}: {reason}. Replace the operation, or use integrated_gradients"
     )
+
+
+@contextmanager
+def carried(method: str) -> Iterator[None]:
+    """Within it, a model that runs, but not on carriers, is refused.
+
+    Raises:
+        AttributionError: instead of an error that is none of trimkit's.
+    """
+    try:
+        yield
+    except (TrimkitError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise AttributionError(
+            f"{method} cannot go through this model, which does with its tensors what has no rule: {reason}. Use "
+            "integrated_gradients"
+        ) from error
+
+
+_NUMPY = {"axis": "dim", "keepdims": "keepdim"}
+"""numpy's names, which torch takes as well."""
+
+_PLACES = {
+    "where": ("condition", "input", "other"),
+    "index_add": ("input", "dim", "index", "source"),
+    "scatter_add": ("input", "dim", "index", "src"),
+}
+"""Arguments that rules read by place, as torch names them; of all other operations the first."""
+
+
+def _placed(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+    """Positional arguments, with what came by name in its place; it is taken out of the keywords."""
+    places = _PLACES.get(name.removesuffix("_"), ("tensors" if "tensors" in kwargs else "input",))
+    named = list(takewhile(lambda key: key in kwargs, places[len(args) :]))
+    return (*args, *(kwargs.pop(key) for key in named))
 
 
 def _layer() -> str:

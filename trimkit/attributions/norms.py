@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from torch import Tensor
@@ -39,6 +40,26 @@ def instance_norm(
     if use_input_stats:
         return F.group_norm(input, input.shape[1], weight, bias, eps)
     return F.batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
+
+
+def var(
+    input: Any, dim: Any = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None
+) -> Any:
+    """Σ (x − mean)² / (n − correction) along some axes.
+
+    Raises:
+        AttributionError: over the batch too.
+    """
+    if dim is None or isinstance(dim, bool):
+        raise AttributionError("a variance over all axes joins the samples; give it dim=")
+    count = math.prod(input.shape[axis] for axis in ([dim] if isinstance(dim, int) else dim))
+    squares = (input - input.mean(dim=dim, keepdim=True)).square().sum(dim=dim, keepdim=keepdim)
+    return squares / (count - (int(unbiased) if correction is None else correction))
+
+
+def std(*args: Any, **kwargs: Any) -> Any:
+    """√ of `var`."""
+    return var(*args, **kwargs).sqrt()
 
 
 def norm(input: Any, p: Any = "fro", dim: Any = None, keepdim: bool = False, dtype: Any = None) -> Any:

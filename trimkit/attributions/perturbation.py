@@ -10,16 +10,15 @@ import torch
 from torch import Tensor
 
 from trimkit.attributions.base import Attribution, Probe
+from trimkit.attributions.grouping import Grouping, check_grouping, fitted_labels, groups_of
 from trimkit.coefficients import tree
-from trimkit.coefficients.groups import Groups
 from trimkit.coefficients.tree import Tree
 from trimkit.errors import AttributionError, OptionError, ShapeError
-from trimkit.predictor.composed import fitted_labels, groups_of
 from trimkit.registry.options import whole_number
 from trimkit.targets import select
 
 Masks = Iterator[Tree]
-"""Trees of booleans with the shape of one sample's coefficients: True where they are removed together."""
+"""Trees of booleans with the shape of one sample's coefficients, or of all: True where they are removed together."""
 
 
 class _Ablation(Attribution):
@@ -60,19 +59,18 @@ class FeatureAblation(_Ablation):
     """The change of the output when a named group is set to the baseline; the group's scores sum to it.
 
     Args:
-        groups: named groups of one sample's coefficients; by default those of the transform (bands, patches, latents),
-            and for a bare function every coefficient on its own.
+        groups: see `trimkit.attributions.grouping.Grouping`; by default the transform's (bands, patches, latents).
         chunk: groups removed in one forward, at least 1.
     """
 
-    def __init__(self, groups: Groups | None = None, chunk: int = 8) -> None:
+    def __init__(self, groups: Grouping | None = None, chunk: int = 8) -> None:
         super().__init__(chunk)
-        self.groups = groups
+        self.groups: Grouping = check_grouping("feature_ablation", groups)
 
     def masks(self, probe: Probe, s: Tree) -> Masks:
         """One for each group."""
-        groups = self.groups or groups_of(probe.function, s)
-        fitted = fitted_labels(groups, s)
+        groups = groups_of(probe.function, s, self.groups)
+        fitted = fitted_labels(groups, s, each=True)
         for index in range(len(groups.names)):
             yield tree.map_leaves(lambda labels, i=index: labels == i, fitted)
 
@@ -121,12 +119,9 @@ def _removed(s: Tree, baseline: Tree, mask: Tree) -> Tree:
 
 def _spread(total: Tree, mask: Tree, effect: Tensor) -> Tree:
     """Add a set's effect (N,), shared equally among its coefficients."""
-    size = sum(int(leaf.sum()) for leaf in tree.leaves(mask))
-
-    def leaf(sum_: Tensor, m: Tensor) -> Tensor:
-        return sum_ + m * (effect / max(size, 1)).reshape(-1, *[1] * m.ndim)
-
-    return tree.map_leaves(leaf, total, mask)
+    rows = tree.map_leaves(lambda sum_, m: m if m.ndim == sum_.ndim else m[None], total, mask)
+    share = effect / tree.rows(rows).sum(1).clamp_min(1)
+    return tree.map_leaves(lambda sum_, m: sum_ + m * share.reshape(-1, *[1] * (m.ndim - 1)), total, rows)
 
 
 def _starts(length: int, window: int, stride: int) -> list[int]:

@@ -108,7 +108,9 @@ def _read(folder: Path) -> tuple[str, dict[str, Any], dict[str, Tensor]]:
         why = fault or " ".join(str(error).split())
         raise ModelError(f"{folder} is not the folder of a complete run: {why}") from error
     if fault := find_damage(folder, [RECORD, WEIGHTS]):
-        raise ModelError(f"{fault}; put it back from a copy, or go on with the run from its checkpoints (--resume)")
+        resumable = any(folder.glob("checkpoints/step-*.json"))
+        other = "go on with the run from its checkpoints (--resume)" if resumable else "make the run again"
+        raise ModelError(f"{fault}; put it back from a copy, or {other}")
     warn_of_damage(folder, "the method itself is whole")
     name, kind, options = (
         found.get(key) if isinstance(found, dict) else None for key in ("method", "class", "options")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import cached_property
 from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
@@ -15,7 +15,7 @@ from trimkit.coefficients import tree
 from trimkit.coefficients.baseline import Baseline, expand_baseline
 from trimkit.coefficients.groups import Groups
 from trimkit.coefficients.tree import Tree
-from trimkit.predictor.guards import refuse_wrappers, survey, unchanged
+from trimkit.predictor.guards import Buffers, modules_of, refuse_wrappers, survey, unchanged
 from trimkit.predictor.inputs import Inputs, Site
 from trimkit.predictor.kernels import math_attention
 from trimkit.predictor.replay import Key, recording
@@ -28,6 +28,7 @@ from trimkit.predictor.rows import (
     warn_of_unsteady,
     why_joined,
     why_unsteady,
+    without_graph,
 )
 from trimkit.predictor.several import Several
 from trimkit.predictor.turns import process_wide
@@ -58,12 +59,17 @@ class Composed:
     and the same held inputs.
 
     Attributes:
+        x: what is explained, at an input or a layer, detached.
         s: coefficients of x, in the graph where the transform or x requires grad.
         residual: r, like x.
         size: shape of one sample of x.
         site: where x is in the model.
         output: at a layer: of the one forward that read x there; with a graph, its rest is computed from s. Its numbers
             are the plain model's; so are its gradients where the transform is exact. At an input None.
+
+    Args:
+        counts: in train mode, the first forward is one of the training's, and updates buffers (running statistics,
+            spectral norm's vectors). All others find them as they were before, and leave them alone.
 
     Raises:
         ModelError: a model whose wrapper makes second derivatives silently wrong.
@@ -77,10 +83,14 @@ class Composed:
         *,
         keep_graph: bool,
         site: Site | None = None,
+        counts: bool = True,
     ) -> None:
         self.model = model
         self.site = site or Site(model, x)
-        refuse_wrappers(self.site.seen)
+        seen = self.site.seen
+        refuse_wrappers(seen)
+        self._buffers = Buffers(modules_of(model)) if seen.buffers else None
+        self._counts = counts
         packing = self.site.packing
         self.transform = transform.packed_as(packing) if packing and isinstance(transform, Several) else transform
         self.output: Any = None
@@ -88,10 +98,10 @@ class Composed:
             if self.site.layer is None:
                 self._place(self.site.value)
             elif keep_graph:
-                with math_attention(), self._eager():
+                with math_attention(), self._called():
                     self.output = self.site.intercept(model, self._fused)
             else:
-                with self._eager():
+                with self._called():
                     self.output = self.site.intercept(model, self._read, record=True)
                 if is_weakly_held(model):
                     self.site.replayed = _replayed.get(model, {}).get(str(self.site.layer), frozenset())
@@ -101,10 +111,11 @@ class Composed:
     @cached_property
     def residual(self) -> Tensor:
         """r, like x, detached; an identity leaves zeros."""
-        return torch.zeros_like(single_leaf(self.s, "identity"), requires_grad=False)
+        s = single_leaf(self.s, "identity").detach()
+        return s.new_zeros(()).expand_as(s)
 
     def _place(self, x: Tensor) -> None:
-        self.size = x.shape[1:]
+        self.size, self.x = x.shape[1:], x.detach()
         self._dtype, self._contiguous = x.dtype, x.is_contiguous()
         self._same = type(self.transform) is Identity
         if self._same:  # s = x, of which nothing is left
@@ -139,8 +150,20 @@ class Composed:
     def run(self, model: Model, s: Tree, samples: Tensor | None = None) -> Any:
         """The raw output of the model, or of a copy of it, for rows of coefficients as in `data`."""
         whole = self.site.rows is not None and samples is not None
-        with self._eager():
-            return self.site.run(model, self.data(s, samples), samples, self.data(self.s).detach() if whole else None)
+        fill = self.data(self.s).detach() if whole else None
+        return self.run_on(self.data(s, samples), model, samples, fill)
+
+    def run_on(
+        self, data: Any, model: Model | None = None, samples: Tensor | None = None, fill: Tensor | None = None
+    ) -> Any:
+        """The raw output for data in the place of x; arguments as of `Site.run`."""
+        model = self.model if model is None else model
+
+        def run(data: Any) -> Any:
+            with self._called():
+                return self.site.run(model, data, samples, fill)
+
+        return run(data) if torch.is_grad_enabled() else without_graph(run, data)
 
     def given(self, x: Tensor) -> Any:
         """Data like x in the form of the inputs: those of several by name."""
@@ -172,12 +195,13 @@ class Composed:
 
     def settle_steady(self, output: Any, target: Target) -> str | None:
         """Measure, once a model in eval mode, whether f(s) is f(s) the next time; warn, and say why, where not."""
-        if self.site.samples == 0 or getattr(self.model, "training", False):
+        if getattr(self.model, "training", False):
             return None
         held = _unsteady.setdefault(self.model, {}) if is_weakly_held(self.model) else {}
         key = str(self.site.layer)
         if key not in held:
             with unchanged(self.model):
+                target = resolve_target(target, output)
                 values = select(output, target, rows=self.site.samples).detach()
                 held[key] = why_unsteady(lambda: select(self(self.s), target, rows=self.site.samples), values)
             if held[key]:
@@ -233,9 +257,16 @@ class Composed:
 
             return why_joined(run, self.s, values, self.model)
 
-    def _eager(self) -> AbstractContextManager[Any]:
-        """Compiled code has no second derivative."""
-        return _as_written() if self.site.seen.compiled else nullcontext()
+    def _called(self) -> AbstractContextManager[Any]:
+        """Around each forward: as it is written, since compiled code has no second derivative, and buffers spared."""
+        counts, self._counts = self._counts, False
+        spared = nullcontext() if counts or self._buffers is None else self._buffers.spared()
+        if not self.site.seen.compiled:
+            return spared
+        stack = ExitStack()
+        stack.enter_context(_as_written())
+        stack.enter_context(spared)
+        return stack
 
     def data(self, s: Tree, samples: Tensor | None = None) -> Tensor:
         """T⁻¹(s) + r, (rows, *size), in the number type of x and laid out in memory as x was: models may ask for both.
@@ -264,8 +295,8 @@ class Composed:
         yield from self.transform.parameters()
 
     def groups(self) -> Groups:
-        """The transform's named groups for this size of data."""
-        return self.transform.groups(tuple(self.size))
+        """The transform's named groups of these samples."""
+        return self.transform.groups_of(self.x)
 
     def baseline(self, baseline: Baseline | Reference) -> Baseline:
         """s₀; a function of the model's inputs gives the data x₀ of which s₀ = T(x₀)."""
@@ -301,28 +332,6 @@ def padding_of(function: Any) -> Tensor | None:
 def model_of(function: Any) -> Any:
     """The predictor itself: the model behind the inverse transform, or the bare function."""
     return function.model if isinstance(function, Composed) else function
-
-
-def groups_of(function: Any, s: Tree) -> Groups:
-    """The transform's groups, or one group for each coefficient of a bare function."""
-    return function.groups() if isinstance(function, Composed) else each_coefficient(s)
-
-
-def each_coefficient(s: Tree) -> Groups:
-    """Every coefficient as a group of its own, named by its number in the order of the leaves."""
-    sizes = [leaf[0].numel() for leaf in tree.leaves(s)]
-    numbers = torch.arange(sum(sizes)).split(sizes)
-    labels = [n.reshape(leaf.shape[1:]) for n, leaf in zip(numbers, tree.leaves(s), strict=True)]
-    return Groups(tuple(map(str, range(sum(sizes)))), tree.rebuild(s, labels), "coefficient")
-
-
-def fitted_labels(groups: Groups, s: Tree) -> Tree:
-    """The groups' labels with the shape of one sample of s and on its device.
-
-    Raises:
-        ShapeError: groups of another structure than s.
-    """
-    return tree.map_leaves(lambda labels, leaf: labels.expand(leaf.shape[1:]).to(leaf.device), groups.labels, s)
 
 
 @contextmanager

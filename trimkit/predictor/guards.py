@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -17,6 +17,23 @@ from trimkit.coefficients import tree
 from trimkit.errors import ModelError, ShapeError, TrimkitWarning
 from trimkit.predictor.graph import custom_functions
 from trimkit.predictor.turns import alone, process_wide
+
+
+def require_callable(model: object) -> None:
+    """Refuse what cannot be called.
+
+    Raises:
+        ModelError: with what to wrap, where it predicts as scikit-learn's estimators do.
+    """
+    if not callable(model):
+        method = next((name for name in ("decision_function", "predict_proba", "predict") if hasattr(model, name)), "")
+        way = "pass a torch module or a function of tensors"
+        if method:
+            way = (
+                f"give lambda x: torch.as_tensor(model.{method}(x.detach().numpy())), and an attribution that takes no "
+                "gradients, such as feature_ablation"
+            )
+        raise ModelError(f"expected a callable model, got {type(model).__name__}; {way}")
 
 
 def check_input(x: Any) -> None:
@@ -42,6 +59,8 @@ def check_input(x: Any) -> None:
         )
     if x.ndim < 2 or 0 in x.shape:
         raise ShapeError(f"expected x (N, ...) with at least one sample and one feature, got {tuple(x.shape)}")
+    if x.device.type == "meta":
+        raise ShapeError("x is on the device 'meta', which holds no numbers; move data and model to a real device")
 
 
 def is_finite(x: Tensor) -> bool:
@@ -72,22 +91,23 @@ def unchanged(model: Any) -> Iterator[None]:
 
 
 @contextmanager
-def _put_back(model: nn.Module, modules: Sequence[nn.Module], *, watched: bool) -> Iterator[list[str]]:
+def _put_back(model: nn.Module, modules: Iterable[nn.Module], *, watched: bool) -> Iterator[list[str]]:
     """Put buffers and random states back at the end; the list then says which were touched, if that is watched."""
-    buffers = [(m, name, b, b.detach().clone()) for m in modules for name, b in m._buffers.items() if b is not None]
+    buffers = Buffers(modules)
     on_cuda = torch.cuda.is_initialized()
     devices = {p.device for p in model.parameters() if p.device.type == "cuda"} if on_cuda else ()
     host, accelerators = torch.get_rng_state(), [(device, torch.cuda.get_rng_state(device)) for device in devices]
     changes: list[str] = []
     try:
-        yield changes
+        with buffers.spared() as touched:
+            yield changes
+        changes += touched
     finally:
         if watched and not torch.equal(host, torch.get_rng_state()):
             changes.append("random state")
         torch.set_rng_state(host)
         for device, state in accelerators:
             torch.cuda.set_rng_state(state, device)
-        changes += [buffer[1] for buffer in buffers if _restore(*buffer)]
 
 
 def is_still(model: Any) -> bool:
@@ -95,15 +115,41 @@ def is_still(model: Any) -> bool:
     return not isinstance(model, nn.Module) or model in _still
 
 
-@torch.no_grad()
-def _restore(module: nn.Module, name: str, buffer: Tensor, saved: Tensor) -> bool:
-    """Give a buffer its saved values again; whether it had others."""
-    replaced = module._buffers.get(name) is not buffer  # a model may replace one instead of writing to it
-    module._buffers[name] = buffer
-    wrote = not torch.equal(buffer, saved)
-    if wrote:  # a write, even of the same values, would spoil saved graphs
-        buffer.copy_(saved)
-    return wrote or replaced
+class Buffers:
+    """The buffers of modules as they are now, for forwards that shall find them so and leave no trace.
+
+    A forward within `spared` reads and writes copies, so that no graph which holds a buffer is spoilt.
+
+    Args:
+        modules: each once.
+    """
+
+    def __init__(self, modules: Iterable[nn.Module]) -> None:
+        self._places = [(m, name) for m in modules for name, b in m._buffers.items() if b is not None]
+        now = [module._buffers[name] for module, name in self._places]
+        copies = {id(buffer): buffer.detach().clone() for buffer in now if buffer is not None}
+        self._values = [copies[id(buffer)] for buffer in now]  # what two modules share stays shared
+
+    @contextmanager
+    def spared(self) -> Iterator[list[str]]:
+        """Within it, buffers have the values that they had; at its end the list says which were written to."""
+        own = [module._buffers[name] for module, name in self._places]
+        fresh = {id(value): value.clone() for value in self._values}
+        given = [fresh[id(value)] for value in self._values]
+        touched: list[str] = []
+        self._put(given)
+        try:
+            yield touched
+        finally:
+            now = [module._buffers.get(name) for module, name in self._places]
+            self._put(own)
+            for (_, name), after, start, value in zip(self._places, now, given, self._values, strict=True):
+                if after is not start or not torch.equal(start, value):
+                    touched.append(name)
+
+    def _put(self, buffers: Sequence[Tensor | None]) -> None:
+        for (module, name), buffer in zip(self._places, buffers, strict=True):
+            module._buffers[name] = buffer
 
 
 class Survey(NamedTuple):
@@ -111,6 +157,7 @@ class Survey(NamedTuple):
 
     Attributes:
         training: one of them is in train mode.
+        buffers: one in train mode has a buffer.
         mixes: batch normalisation in train mode: a sample's output depends on the rest of its batch.
         drops: dropout in train mode.
         compiled: a part was compiled; compiled code has no second derivative.
@@ -119,6 +166,7 @@ class Survey(NamedTuple):
     """
 
     training: bool = False
+    buffers: bool = False
     mixes: bool = False
     drops: bool = False
     compiled: bool = False
@@ -128,13 +176,14 @@ class Survey(NamedTuple):
 
 def survey(model: Any) -> Survey:
     """Look at every module of a model once; of a bare function there is nothing to see."""
-    training = mixes = drops = compiled = parallel = False
+    training = buffers = mixes = drops = compiled = parallel = False
     refusal: str | None = None
     for module in modules_of(model):
         kind = _kind(type(module))
         compiled |= "_orig_mod" in module._modules or module._compiled_call_impl is not None
         if module.training:
             training = True
+            buffers |= bool(module._buffers)
             mixes |= kind == "batch norm"
             drops |= kind == "dropout"
         if kind == "parallel":
@@ -142,7 +191,7 @@ def survey(model: Any) -> Survey:
             refusal = _STATIC if getattr(module, "static_graph", False) else refusal
         elif kind == "sharded":
             refusal = _SHARDED
-    return Survey(training, mixes, drops, compiled, parallel, refusal)
+    return Survey(training, buffers, mixes, drops, compiled, parallel, refusal)
 
 
 def modules_of(model: Any) -> Iterator[nn.Module]:
@@ -233,8 +282,8 @@ def warn_of_train_mode(model: Any, *, dropout: bool) -> None:
     if seen.mixes:
         warnings.warn(
             "the model has batch normalisation in train mode: the gradient of a sample's output also flows to the "
-            "other samples of the batch, so scores are not per sample, and points on a path count in its running "
-            "statistics; put these layers in eval mode, or use group or layer normalisation",
+            "other samples of the batch, so scores are not per sample; put these layers in eval mode, or use group or "
+            "layer normalisation",
             TrimkitWarning,
             stacklevel=4,
         )

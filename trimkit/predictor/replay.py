@@ -33,10 +33,12 @@ class Recording:
     Attributes:
         outputs: of the outermost modules that ended before the layer, and of the layer itself.
         changed: one of them was written to afterwards, so giving it again would be another function.
+        above: paths of the modules that ended after the layer.
     """
 
     outputs: dict[Key, Any] = field(default_factory=dict)
     changed: bool = False
+    above: set[str] = field(default_factory=set)
 
     def with_rows(self, rows: int) -> set[Key]:
         """Those whose tensors all have so many rows."""
@@ -60,6 +62,7 @@ def recording(model: Any, layer: Layer) -> Iterator[Recording]:
             nonlocal open_
             running.pop()
             if not open_:
+                made.above.add(path)
                 return
             versions: list[tuple[Tensor, int]] = []
             map_tensors(lambda leaf: versions.append((leaf, leaf._version)), output)

@@ -67,7 +67,7 @@ def _acquire(folder: Path, path: Path) -> int:
                 raise BusyError(
                     f"{folder} is in use by {holder}; wait until it is done, or stop it, or choose another name"
                 ) from error
-            warnings.warn(f"no lock on {folder}: its file system knows none", TrimkitWarning, stacklevel=5)
+            warnings.warn(f"no lock on {folder}: its file system knows none", TrimkitWarning, stacklevel=4)
         if _is_at(descriptor, path):
             os.ftruncate(descriptor, 0)
             os.write(descriptor, json.dumps({"process": os.getpid(), "host": socket.gethostname()}).encode())

@@ -66,8 +66,9 @@ class TrimPenalty:
     """A penalty on attributions, for an existing training loop: ``logits, value = penalty(model, x, target=y)``.
 
     The model is called once, as it is wrapped (DDP included), in its current mode; output and penalty come from that
-    one forward. Add ``weight * value`` to the task's loss and call backward once. A measure, of which more is better
-    (hoyer), is penalised as one minus its value. The second derivative makes a step 2–3 times as dear as a plain one.
+    one forward, and where the attribution takes more, buffers (running statistics) count it alone. Add
+    ``weight * value`` to the task's loss and call backward once. A measure, of which more is better (hoyer), is
+    penalised as one minus its value. The second derivative makes a step 2–3 times as dear as a plain one.
 
     Args:
         penalty: name, (name, options) or a function of scores → (N,).
@@ -123,7 +124,7 @@ class TrimPenalty:
         self._generator = torch.Generator().manual_seed(seed)
         self._meant = None if parameters is None else list(parameters)
         self._wants_groups = _wants_groups(self.penalty)
-        self._groups_of_size: dict[tuple[int, ...], Groups] = {}
+        self._grouped: tuple[Transform, tuple[int, ...], Groups] | None = None  # of the latest space and size
         self._examined: WeakKeyDictionary[Any, int] = WeakKeyDictionary()  # model → parameters reached
 
     def __call__(
@@ -142,33 +143,42 @@ class TrimPenalty:
             PenaltyError: the penalty would train nothing that it is meant for, or a learnable transform's scale alone.
             AttributionError, ShapeError, ModelError: as in `Trim`.
         """
-        composed, output, values = self._explain(model, x, target, generator)
-        if self.points is not None or not self._keeps_task(composed):
+        site = Site(model, x, self.at, self.rows)
+        fused = self._keeps_task(site)
+        output, values = self._explain(model, site, target, generator, counts=fused)
+        if not fused:
             output = call_model(model, x)  # else the task's loss would train T through T⁻¹(T(x)) + r, which is x
         return output, values.mean()
 
-    def _keeps_task(self, composed: Composed) -> bool:
+    def _keeps_task(self, site: Site) -> bool:
         """Whether the task's gradient passes T⁻¹(T(x)) + r as it would pass x."""
-        if composed.output is None:
-            return not any(leaf.requires_grad for leaf in tree.leaves(composed.s))
-        return self.transform.exact and not any(p.requires_grad for p in self.transform.parameters())
+        if self.points is not None or (
+            type(self.transform) is not Identity and any(p.requires_grad for p in self.transform.parameters())
+        ):
+            return False
+        return self.transform.exact if site.layer is not None else not site.value.requires_grad
 
     def penalise(
         self, model: Model, x: Inputs, target: Target = None, *, generator: torch.Generator | None = None
     ) -> Tensor:
-        """The mean penalty alone, for models that are not trained themselves; arguments as in a call."""
+        """The mean penalty alone, for models that are not trained themselves; arguments as in a call.
+
+        In train mode, its forwards leave buffers (running statistics) as they were.
+        """
         return self.per_sample(model, x, target, generator=generator).mean()
 
     def per_sample(
         self, model: Model, x: Inputs, target: Target = None, *, generator: torch.Generator | None = None
     ) -> Tensor:
         """The penalty of each sample, (N,), with its graph; arguments as in a call."""
-        return self._explain(model, x, target, generator)[2]
+        site = Site(model, x, self.at, self.rows)
+        return self._explain(model, site, target, generator, counts=False)[1]
 
     def _explain(
-        self, model: Model, x: Inputs, target: Target, generator: torch.Generator | None
-    ) -> tuple[Composed, Any, Tensor]:
-        site = Site(model, x, self.at, self.rows)
+        self, model: Model, site: Site, target: Target, generator: torch.Generator | None, *, counts: bool
+    ) -> tuple[Any, Tensor]:
+        """The output that was explained, and the penalty of each sample; the first forward counts as the task's."""
+        x = site.x
         if torch.is_inference_mode_enabled():
             raise PenaltyError(
                 "a penalty cannot be trained under torch.inference_mode(); leave it for the training step"
@@ -180,7 +190,7 @@ class TrimPenalty:
                 raise PenaltyError("points are drawn for a single input x; leave out points=, or at=")
             site = Site(model, self.points(site.value, generator), rows=self.rows)
         with told_plainly(model, x):
-            composed = Composed(model, self.transform, x, keep_graph=True, site=site)
+            composed = Composed(model, self.transform, x, keep_graph=True, site=site, counts=counts)
             result = self.attribution.explain(
                 composed,
                 composed.s,
@@ -193,7 +203,7 @@ class TrimPenalty:
         values = self.values(scores, composed.size, composed.transform)
         reach = self._examine(composed, result, values)
         self.last = PenaltyReport(values.detach(), tree.map_leaves(Tensor.detach, scores), reach)
-        return composed, result.output, values
+        return result.output, values
 
     def values(self, scores: Tree, size: Iterable[int], space: Transform | None = None) -> Tensor:
         """The penalty of each sample, to be minimised.
@@ -219,9 +229,9 @@ class TrimPenalty:
         """The transform's groups, for penalties that have a parameter of that name which nobody has filled."""
         if not self._wants_groups:
             return {}
-        if size not in self._groups_of_size:
-            self._groups_of_size[size] = space.groups(size)
-        return {"groups": self._groups_of_size[size]}
+        if self._grouped is None or self._grouped[0] is not space or self._grouped[1] != size:
+            self._grouped = space, size, space.groups(size)
+        return {"groups": self._grouped[2]}
 
     def _examine(self, composed: Composed, result: Explanation, values: Tensor) -> int:
         """Once for each model: can the penalty be differentiated, and does it train what it is meant to?"""

@@ -20,7 +20,7 @@ from trimkit.attributions.base import Probe
 from trimkit.coefficients import tree
 from trimkit.coefficients.tree import Tree
 from trimkit.predictor.composed import Composed, model_of
-from trimkit.predictor.turns import process_wide
+from trimkit.predictor.turns import process_wide, unwrapped
 from trimkit.targets import select, take_target
 from trimkit.transforms.base import Transform
 
@@ -88,12 +88,20 @@ class Rows(nn.Module):
         self.parts: list[Tensor] = []
         self._probe = probe
         probe.settle_rows(any_order=True)
+        self._below = _modules_below(probe.function)
         self._target = probe.target  # settled now: a word takes a forward, and Captum's hooks would count it
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """One number a row, (rows,)."""
         raw, numbers = self.run(*inputs)
         return self.tied(select(raw, take_target(self._target, numbers)))
+
+    def apply(self, fn: Callable[[nn.Module], None]) -> Rows:
+        """As torch's, without the modules below an explained layer: Captum's hooks would look for a gradient there."""
+        for module in self.modules():
+            if module not in self._below:
+                fn(module)
+        return self
 
     def run(self, *inputs: Tensor) -> tuple[Any, Tensor]:
         """The model's raw output, and the number of the sample of each row."""
@@ -111,6 +119,17 @@ class Rows(nn.Module):
         if not isinstance(function, Composed):
             return self.model(s)
         return function.run(self.model, s, numbers)
+
+
+def _modules_below(function: Any) -> set[nn.Module]:
+    """The modules that run before the output of an explained layer, and not after it."""
+    below = function.site.below if isinstance(function, Composed) else None
+    if below is None or not isinstance(function.model, nn.Module):
+        return set()
+    assert isinstance(function.model, nn.Module)  # a function has no layers
+    model = unwrapped(function.model)
+    parts = {part for path, _ in below.outputs for part in model.get_submodule(path).modules()}
+    return parts - {model.get_submodule(path) for path in below.above}
 
 
 def is_affine(transform: Transform, s: Tree, size: Sequence[int]) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, ClassVar, TypeAlias
 from weakref import WeakSet
@@ -115,7 +117,8 @@ class Rescaled(Hooked):
 
     def scores(self, explainer: Any, inputs: Inputs, arguments: dict[str, Any], s: Tree) -> Tree:
         """Captum's scores; warns where they do not sum to what they should."""
-        found, gaps = self.with_gaps(explainer, inputs, arguments)
+        with _clean(explainer.model):
+            found, gaps = self.with_gaps(explainer, inputs, arguments)
         scores = scores_like(s, found)
         gap, largest = (float(values.detach().abs().max()) for values in (gaps, tree.sample_sums(scores)))
         if not gap <= 0.01 * largest + 1e-6:
@@ -131,6 +134,29 @@ class Rescaled(Hooked):
     def with_gaps(self, explainer: Any, inputs: Inputs, arguments: dict[str, Any]) -> tuple[Inputs, Tensor]:
         """Captum's scores, and by how much each sample's miss the change of what is explained."""
         return explainer.attribute(inputs, **arguments, return_convergence_delta=True)
+
+
+@contextmanager
+def _clean(rows: nn.Module) -> Iterator[None]:
+    """Within it Captum keeps tensors on modules, which it leaves there where it fails.
+
+    Raises:
+        AttributionError: it failed at a layer that gets other rows for samples than for references.
+    """
+    before = {module: set(vars(module)) for module in rows.modules()}
+    try:
+        yield
+    except (RuntimeError, ValueError) as error:
+        if not re.search("size of tensor|values to unpack", str(error)):
+            raise
+        raise AttributionError(
+            "Captum's DeepLift compares rows of samples with rows of references, and a layer of this model gets others "
+            "(rows that are sent to different experts?); use layerwise_relevance or integrated_gradients"
+        ) from error
+    finally:
+        for module, names in before.items():
+            for name in {"input", "output"} & (vars(module).keys() - names):
+                delattr(module, name)
 
 
 class DeepLift(Rescaled):

@@ -8,11 +8,10 @@ from typing import Any, ClassVar, Literal
 from trimkit.attributions.base import Probe
 from trimkit.attributions.captum.adapter import CaptumAttribution
 from trimkit.attributions.captum.forward import Inputs, feature_masks, scores_like, shared, to_real, window
+from trimkit.attributions.grouping import Grouping, check_grouping, fitted_labels, groups_of
 from trimkit.coefficients import tree
-from trimkit.coefficients.groups import Groups
 from trimkit.coefficients.tree import Tree
-from trimkit.errors import AttributionError, OptionError, ShapeError
-from trimkit.predictor.composed import each_coefficient, fitted_labels, groups_of
+from trimkit.errors import AttributionError, ShapeError
 
 
 class _Perturbing(CaptumAttribution):
@@ -62,23 +61,20 @@ class _Grouped(_Perturbing):
     """Perturbs groups of coefficients together; a group's scores sum to what Captum gives the group.
 
     Args:
-        groups: "transform" for the transform's named groups (of a bare function: each coefficient), "coefficients" for
-            each coefficient on its own, or `trimkit.coefficients.groups.Groups`.
+        groups: see `trimkit.attributions.grouping.Grouping`.
         **options: of the Captum class.
     """
 
     least: ClassVar[int] = 1
     most: ClassVar[int | None] = None
 
-    def __init__(self, groups: Groups | Literal["transform", "coefficients"] = "transform", **options: Any) -> None:
+    def __init__(self, groups: Grouping | None = "transform", **options: Any) -> None:
         super().__init__(**options)
-        if not isinstance(groups, Groups) and groups not in ("transform", "coefficients"):
-            raise OptionError(f"captum:{self.name}: expected groups transform, coefficients or Groups, got {groups!r}")
-        self.groups = groups
+        self.groups: Grouping = check_grouping(f"captum:{self.name}", groups)
 
     def arguments(self, probe: Probe, s: Tree) -> dict[str, Any]:
         """Captum's masks of the groups."""
-        masks, features = feature_masks(fitted_labels(self._groups(probe, s), s), s)
+        masks, features = feature_masks(fitted_labels(groups_of(probe.function, s, self.groups), s), s)
         self._require_groups(features)
         return {"feature_mask": masks, **super().arguments(probe, s)}
 
@@ -99,11 +95,6 @@ class _Grouped(_Perturbing):
                 f"captum:{self.name} evaluates every order of the groups: expected at most {self.most} groups, got "
                 f"{count}; pass groups=Groups(…) with fewer, or use captum:ShapleyValueSampling"
             )
-
-    def _groups(self, probe: Probe, s: Tree) -> Groups:
-        if isinstance(self.groups, Groups):
-            return self.groups
-        return each_coefficient(s) if self.groups == "coefficients" else groups_of(probe.function, s)
 
 
 class FeatureAblation(_Grouped):

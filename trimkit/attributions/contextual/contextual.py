@@ -13,19 +13,13 @@ import torch
 from torch import Tensor
 
 from trimkit.attributions.base import Attribution, Probe
+from trimkit.attributions.carrier import carried
 from trimkit.attributions.contextual.pair import SHAPLEY, Pair
+from trimkit.attributions.grouping import Grouping, check_grouping, fitted_labels, groups_of
 from trimkit.coefficients import tree
-from trimkit.coefficients.groups import Groups
 from trimkit.coefficients.tree import Tree
 from trimkit.errors import AttributionError
-from trimkit.predictor.composed import (
-    Composed,
-    each_coefficient,
-    eager,
-    fitted_labels,
-    groups_of,
-    model_of,
-)
+from trimkit.predictor.composed import Composed, eager, model_of
 from trimkit.registry.options import one_of, whole_number
 from trimkit.targets import select
 
@@ -58,7 +52,7 @@ def decompose(function: Callable[[Any], Any], total: Tree, relevant: Tree, rule:
     """
     token = SHAPLEY.set(rule == "shapley")
     try:
-        with eager(function):
+        with eager(function), carried(Pair.method):
             return function(tree.map_leaves(Pair, total, relevant))
     finally:
         SHAPLEY.reset(token)
@@ -74,8 +68,7 @@ class ContextualDecomposition(Attribution):
     for groups without meaning as well.
 
     Args:
-        groups: "transform" for the transform's named groups (of a bare function: each coefficient), "coefficients" for
-            each coefficient on its own, or `trimkit.coefficients.groups.Groups`.
+        groups: see `trimkit.attributions.grouping.Grouping`.
         chunk: groups in one forward, at least 1.
         rule: "alone": an activation gives a group what it makes of the group by itself. "shapley": the mean of that and
             of what the group adds to the rest, at one and a half times the cost. The relevant parts and the rest sum to
@@ -86,32 +79,25 @@ class ContextualDecomposition(Attribution):
 
     def __init__(
         self,
-        groups: Groups | Literal["transform", "coefficients"] = "transform",
+        groups: Grouping = "transform",
         chunk: int = 64,
         rule: Rule = "alone",
     ) -> None:
         whole_number("contextual_decomposition", chunk=chunk)
         one_of("contextual_decomposition", ("alone", "shapley"), rule=rule)
-        if not isinstance(groups, Groups):
-            one_of("contextual_decomposition", ("transform", "coefficients"), groups=groups)
         self.rule: Rule = rule
-        self.groups = groups
+        self.groups: Grouping = check_grouping("contextual_decomposition", groups)
         self.chunk = chunk
 
     def attribute(self, probe: Probe, s: Tree, baseline: Tree, generator: torch.Generator | None) -> Tree:
         """One forward of all groups' pairs for each chunk, checked against the model's own output."""
-        groups = self._groups(probe, s)
+        groups = groups_of(probe.function, s, self.groups)
         labels = fitted_labels(groups, s)
         with torch.set_grad_enabled(probe.create_graph):
             expected = select(probe.output, probe.target)
             parts = torch.arange(len(groups.names), device=expected.device).split(self.chunk)
             relevant = [self._relevant(probe, s, baseline, labels, part, expected) for part in parts]
             return _spread(torch.cat(relevant), labels)
-
-    def _groups(self, probe: Probe, s: Tree) -> Groups:
-        if isinstance(self.groups, Groups):
-            return self.groups
-        return each_coefficient(s) if self.groups == "coefficients" else groups_of(probe.function, s)
 
     def _relevant(self, probe: Probe, s: Tree, baseline: Tree, labels: Tree, part: Tensor, expected: Tensor) -> Tensor:
         """The relevant parts of the explained number for some groups, (G, N)."""
@@ -132,7 +118,7 @@ def _rest(function: Any) -> Callable[[Any], Any]:
     """The model from the explained input or layer on."""
     if not isinstance(function, Composed):
         return function
-    return lambda x: function.site.run(function.model, x)
+    return function.run_on
 
 
 def _data(function: Any, s: Tree) -> Tree:

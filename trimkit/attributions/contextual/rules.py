@@ -20,13 +20,14 @@ the irrelevant part, β + γ the plain result:
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from trimkit.attributions import attention, norms, recurrent
+from trimkit.attributions import attention, norms, recurrent, written
 from trimkit.attributions.carrier import Call, Rule, refuse
 from trimkit.attributions.contextual.norms import group_norm, layer_norm, rms_norm
 from trimkit.attributions.contextual.pair import RULES, SHAPLEY, Pair, add_constant, lift, on_groups, relevants
@@ -78,8 +79,9 @@ def unshared(call: Call) -> Tensor:
 
 def composite(call: Call) -> Any:
     """Attention and norms, written out."""
-    written = getattr(norms, call.name, None) or getattr(attention, call.name)
-    return written(*call.args, **{name: value for name, value in call.kwargs.items() if name != "out"})
+    written_out = (getattr(module, call.name, None) for module in (norms, attention, written))
+    function: Any = next(filter(None, written_out))
+    return function(*call.args, **{name: value for name, value in call.kwargs.items() if name != "out"})
 
 
 def quotient(call: Call) -> Any:
@@ -214,11 +216,10 @@ def max_pool(call: Call) -> Any:
 
 
 def maximum(call: Call) -> Any:
-    """The maximum along one axis; both parts from where the sum has it."""
-    pair = call.args[0]
-    axis, keep = call.argument(1, "dim"), call.argument(2, "keepdim", False)
-    if not isinstance(axis, int):
-        refuse(call.name, "only the maximum along one axis, max(dim=…), has a rule")
+    """The maximum along one axis, or several, one after the other; both parts from where the sum has it."""
+    if not isinstance(axis := call.argument(1, "dim"), int):
+        return maximum_over(call)
+    pair, keep = call.args[0], call.argument(2, "keepdim", False)
     places = pair.total.argmax(axis, keepdim=True)
 
     def chosen(values: Tensor) -> Tensor:
@@ -229,6 +230,21 @@ def maximum(call: Call) -> Any:
     if call.name == "amax":
         return values
     return torch.return_types.max((values, places if keep else places.squeeze(axis)))
+
+
+def maximum_over(call: Call) -> Any:
+    """The maximum along several axes, or of two tensors."""
+    axes, other = call.argument(1, "dim"), call.kwargs.get("other")
+    if call.name == "max" and isinstance(given := axes if other is None else other, Tensor):
+        return written.maximum(call.args[0], given)
+    if not axes or call.name == "max":
+        refuse(
+            call.name,
+            "only the maximum along one axis, or several, given by dim=, has a rule",
+            type(call.pairs[0]).method,
+        )
+    kept = reduce(lambda values, axis: values.amax(axis, True), axes, call.args[0])
+    return kept if call.argument(2, "keepdim", False) else kept.squeeze(axes)
 
 
 def _averaged(call: Call, alone: Pair) -> Pair:
@@ -259,39 +275,43 @@ _NAMES: dict[Rule, str] = {
         "ones_like full_like new_ones new_full new_tensor"
     ),
     linear: (
-        "reshape reshape_as view view_as flatten unflatten ravel permute transpose swapaxes movedim t .T .mT squeeze "
-        "unsqueeze expand expand_as repeat repeat_interleave tile chunk split unbind narrow select index_select "
-        "gather __getitem__ flip roll diff mean sum cumsum diagonal tril triu clone contiguous to type_as float "
-        "double detach neg real imag .real .imag conj view_as_real view_as_complex adaptive_avg_pool1d "
-        "adaptive_avg_pool2d adaptive_avg_pool3d avg_pool1d avg_pool2d avg_pool3d interpolate pixel_shuffle "
-        "pixel_unshuffle unfold fold fft_fft fft_ifft fft_rfft fft_irfft fft_fft2 fft_ifft2 fft_rfft2 fft_irfft2 "
-        "fft_fftn fft_ifftn fft_rfftn fft_irfftn"
+        "reshape reshape_as view view_as flatten unflatten ravel permute transpose swapaxes swapdims movedim t .T .mT "
+        "squeeze unsqueeze expand expand_as broadcast_to repeat repeat_interleave tile chunk split tensor_split unbind "
+        "narrow select index_select gather take_along_dim __getitem__ flip fliplr flipud roll diff mean sum cumsum "
+        "diagonal diag_embed tril triu clone contiguous to type_as float double detach neg positive real imag .real "
+        ".imag conj view_as_real view_as_complex adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d "
+        "avg_pool1d avg_pool2d avg_pool3d interpolate pixel_shuffle pixel_unshuffle unfold fold fft_fft fft_ifft "
+        "fft_rfft fft_irfft fft_fft2 fft_ifft2 fft_rfft2 fft_irfft2 fft_fftn fft_ifftn fft_rfftn fft_irfftn"
     ),
     multilinear: "mul multiply matmul __rmatmul__ mm bmm mv einsum tensordot",
     quotient: "div divide true_divide",
     weighted: "linear conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d",
-    affine: "pad masked_fill",
+    affine: "pad masked_fill index_fill",
     batch_norm: "batch_norm",
     layer_norm: "layer_norm",
     group_norm: "group_norm",
     softmax: "softmax",
     rms_norm: "rms_norm",
-    unshared: "rsqrt std",
+    unshared: "rsqrt std var",
     recurrent_layer: "lstm gru rnn_tanh rnn_relu lstm_cell gru_cell rnn_tanh_cell rnn_relu_cell",
     recurrent.packed: "_pack_padded_sequence",
     zeros: "zeros_like new_zeros",
     aggregate: "index_add scatter_add",
-    composite: ("scaled_dot_product_attention multi_head_attention_forward normalize cosine_similarity instance_norm"),
+    composite: (
+        "scaled_dot_product_attention multi_head_attention_forward normalize cosine_similarity instance_norm glu "
+        "softmin maximum minimum min amin addmm addmv baddbmm addcmul lerp"
+    ),
     add: "add",
     subtract: "sub subtract",
     subtract_from: "rsub __rsub__",
-    assemble: "cat concat stack hstack vstack where",
+    assemble: "cat concat concatenate stack hstack vstack where",
     activation: (
         "relu relu6 leaky_relu prelu elu selu celu gelu silu mish hardswish tanh tanhshrink softsign softshrink "
-        "hardshrink abs square sin atan erf expm1"
+        "hardshrink abs square sin sinh tan atan erf expm1"
     ),
     offset_activation: (
-        "sigmoid hardsigmoid softplus log_sigmoid hardtanh exp cos clamp clamp_min clamp_max threshold _threshold"
+        "sigmoid hardsigmoid softplus log_sigmoid hardtanh exp exp2 cos cosh erfc clamp clip "
+        "clamp_min clamp_max threshold _threshold"
     ),
     power: "pow",
     dropout: "dropout dropout1d dropout2d dropout3d alpha_dropout",

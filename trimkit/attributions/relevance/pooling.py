@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from trimkit.attributions.carrier import Call, refuse
-from trimkit.attributions.relevance.twin import METHOD, Twin
+from trimkit.attributions.carrier import Call
+from trimkit.attributions.contextual.rules import maximum_over
+from trimkit.attributions.relevance.twin import Places, Twin
 
 
 def max_pool(call: Call) -> Any:
@@ -27,10 +28,10 @@ def max_pool(call: Call) -> Any:
 
 
 def maximum(call: Call) -> Any:
-    """The maximum along one axis."""
-    twin, axis, keep = call.args[0], call.argument(1, "dim"), call.argument(2, "keepdim", False)
-    if not isinstance(axis, int):
-        refuse(call.name, "only the maximum along one axis, max(dim=…), has a rule", METHOD)
+    """The maximum along one axis, or several, one after the other."""
+    if not isinstance(axis := call.argument(1, "dim"), int):
+        return maximum_over(call)
+    twin, keep = call.args[0], call.argument(2, "keepdim", False)
     i, j = (part.argmax(axis, keepdim=True) for part in (twin.total, twin.reference))
 
     def take(values: Tensor, places: Tensor) -> Tensor:
@@ -38,7 +39,10 @@ def maximum(call: Call) -> Any:
 
     parts = [take(twin.total, i), take(twin.reference, j), _change(twin, i, j, take)]
     result = Twin(*(part if keep else part.squeeze(axis) for part in parts))
-    return result if call.name == "amax" else torch.return_types.max((result, i if keep else i.squeeze(axis)))
+    if call.name == "amax":
+        return result
+    i, j = (places if keep else places.squeeze(axis) for places in (i, j))
+    return torch.return_types.max((result, i if torch.equal(i, j) else Places(i, j, torch.zeros_like(i))))
 
 
 def _change(twin: Any, i: Tensor, j: Tensor, take: Callable[[Tensor, Tensor], Tensor]) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from trimkit.attributions.base import Attribution, Probe
 from trimkit.attributions.captum.forward import is_affine
+from trimkit.attributions.carrier import carried
 from trimkit.attributions.relevance.twin import Twin
 from trimkit.attributions.tracking import gradients_of
 from trimkit.coefficients import tree
@@ -34,8 +35,9 @@ class LayerwiseRelevance(Attribution):
     def attribute(self, probe: Probe, s: Tree, baseline: Tree, generator: torch.Generator | None) -> Tree:
         """One forward of point, reference and change together, and the gradient of the change."""
         step = tree.map_leaves(lambda leaf: leaf.detach().clone().requires_grad_(), difference(s, baseline))
+        expected = select(probe.output, probe.target)
         twin = _explained(probe, s, baseline, step)
-        _verify(twin, select(probe.output, probe.target))
+        _verify(twin, expected)
         wanted = tree.leaves(step)
         multipliers = gradients_of(twin.change, wanted, probe.create_graph)
         gradients = [torch.zeros_like(p) if m is None else m for p, m in zip(wanted, multipliers, strict=True)]
@@ -45,9 +47,9 @@ class LayerwiseRelevance(Attribution):
 def _explained(probe: Probe, s: Tree, baseline: Tree, step: Tree) -> Twin:
     """The explained number of each sample with its change."""
     function = probe.function
-    with eager(model_of(function)):
+    with eager(model_of(function)), carried(Twin.method):
         if isinstance(function, Composed):
-            output: Any = function.site.run(function.model, _data(function, s, baseline, step))
+            output: Any = function.run_on(_data(function, s, baseline, step))
         else:
             output = function(tree.map_leaves(Twin, s, baseline, step))
     explained = select(output, probe.target)

@@ -27,7 +27,7 @@ from trimkit.attributions.carrier import Call, Rule, refuse
 from trimkit.attributions.contextual import rules as contextual
 from trimkit.attributions.relevance.pooling import max_pool, maximum
 from trimkit.attributions.relevance.recurrent import SignalTakesAll
-from trimkit.attributions.relevance.twin import METHOD, RULES, Twin
+from trimkit.attributions.relevance.twin import METHOD, PLAIN, RULES, Twin
 
 
 def linear(call: Call) -> Any:
@@ -123,10 +123,19 @@ def activation(call: Call) -> Twin:
     if len(_twins(call)) > 1:
         refuse(call.name, "a parameter of the activation depends on the input", METHOD)
     (twin,) = _twins(call)
+    if twin.total.is_complex():
+        return _modulus(call, twin)
     result = _through(twin, lambda x: call.on([x]))
     result.divides = call.name == "rsqrt" or (call.name == "reciprocal" and twin.is_root)
     result.is_root = call.name == "sqrt"
     return result
+
+
+def _modulus(call: Call, twin: Any) -> Any:
+    """|z| = √(a² + b²)."""
+    if call.name != "abs":
+        refuse(call.name, "of complex numbers only abs has a rule", METHOD)
+    return torch.view_as_real(twin).square().sum(dim=-1).sqrt()
 
 
 def softmax(call: Call) -> Twin:
@@ -322,9 +331,10 @@ _SAME: dict[Rule, tuple[Rule, ...]] = {
 RULES.update(
     {name: rule for rule, theirs in _SAME.items() for each in theirs for name in _names[each].split()}
     | {"log_softmax": log_softmax, "logsumexp": logsumexp}
-    | dict.fromkeys(("norm", "linalg_vector_norm", "linalg_norm"), contextual.composite)
+    | dict.fromkeys(("norm", "linalg_vector_norm", "linalg_norm", "var", "std"), contextual.composite)
     | dict.fromkeys(_names[contextual.max_pool].split(), max_pool)
     | dict.fromkeys(_names[contextual.maximum].split(), maximum)
-    | dict.fromkeys(("rsqrt", "sqrt", "reciprocal", "log", "log1p"), activation)
+    | dict.fromkeys(["rsqrt", "sqrt", "reciprocal", "log", "log2", "log10", "log1p", "logit", "lgamma"], activation)
     | dict.fromkeys(("__rdiv__", "__rtruediv__"), quotient_from)
 )
+PLAIN.update(dict.fromkeys(_names[contextual.plain].split(), contextual.plain))

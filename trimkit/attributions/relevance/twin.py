@@ -9,6 +9,9 @@ from trimkit.attributions.carrier import Carrier, Rule
 RULES: dict[str, Rule] = {}
 """The rule of each operation by its name without the underscore of in-place ones; `rules` enters them."""
 
+PLAIN: dict[str, Rule] = {}
+"""The rules of what asks for shape or kind only."""
+
 METHOD = "layerwise relevance"
 
 
@@ -34,3 +37,9 @@ class Twin(Carrier):
     def middle(self) -> Tensor:
         """Between both."""
         return (self.total + self.reference) / 2
+
+
+class Places(Twin):
+    """Where the largest entries are, which is elsewhere at the reference: what reads entries there has no rule."""
+
+    rules = PLAIN
