@@ -1,8 +1,9 @@
-"""What do generators draw after the same minutes of one core? StyleGAN2 and StyleGAN beside a plain DCGAN.
+"""What do generators draw after the same minutes of one core? Style-based ones beside a plain DCGAN.
 
     stylegan2         the options that images of 32 pixels have by default
     stylegan2 wide    32 channels and two convolutions at every resolution, 4 layers of mapping, a learning rate of .002
     stylegan          the options by default, grown from 8 pixels in a tenth of the steps each
+    stylealae         `alae` with network "style", 64 latents, γ = 1 every 16th step; the same running average
     dcgan             the game of `infogan` without its codes, network "conv"; Adam as published there, the same running
                       average
 
@@ -38,6 +39,7 @@ PEERS: dict[str, tuple[str, dict[str, Any]]] = {
     "stylegan2": ("stylegan2", {}),
     "stylegan2 wide": ("stylegan2", {**WIDE, "mapping_layers": 4, "learning_rate": 2e-3}),
     "stylegan": ("stylegan", {}),
+    "stylealae": ("alae", {"network": "style", "w_dim": 64, "r1_weight": 1.0, "r1_interval": 16}),
     "dcgan": ("infogan", {"noise_dim": 64, "recogniser": "head", "category_weight": 0.0, "continuous": 0}),
 }
 BATCH, EMA, TIMED, READER_STEPS = 16, 0.995, 40, 1500

@@ -145,3 +145,28 @@ def test_each_coefficient_can_be_a_group(x, name):
 def test_groups_of_an_unknown_word_are_refused(name):
     with pytest.raises(OptionError, match="coefficients"):
         trimkit.create("attribution", name, groups="coefficient")
+
+
+@pytest.mark.parametrize("match", ["mse", "kl"])
+def test_a_prediction_loss_takes_a_predictor_that_differentiates_inside_itself(x, match):
+    values, gradients = [], []
+    model = seeded(Force)
+    for predictor in (model, ByHand(model)):
+        x_hat = (x + 0.1).requires_grad_()
+        value = trimkit.PredictionLoss(predictor, match=match)(x_hat, x)
+        value.backward()
+        values.append(value)
+        gradients.append(x_hat.grad)
+    torch.testing.assert_close(*values)
+    torch.testing.assert_close(*gradients)
+
+
+class ByHand(nn.Module):
+    """The same forces, without a gradient inside."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, x):
+        return self.model.by_hand(x)

@@ -61,3 +61,9 @@ def test_a_model_that_learned_nothing_is_not_searched():
 def test_no_feature_of_a_clean_model_stands_out(seed):
     report = trimkit.audit(*trained(seed, shortcut=False), checks=["reliance"])
     assert report.model is Status.NOT_JUDGED
+
+
+def test_the_page_says_why_a_feature_stands_out():
+    page = trimkit.audit(*trained(0, shortcut=True), checks=["reliance"]).to_html()
+    assert "more right without it" in page
+    assert "the model is right more often without it, by" in page

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +10,6 @@ from torch import Tensor
 
 from trimkit.audit.checks.base import Findings
 from trimkit.audit.checks.controls import magnitude
-from trimkit.audit.columns import Column
 from trimkit.audit.layer import data_space, own_part
 from trimkit.audit.removal import without
 from trimkit.audit.subject import Batch, Subject
@@ -80,7 +78,7 @@ def measure_bands(subject: Subject, batch: Batch) -> dict[str, dict[str, Tensor]
 def conclude_bands(findings: Findings) -> dict[str, Any]:
     """Means over samples with 95 % intervals, as plain JSON values."""
     groups = findings.subject.groups
-    bands = {name: _band(findings, values) for name, values in findings.values.items()}
+    bands = {name: findings.band(values) for name, values in findings.values.items()}
     return {"names": list(groups.names), "axis": groups.axis, "sizes": groups.sizes.tolist(), **bands}
 
 
@@ -142,8 +140,3 @@ def _class_name(data: Dataset, number: int) -> str:
 
 def _one(scores: Tree, row: int) -> Tree:
     return tree.map_leaves(lambda leaf: leaf[row : row + 1].cpu(), scores)
-
-
-def _band(findings: Findings, values: Column) -> Mapping[str, list[float]]:
-    value, low, high = findings.bootstrap.band(values)
-    return {"value": value.tolist(), "low": low.tolist(), "high": high.tolist()}

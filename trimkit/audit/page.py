@@ -263,7 +263,7 @@ def _of_attribution(report: Result, label: str) -> list[Section]:
         Curve(
             f"Where the scores lie{suffix}",
             "Mean share of |score| by group, with its 95 % interval over samples. Where the line leaves the amplitude "
-            "of the input, the model and not the picture decides.",
+            "of the input, the model and not the data decides.",
             band_chart({label: report}, label),
         ),
     ]

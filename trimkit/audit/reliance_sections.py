@@ -31,6 +31,10 @@ _SEARCH = (
 )
 
 
+_SIGNS = {"useless": "helps none", "harmful": "more right without it", "outweighs": "beyond its energy"}
+"""Why a group stands out."""
+
+
 def forbidden_sections(findings: Findings) -> list[Section]:
     """A table of the measurements, and where each forbidden set lies."""
     rows = [
@@ -83,19 +87,17 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
         "Share",
         "Predictions changed",
         "Right answers lost",
-        "Gained without it",
         "Probe alone",
         "To forbid it",
     )
     cells = [
         (
             row["name"],
-            "yes" if row["stands_out"] else "no",
+            ", ".join(words for sign, words in _SIGNS.items() if row[sign]) or "no",
             _interval(row["effect"]),
             _interval(row["share"]),
             _interval(row["flips"]),
             _interval(row["loss"]),
-            _interval(row["gain"]),
             "–" if row["probe"] is None else f"{row['probe']:.2f}",
             f'--forbid "{row["forbid"]}"',
         )

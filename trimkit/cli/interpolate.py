@@ -51,20 +51,20 @@ def _interpolate(arguments: argparse.Namespace) -> Interpolation:
             ends, own = _encoded(method, latent, arguments, device)
             aux = aux if arguments.classes or arguments.aux else own
         else:
-            ends = _drawn(method, latent, arguments, aux)
+            ends = _drawn(method, latent, arguments, aux, device)
     way = interpolate(method, *ends, space=latent.name, steps=arguments.frames, path=arguments.path, aux=aux)
     return Interpolation(way.codes.cpu(), way.x.cpu(), way.path)
 
 
 def _drawn(
-    method: Method, latent: LatentSpace, arguments: argparse.Namespace, aux: Tensor | None
+    method: Method, latent: LatentSpace, arguments: argparse.Namespace, aux: Tensor | None, device: torch.device
 ) -> tuple[Tensor, Tensor]:
     """Codes of new data, two by two, each two of one class."""
     import torch
 
     from trimkit.errors import TrainingError
 
-    generator = torch.Generator(next(method.parameters()).device).manual_seed(arguments.seed)
+    generator = torch.Generator(device).manual_seed(arguments.seed)
     try:
         held = {} if aux is None else {"aux": aux.repeat_interleave(2, 0)}
         codes = method.sample_codes(2 * arguments.pairs, generator, latent.name, **held)
