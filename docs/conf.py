@@ -10,7 +10,7 @@ from sphinx.application import Sphinx
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from api_pages import as_restructured_text, write_pages
+from api_pages import as_restructured_text, keep_first_line, write_pages
 
 project = "trimkit"
 version = release = installed_version("trimkit")
@@ -39,3 +39,4 @@ write_pages(Path(__file__).parent / "api")
 def setup(app: Sphinx) -> None:
     """Docstrings are plain text with Google's headings: what reStructuredText would take for markup is escaped."""
     app.connect("autodoc-process-docstring", lambda *event: as_restructured_text(event[-1]), priority=100)
+    app.connect("autodoc-process-docstring", lambda _, what, *event: keep_first_line(what, event[-1]), priority=200)
