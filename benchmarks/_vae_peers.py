@@ -75,14 +75,7 @@ def _pythae(make: NetworkMaker, shape: tuple[int, ...], latent_dim: int, draw: C
         return kind(made, encoder=Encoder(encoder), decoder=Decoder(decoder))
 
     def step(made: nn.Module) -> Step:
-        optimiser = torch.optim.Adam(made.parameters(), 5e-4)
-
-        def run() -> None:
-            optimiser.zero_grad()
-            made({"data": draw()}, dataset_size=737_280).loss.backward()
-            optimiser.step()
-
-        return run
+        return _step(made, lambda: made({"data": draw()}, dataset_size=737_280).loss)
 
     def adversarial(made: nn.Module) -> Step:
         """Its model halves the batch it is given, so two are given, as the paper draws two."""
@@ -139,15 +132,12 @@ def _disent(make: NetworkMaker, shape: tuple[int, ...], latent_dim: int, draw: C
         config = kind.cfg(recon_loss="bce", loss_reduction="mean_sum", **options)
         made = kind(AutoEncoder(Encoder(encoder), Decoder(decoder)), config)
         made.log = made.log_dict = lambda *args, **more: None  # these need a Lightning trainer
-        optimiser = torch.optim.Adam(made.parameters(), 5e-4)
 
-        def run() -> None:
+        def loss() -> Tensor:
             x = draw()
-            optimiser.zero_grad()
-            made.do_training_step({"x_targ": (x,), "x": (x,)}, 0).backward()
-            optimiser.step()
+            return made.do_training_step({"x_targ": (x,), "x": (x,)}, 0)
 
-        return run
+        return _step(made, loss)
 
     kinds: Mapping[str, tuple[type, dict[str, float]]] = {
         "vae": (Vae, {}),
@@ -156,6 +146,18 @@ def _disent(make: NetworkMaker, shape: tuple[int, ...], latent_dim: int, draw: C
         "dip-vae-i": (DipVae, {}),
     }
     return {f"disent {name}": step(kind, **options) for name, (kind, options) in kinds.items()}
+
+
+def _step(made: nn.Module, loss: Callable[[], Tensor]) -> Step:
+    """One update of all parameters by Adam."""
+    optimiser = torch.optim.Adam(made.parameters(), 5e-4)
+
+    def run() -> None:
+        optimiser.zero_grad()
+        loss().backward()
+        optimiser.step()
+
+    return run
 
 
 class _Absent(types.ModuleType):

@@ -45,10 +45,15 @@ MODULES = {
         "tests/test_trim.py",
         "tests/test_refusals.py",
     ],
-    "trimkit/predictor/frozen.py": ["tests/test_predictor.py"],
+    "trimkit/predictor/frozen.py": ["tests/test_predictor.py", "tests/test_trim_contract.py"],
     "trimkit/predictor/turns.py": ["tests/test_threads.py"],
-    "trimkit/trim/trim.py": ["tests/test_trim.py", "tests/test_trim_steps.py", "tests/test_refusals.py"],
-    "trimkit/trim/penalty.py": ["tests/test_trim_penalty.py", "tests/test_refusals.py"],
+    "trimkit/trim/trim.py": [
+        "tests/test_trim.py",
+        "tests/test_trim_contract.py",
+        "tests/test_trim_steps.py",
+        "tests/test_refusals.py",
+    ],
+    "trimkit/trim/penalty.py": ["tests/test_trim_penalty.py", "tests/test_trim_contract.py", "tests/test_refusals.py"],
     "trimkit/cli/_arguments.py": ["tests/test_cli_arguments.py"],
     "trimkit/cli/_folders.py": ["tests/test_cli_folders.py"],
 }

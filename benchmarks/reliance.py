@@ -200,7 +200,7 @@ def audit(model: nn.Module, data: Dataset, shortcut: Shortcut, **options: str) -
 def flagged(report: Report) -> list[str]:
     """Groups that the search warns of, in its order."""
     rows = report.evidence["integrated_gradients"].get("reliance", {}).get("searched", [])
-    return [row["name"] for row in rows if row["useless"] or row["outweighs"]]
+    return [row["name"] for row in rows if row["stands_out"]]
 
 
 def clean_digits(number: int) -> tuple[str, Report]:

@@ -29,6 +29,9 @@ napoleon_use_ivar = True
 html_theme = "furo"
 html_title = f"trimkit {release}"
 html_show_sphinx = False
+html_static_path = ["_static"]
+html_css_files = ["copy.css"]
+html_js_files = [("copy.js", {"defer": "defer"})]
 
 write_pages(Path(__file__).parent / "api")
 

@@ -19,8 +19,9 @@ from trimkit.methods import GeneratedTransform
 from trimkit.metrics import generation
 from trimkit.metrics.disentanglement import dci, mutual_information_gap
 
-COMMON: dict[str, Any] = {"z_dim": 64, "w_dim": 64, "mapping_layers": 4, "channel_max": 32}
-"""Options of all: 32 channels at every resolution."""
+COMMON: dict[str, Any] = {"z_dim": 64, "w_dim": 64, "mapping_layers": 4, "convolutions": 2, "channel_base": 2048}
+COMMON |= {"channel_max": 32, "learning_rate": 2e-3}
+"""Options of all: two convolutions of 32 channels at every resolution."""
 
 VARIANTS = {"stylegan2 + path": "stylegan2", "stylegan2": "stylegan2", "stylegan": "stylegan"}
 """Name → method."""

@@ -1,17 +1,18 @@
-"""What do generators draw after the same minutes of one core? StyleGAN2 and StyleGAN beside a plain DCGAN.
+"""What do generators draw after the same minutes of one core? Style-based ones beside a plain DCGAN.
 
     stylegan2         the options that images of 32 pixels have by default
-    stylegan2 narrow  and channel_base 512: 16 channels at 32 pixels, 32 below
+    stylegan2 wide    32 channels and two convolutions at every resolution, 4 layers of mapping, a learning rate of .002
     stylegan          the options by default, grown from 8 pixels in a tenth of the steps each
+    stylealae         `alae` with network "style", 64 latents, γ = 1 every 16th step; the same running average
     dcgan             the game of `infogan` without its codes, network "conv"; Adam as published there, the same running
                       average
 
-All train on coloured sprites of 32 pixels, in batches of 16. A few steps are timed first, on a copy: the number of
-steps is what fits into the minutes, and the minutes that it took are printed. The numbers are those of
-`stylegan_sprites`: in the features of its frozen CNN ("sprite CNN", no FID), 2,048 new pictures against as many test
-sprites.
+All train on coloured sprites of 32 pixels, in batches of 16, and are looked at after each of the minutes. A few steps
+are timed first, on a copy: the number of steps is what fits into the minutes, and the minutes that it took are printed.
+The numbers are those of `stylegan_sprites`: in the features of its frozen CNN ("sprite CNN", no FID), 2,048 new
+pictures against as many test sprites.
 
-    python examples/equal_minutes.py --minutes 10 --log rows.jsonl --out peers
+    python examples/equal_minutes.py --minutes 2 10 --log rows.jsonl --out peers
 """
 
 from __future__ import annotations
@@ -33,10 +34,12 @@ from trimkit.errors import TrimkitWarning
 from trimkit.methods import Method
 from trimkit.training.pictures import sample_grid
 
+WIDE: dict[str, Any] = {"convolutions": 2, "channel_base": 2048, "channel_max": 32}
 PEERS: dict[str, tuple[str, dict[str, Any]]] = {
     "stylegan2": ("stylegan2", {}),
-    "stylegan2 narrow": ("stylegan2", {"channel_base": 512}),
+    "stylegan2 wide": ("stylegan2", {**WIDE, "mapping_layers": 4, "learning_rate": 2e-3}),
     "stylegan": ("stylegan", {}),
+    "stylealae": ("alae", {"network": "style", "w_dim": 64, "r1_weight": 1.0, "r1_interval": 16}),
     "dcgan": ("infogan", {"noise_dim": 64, "recogniser": "head", "category_weight": 0.0, "continuous": 0}),
 }
 BATCH, EMA, TIMED, READER_STEPS = 16, 0.995, 40, 1500
@@ -52,21 +55,22 @@ def make(name: str, shape: Sequence[int], seed: int, steps: int) -> Method:
         return trimkit.create("method", method, shape=tuple(shape), **options, **grown)
 
 
-def train(method: Method, data: Any, steps: int, seed: int) -> float:
-    """Train for so many steps; seconds of the processor that it took."""
+def train(method: Method, data: Any, steps: int, seed: int, folder: Path | None = None) -> float:
+    """Train until a step, from where the folder's run has got to; seconds of the processor that it took."""
     settings: dict[str, Any] = {"steps": steps, "batch_size": BATCH, "seed": seed, "log_every": steps}
     averaged: dict[str, Any] = {} if hasattr(method, "ema_decay") else {"ema": EMA}
+    resume = folder is not None and folder.exists()
     start = time.process_time()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", TrimkitWarning)  # the timed steps end before the networks have grown
-        trimkit.train(method, data, evaluated=BATCH, **settings, **averaged)
+        warnings.simplefilter("ignore", TrimkitWarning)  # it may end before the networks have grown
+        trimkit.train(method.train(), data, evaluated=BATCH, folder=folder, resume=resume, **settings, **averaged)
     return time.process_time() - start
 
 
-def steps_in(name: str, data: Any, minutes: float, steps: int) -> int:
-    """How many steps of a peer fit into the minutes, by the time that some steps take beyond the first few."""
-    first, more = (train(make(name, data.shape, 0, n), data, n, 0) for n in (steps // 4, steps))
-    return max(1, round(60 * minutes * (steps - steps // 4) / max(more - first, 1e-3)))
+def seconds_a_step(name: str, data: Any) -> float:
+    """What a step of a peer takes, by the time that some steps take beyond a few, once all is warm."""
+    _, few, more = (train(make(name, data.shape, 0, n), data, n, 0) for n in (TIMED // 4, TIMED // 4, TIMED))
+    return max(more - few, 1e-3) / (TIMED - TIMED // 4)
 
 
 @torch.no_grad()
@@ -77,16 +81,20 @@ def draw(method: Method, n: int, seed: int) -> torch.Tensor:
 
 
 def run(task: Task) -> dict[str, Any]:
-    """A peer, a seed, minutes, samples, sprites to train on, and the folder → the row."""
+    """A peer, a seed, minutes, samples, sprites to train on, and the folder → the row, a point a time."""
     name, seed, minutes, samples, size, out = task
-    data = sprites("train", size)
-    steps = steps_in(name, data, minutes, TIMED) if minutes else 2
-    method = make(name, data.shape, seed, steps)
-    taken = train(method, data, steps, seed)
-    pictures = draw(method.eval(), samples, seed)
-    sample_grid(sprites("test", 10).x[:], pictures[:60]).save(Path(out) / f"{name.replace(' ', '-')}-{seed}.png")
-    measured = likeness(reader(Path(out) / "reader.pt"), pictures)
-    return {"name": name, "seed": seed, **measured, "minutes": taken / 60, "images": steps * BATCH}
+    data, f, label = sprites("train", size), reader(Path(out) / "reader.pt"), f"{name.replace(' ', '-')}-{seed}"
+    pace = seconds_a_step(name, data) if max(minutes) else 0.0
+    ends = [max(2, round(60 * end / pace)) if pace else 2 for end in minutes]
+    method, points, taken = make(name, data.shape, seed, ends[-1]), [], 0.0
+    with TemporaryDirectory() as scratch:
+        for end, steps in zip(minutes, ends, strict=True):
+            taken += train(method, data, steps, seed, Path(scratch) / "run")
+            pictures = draw(method.eval(), samples, seed)
+            sample_grid(sprites("test", 10).x[:], pictures[:60]).save(Path(out) / f"{label}-{end:g}.png")
+            points.append({**likeness(f, pictures), "minutes": taken / 60, "images": steps * BATCH})
+            print(name, seed, points[-1], flush=True)
+    return {"name": name, "seed": seed, "points": points}
 
 
 def main() -> None:
@@ -94,7 +102,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peers", nargs="+", choices=list(PEERS), default=list(PEERS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--minutes", type=float, default=10.0, help="of one core, for each")
+    parser.add_argument("--minutes", type=float, nargs="+", default=[2.0, 10.0], help="of one core, in ascending order")
     parser.add_argument("--jobs", type=int, default=1, help="processes of one thread each")
     parser.add_argument("--log", type=Path, help="rows as JSON lines; an interrupted call goes on from them")
     parser.add_argument("--out", type=Path, help="folder for the CNN and pictures; by default none are kept")
@@ -102,7 +110,7 @@ def main() -> None:
     chosen = parser.parse_args()
     samples, size, reader_steps = 2048, 500_000, READER_STEPS
     if chosen.small:
-        chosen.peers, chosen.minutes, samples, size, reader_steps = ["stylegan2", "dcgan"], 0.0, 32, 64, 3
+        chosen.peers, chosen.minutes, samples, size, reader_steps = ["stylegan2", "dcgan"], [0.0], 32, 64, 3
     torch.set_num_threads(1)
     with TemporaryDirectory() as scratch:
         out = chosen.out or Path(scratch)
@@ -114,11 +122,12 @@ def main() -> None:
 
 
 def report(rows: Sequence[Row]) -> None:
-    """A line a peer: each column's median [smallest, largest]."""
-    print(f"{'':18}" + "".join(f"{column:>26}" for column in COLUMNS))
-    for name in dict.fromkeys(row["name"] for row in rows):
-        own = [row for row in rows if row["name"] == name]
-        print(f"{name:18}" + "".join(f"{spread(row[column] for row in own):>26}" for column in COLUMNS))
+    """A table for each of the minutes, a line a peer: each column's median [smallest, largest]."""
+    for tables in zip(*(row["points"] for row in rows), strict=True):
+        print(f"{'':18}" + "".join(f"{column:>26}" for column in COLUMNS))
+        for name in dict.fromkeys(row["name"] for row in rows):
+            own = [point for row, point in zip(rows, tables, strict=True) if row["name"] == name]
+            print(f"{name:18}" + "".join(f"{spread(point[column] for point in own):>26}" for column in COLUMNS))
 
 
 if __name__ == "__main__":

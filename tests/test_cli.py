@@ -75,13 +75,6 @@ def test_an_unknown_command_is_one_line_and_code_2(argument, told, capsys):
     assert err.count("\n") == 1
 
 
-def test_a_command_gets_the_rest_and_gives_the_code(command):
-    seen = []
-    command(lambda argv: seen.append(argv) or 3)
-    assert cli.main(["fake", "--x", "1"]) == 3
-    assert seen == [["--x", "1"]]
-
-
 def test_an_error_is_one_line_without_a_traceback(command, capsys):
     command(raising(DataError("no samples\n  in the\tfolder")))
     assert cli.main(["fake"]) == 2
@@ -128,11 +121,6 @@ def test_an_exit_of_a_model_is_an_error_whatever_its_code(raised, command, monke
     with pytest.raises(PluginError) as caught:
         cli.main(["fake"])
     assert isinstance(caught.value.__cause__, SystemExit)
-
-
-def test_help_is_no_error(capsys):
-    assert cli.main(["plugins", "--help"]) == 0
-    assert capsys.readouterr().out.startswith("usage: trimkit plugins")
 
 
 def test_names_that_are_not_utf_8_are_refused_before_any_work(command, capsys):

@@ -6,8 +6,9 @@ import pytest
 
 from trimkit import registry
 from trimkit.cli import _arguments
-from trimkit.cli._arguments import add_part, make_part, parser
+from trimkit.cli._arguments import add_part, make_part, parser, plain_parser
 from trimkit.errors import OptionError, PluginError
+from trimkit.registry.spelling import parse_spec
 
 PARTS = '''
 from dataclasses import dataclass
@@ -186,3 +187,43 @@ def test_real_parts_can_be_added():
     config = p.parse_args([])
     made = make_part(p, config, "transform", "fft", "transform")
     assert isinstance(made, registry.default().find("transform", "fft").load())
+
+
+def test_the_example_of_a_command_follows_whatever_part_it_names():
+    assert "example:" in _arguments.example_of("trimkit train beta-vae")
+    assert _arguments.example_of("trimkit train beta-vae") == _arguments.example_of("trimkit train")
+    assert _arguments.example_of("trimkit nothing") == ""
+
+
+def test_an_option_with_several_values_may_be_repeated():
+    p = plain_parser("trimkit audit", "Audit.")
+    p.add_argument("--checks", nargs="+", default=["all"])
+    p.add_argument("--attribution", nargs="+", action="extend")
+    assert p.parse_args(["--checks", "a", "b", "--checks", "c"]).checks == ["a", "b", "c"]
+    assert p.parse_args(["--attribution", "a", "--attribution", "b"]).attribution == ["a", "b"]
+    assert p.parse_args([]).checks == ["all"]
+    assert p.parse_args(["--checks", "a"]).checks == ["a"]
+
+
+@pytest.mark.parametrize("second", [["--method.layers=[3]"], ["--method.layers", "[3]"]])
+def test_a_list_of_a_part_that_is_repeated_is_refused_by_name(command, second):
+    with pytest.raises(OptionError, match=r"^--method\.layers is given more than once, and takes all its val"):
+        command.parse_args(["--method.layers", "[1,2]", *second])
+    assert command.parse_args(["--method.beta", "1", "--method.beta", "2"]).method.beta == 2.0
+
+
+@pytest.mark.parametrize("text", ["fft:bands=4,bands=8", "a:b=1,c=2,b=1"])
+def test_an_option_of_a_part_in_words_is_given_once(text):
+    with pytest.raises(OptionError, match=r"b\w* is given twice, as \d and as '\d'; give it once"):
+        parse_spec(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "key"), [("method: {beta: 1}\nmethod: {}\n", "method"), ("method:\n  beta: 1\n  beta: 2\n", "beta")]
+)
+@pytest.mark.parametrize("joined", [True, False])
+def test_a_key_of_a_file_that_stands_there_twice_is_named(command, tmp_path, text, key, joined):
+    (tmp_path / "c.yaml").write_text(text)
+    path = str(tmp_path / "c.yaml")
+    with pytest.raises(OptionError, match=rf"c\.yaml, key '{key}' stands there twice; write it once"):
+        command.parse_args([f"--config={path}"] if joined else ["--config", path])

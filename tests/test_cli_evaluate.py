@@ -110,7 +110,7 @@ def test_the_seed_decides_and_nothing_is_overwritten_without_force(work, capsys)
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["nowhere"], "nowhere/config.yaml does not name the data of the run; give them with --data"),
+        (["nowhere"], "there is no run nowhere; expected a folder that `trimkit train` wrote"),
         (["nowhere", "--data", "alone.npz"], "nowhere is not the folder of a complete run"),
         (["alone", "--samples", "19"], "--samples: expected at least 20, got 19"),
         (["alone", "--seed", "-1"], "--seed: expected a number ≥ 0, got -1"),

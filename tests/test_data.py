@@ -1,25 +1,21 @@
-import sys
+"""Datasets: those that are registered, what is known of samples, and what does not fit."""
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
 from sklearn.datasets import load_digits
 
-import trimkit
-from trimkit.data import Dataset, Samples, dataset_of, few, files, load
+from trimkit.data import Dataset, Samples, arrays, dataset_of, few, load
 from trimkit.data.base import part_of
 from trimkit.data.shortcut import SHORTCUT_BIN, digits_shortcut, planted_mask
-from trimkit.errors import DataError, OptionError, TrimkitWarning, UnknownNameError
+from trimkit.errors import DataError
 from trimkit.registry import available
-from trimkit.registry.spelling import parse_spec
 
 X = torch.rand(6, 1, 4, 4)
 Y = torch.tensor([0, 1, 2, 0, 1, 2])
 U = torch.arange(6.0)
 UNBOUNDED = {"mixture", "nonstationary", "tcl", "imca", "patches"}
 """Datasets whose values lie outside [0, 1]."""
-
 FACTORS = torch.tensor([[0, 0], [0, 1], [0, 2], [1, 0], [1, 1], [1, 2]])
 
 
@@ -142,37 +138,6 @@ def test_bytes_are_scaled_and_integral_labels_converted():
     assert data.y.dtype == torch.int64
 
 
-@pytest.mark.parametrize("suffix", [".npz", ".safetensors", ".pt"])
-def test_files_are_read(tmp_path, suffix):
-    path = tmp_path / f"mine{suffix}"
-    arrays = {"x_train": X[:4], "y_train": Y[:4], "x_test": X[4:], "y_test": Y[4:]}
-    if suffix == ".npz":
-        np.savez(path, **{name: value.numpy() for name, value in arrays.items()})
-    elif suffix == ".pt":
-        torch.save(arrays, path)
-    else:
-        save_file({name: value.contiguous() for name, value in arrays.items()}, path)
-    assert torch.equal(load(str(path), "train").x, X[:4])
-    assert load(str(path), "test").y.tolist() == [1, 2]
-    assert load(str(path), "test").name == "mine"
-
-
-def test_a_single_tensor_is_x_for_both_splits(tmp_path):
-    torch.save(X, tmp_path / "x.pt")
-    assert len(load(str(tmp_path / "x.pt"), "test")) == 6
-
-
-def test_functions_of_the_user_are_called(tmp_path, monkeypatch):
-    (tmp_path / "user_data_module.py").write_text(
-        "import torch\n"
-        "def both(split):\n    n = 3 if split == 'test' else 5\n    return torch.ones(n, 2), torch.zeros(n)\n"
-        "def alone():\n    return torch.ones(4, 2)\n"
-    )
-    monkeypatch.chdir(tmp_path)
-    assert len(load("user_data_module:both", "test")) == 3
-    assert len(load("user_data_module:alone")) == 4
-
-
 @pytest.mark.parametrize(
     ("make", "says"),
     [
@@ -229,238 +194,12 @@ def test_what_does_not_fit_says_what_would(make, says):
         make()
 
 
-def test_measured_values_in_a_file_are_those_of_a_regression(tmp_path):
-    for name, y in (("fractions", Y + 0.5), ("negative", -Y.float()), ("columns", torch.stack([Y, Y], 1).float())):
-        torch.save({"x": X, "y": y}, tmp_path / f"{name}.pt")
-        data = load(str(tmp_path / f"{name}.pt"))
-        assert torch.equal(data.y, y)
-        assert (data.classes, data.class_labels, data.class_counts) == ((), None, {})
-    torch.save({"x": X, "y": torch.where(Y == 2, torch.inf, Y.float())}, tmp_path / "infinite.pt")
-    with pytest.warns(TrimkitWarning, match="NaN or infinity, so it is left out"):
-        assert load(str(tmp_path / "infinite.pt")).y is None
-    torch.save({"x": X, "y": Y.float()}, tmp_path / "whole.pt")
-    assert torch.equal(load(str(tmp_path / "whole.pt")).y, Y)
-
-
-def test_folders_and_damaged_files_never_lead_to_pickle(tmp_path):
-    with pytest.raises(DataError, match=r"no pictures in .*; expected \.png"):
-        load(str(tmp_path))
-    (tmp_path / "junk.npz").write_text("junk")
-    with pytest.raises(DataError, match="without pickled objects") as caught:
-        load(str(tmp_path / "junk.npz"))
-    assert "allow_pickle" not in str(caught.value)
-
-
-def test_pickled_arrays_and_wrong_files_are_refused(tmp_path):
-    np.savez(tmp_path / "evil.npz", x=np.array([{"a": 1}], dtype=object))
-    (tmp_path / "text.npz").write_text("not an archive")
-    np.savez(tmp_path / "other.npz", z=np.ones(3))
-    for name, says in (("evil", "without pickled objects"), ("text", "cannot read"), ("other", r"got \['z'\]")):
-        with pytest.raises(DataError, match=says):
-            load(str(tmp_path / f"{name}.npz"))
-
-
-def test_an_unknown_name_offers_the_nearest():
-    with pytest.raises(UnknownNameError, match="digits"):
-        load("digit")
-    assert trimkit.data.load("digits").name == "digits"
-
-
-@pytest.mark.parametrize("suffix", [".npz", ".safetensors", ".pt"])
-@pytest.mark.parametrize("aux", ["u", "aux"])
-def test_auxiliary_variables_and_factors_come_with_files(tmp_path, suffix, aux):
-    path = tmp_path / f"mine{suffix}"
-    arrays = {"x": X, "y": Y, aux: U, "factors": FACTORS, "sources": -U[:, None]}
-    if suffix == ".npz":
-        np.savez(path, factor_names=["a", "b"], **{name: value.numpy() for name, value in arrays.items()})
-    elif suffix == ".pt":
-        torch.save({"factor_names": ["a", "b"], **arrays}, path)
-    else:
-        save_file(arrays, path)
-    data = load(str(path))
-    assert torch.equal(data.aux, U)
-    assert torch.equal(data.factors, FACTORS)
-    assert torch.equal(data.sources, -U[:, None])
-    assert data.factor_names == (("factor 0", "factor 1") if suffix == ".safetensors" else ("a", "b"))
-
-
-def test_each_split_has_its_own_variables(tmp_path):
-    known = {"x": X, "u": U, "factors": FACTORS, "sources": X[:, 0, 0]}
-    splits = {"train": slice(4), "test": slice(4, 6)}
-    arrays = {f"{key}_{split}": value[rows].numpy() for key, value in known.items() for split, rows in splits.items()}
-    np.savez(tmp_path / "mine.npz", **arrays)
-    test = load(str(tmp_path / "mine.npz"), "test")
-    assert test.aux.tolist() == [4, 5]
-    assert test.factors.tolist() == [[1, 1], [1, 2]]
-    assert torch.equal(test.sources, X[4:, 0, 0])
-
-
 def test_many_bytes_stay_bytes_until_they_are_asked_for(monkeypatch):
     values = torch.arange(24, dtype=torch.uint8).reshape(6, 4)
     eager = dataset_of("mine", values)
-    monkeypatch.setattr(files, "MOST_FLOATS", 95)
+    monkeypatch.setattr(arrays, "MOST_FLOATS", 95)
     lazy = dataset_of("mine", values, Y)
     assert isinstance(lazy.x, Samples)
     assert torch.equal(lazy.x[:], eager.x)
-    monkeypatch.setattr(files, "MOST_FLOATS", 96)
+    monkeypatch.setattr(arrays, "MOST_FLOATS", 96)
     assert isinstance(dataset_of("mine", values).x, torch.Tensor)
-
-
-@pytest.fixture
-def dsprites_file(tmp_path):
-    """The layout of dSprites: a constant colour first, pickled metadata that must not be read."""
-
-    class Trap:
-        def __reduce__(self):
-            return (pytest.fail, ("the metadata was unpickled",))
-
-    axes = [np.arange(n) for n in (1, 3, 2, 2, 2, 2)]
-    classes = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 6).astype(np.int64)
-    images = np.random.default_rng(0).integers(0, 2, (len(classes), 64, 64)).astype(np.uint8)
-    values = classes.astype(np.float64)
-    metadata = np.array({"latents_names": ("color",), "trap": Trap()}, dtype=object)
-    path = tmp_path / "dsprites.npz"
-    np.savez_compressed(path, metadata=metadata, imgs=images, latents_classes=classes, latents_values=values)
-    return path, images, classes
-
-
-def test_the_file_of_dsprites_is_known_by_its_arrays(dsprites_file):
-    path, images, classes = dsprites_file
-    data = load(str(path))
-    assert data.shape == (1, 64, 64)
-    assert data.factor_names == ("shape", "scale", "orientation", "x", "y")
-    assert data.factor_sizes == (3, 2, 2, 2, 2)
-    assert np.array_equal(data.factors.numpy(), classes[:, 1:])
-    assert data.classes == ("square", "ellipse", "heart")
-    assert np.array_equal(data.y.numpy(), classes[:, 1])
-    assert isinstance(data.x, Samples)
-    rows = torch.tensor([7, 0, 7])
-    assert np.array_equal(data.x[rows].numpy(), images[rows.numpy()][:, None].astype(np.float32))
-    test = load(str(path), "test")
-    assert test.sha256 == data.sha256
-    assert test.x._values.data_ptr() == data.x._values.data_ptr()  # 3 GB of the real file, once
-    np.savez(path, imgs=1 - images, latents_classes=classes)
-    assert np.array_equal(load(str(path)).x[0][0].numpy(), 1.0 - images[0])
-
-
-def test_a_subset_and_other_layouts_of_dsprites(tmp_path, dsprites_file):
-    _, images, classes = dsprites_file
-    hearts = classes[:, 1] == 2
-    np.savez(tmp_path / "hearts.npz", imgs=images[hearts] * 255, latents_classes=classes[hearts])
-    data = load(str(tmp_path / "hearts.npz"))
-    assert data.factor_names == ("scale", "orientation", "x", "y")
-    assert data.y is None
-    assert float(data.x[:].max()) == 1
-    np.savez(tmp_path / "one.npz", imgs=images[:1], latents_classes=classes[:1])
-    assert load(str(tmp_path / "one.npz")).factors is None
-    np.savez(tmp_path / "four.npz", imgs=images, latents_classes=classes[:, 2:])
-    assert load(str(tmp_path / "four.npz")).factor_names == ("factor 0", "factor 1", "factor 2", "factor 3")
-    np.savez(tmp_path / "float.npz", imgs=images.astype(np.float32), latents_classes=classes)
-    np.savez(tmp_path / "short.npz", imgs=images, latents_classes=classes[:-1])
-    for name, says in (("float", "imgs uint8"), ("short", r"latents_classes \(48, K\), got \(47, 6\)")):
-        with pytest.raises(DataError, match=says):
-            load(str(tmp_path / f"{name}.npz"))
-
-
-def test_options_follow_a_name(tmp_path, monkeypatch):
-    assert load("digits-shortcut:amplitude=0.3").sha256 == digits_shortcut(amplitude=0.3).sha256
-    assert load("digits:split=test").split == "test"
-    assert load("digits-shortcut", "test", pattern="none").sha256 == digits_shortcut("test", "none").sha256
-    (tmp_path / "user_options_module.py").write_text(
-        "import torch\ndef rows(split, n=2):\n    return torch.ones(n + len(split), 2)\n"
-    )
-    monkeypatch.chdir(tmp_path)
-    assert len(load("user_options_module:rows:n=3", "test")) == 7
-    torch.save(X, tmp_path / "x.pt")
-    for spec, says in (
-        ("user_options_module:rows:m=3", r"rows\(split, n=2\): got an unexpected keyword argument 'm'"),
-        ("digits:size=8", "no option 'size'"),
-        ("x.pt:size=8", "takes no options, got size"),
-        ("digits:size=8,", "expected name=value, got ''"),
-    ):
-        with pytest.raises(OptionError, match=says):
-            load(spec)
-
-
-@pytest.mark.parametrize(
-    ("text", "means"),
-    [
-        ("a/b=c/file.npz", ("a/b=c/file.npz", {})),
-        ("C:\\data\\x.npz", ("C:\\data\\x.npz", {})),
-        ("a:sides=[1, 2],b=3", ("a", {"sides": [1, 2], "b": 3})),
-        ("a:b:c=1e-3,d=yes,e=word,f=", ("a:b", {"c": 0.001, "d": True, "e": "word", "f": None})),
-    ],
-)
-def test_what_is_name_and_what_is_option(text, means):
-    assert parse_spec(text) == means
-
-
-def test_an_option_that_is_no_yaml_is_named():
-    with pytest.raises(OptionError, match="the value of 'b' cannot be read"):
-        parse_spec("a:b=[1")
-
-
-USER_DATA = """
-import sys
-import torch
-def faces(split="train", n=4): return torch.rand(n, 3), torch.arange(n) % 2
-def leaves(): sys.exit(0)
-def fails(): return {}["x"]
-"""
-
-
-def test_functions_of_modules_and_of_files_are_data(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "own_faces.py").write_text(USER_DATA)
-    before = [*sys.path]
-    for spec in ("own_faces:faces", "own_faces.py:faces", str(tmp_path / "own_faces.py:faces")):
-        assert load(f"{spec}:n=6").x.shape == (6, 3)
-        assert load(spec).classes == ("0", "1")
-    assert sys.path == before
-
-
-@pytest.mark.parametrize(
-    ("name", "says"),
-    [
-        ("own_faces:leaves", "data 'own_faces:leaves' cannot be made: SystemExit: 0"),
-        ("own_faces.py:fails", "data 'own_faces.py:fails' cannot be made: KeyError: 'x'"),
-        ("own_faces:face", r"own_faces has no 'face'\. Did you mean 'faces'"),
-        ("own_exit:f", "module 'own_exit' cannot be imported: SystemExit: 0"),
-        ("own_error:f", "module 'own_error' cannot be imported: ValueError: at import"),
-        ("own_words.py:f", "data file own_words.py cannot be run: SyntaxError"),
-        ("gone.py:f", "data file gone.py does not exist"),
-    ],
-)
-def test_faults_of_the_users_code_are_named(tmp_path, monkeypatch, name, says):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "own_faces.py").write_text(USER_DATA)
-    (tmp_path / "own_exit.py").write_text("import sys\nsys.exit(0)\n")
-    (tmp_path / "own_error.py").write_text("raise ValueError('at import')\n")
-    (tmp_path / "own_words.py").write_text("def f(:\n")
-    with pytest.raises(DataError, match=says):
-        load(name)
-
-
-def test_arrays_of_another_byte_order_and_files_of_x_alone_are_read(tmp_path):
-    rows = np.random.default_rng(0).random((6, 4)).astype(np.float32)
-    np.savez(tmp_path / "big.npz", x=rows.astype(">f4"), y=np.arange(6).astype(">i8"))
-    np.save(tmp_path / "alone.npy", rows)
-    np.savetxt(tmp_path / "alone.csv", rows, delimiter=",")
-    for name in ("big.npz", "alone.npy", "alone.csv"):
-        assert torch.equal(load(str(tmp_path / name)).x, torch.as_tensor(rows))
-    assert load(str(tmp_path / "big.npz")).y.tolist() == [*range(6)]
-
-
-def test_labels_in_words_are_refused_for_what_they_are(tmp_path):
-    np.savez(tmp_path / "words.npz", x=np.ones((3, 2)), y=np.array(["cat", "dog", "bird"]))
-    with pytest.raises(DataError, match="'y' holds text, expected numbers; number classes 0, 1"):
-        load(str(tmp_path / "words.npz"))
-
-
-def test_floating_pixels_up_to_255_are_noticed(tmp_path):
-    pixels = np.random.default_rng(0).integers(0, 256, (4, 1, 8, 8))
-    np.savez(tmp_path / "floats.npz", x=pixels.astype(np.float32))
-    with pytest.warns(TrimkitWarning, match="up to 2[0-9]+, as pixels in 0 … 255 do; .* divide by 255"):
-        load(str(tmp_path / "floats.npz"))
-    np.savez(tmp_path / "bytes.npz", x=pixels.astype(np.uint8))
-    assert load(str(tmp_path / "bytes.npz")).x.max() <= 1

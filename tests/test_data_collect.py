@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 from torch.utils.data import Dataset as TorchDataset
 
-from trimkit.data import Dataset, as_dataset, collect
+from trimkit.data import Dataset, as_dataset, gathering
 from trimkit.errors import DataError
 
 X = torch.rand(20, 1, 4, 4, generator=torch.Generator().manual_seed(0))
@@ -95,6 +95,7 @@ def test_what_is_no_data(source, message):
 
 
 def test_more_than_memory_is_to_hold(monkeypatch):
-    monkeypatch.setattr(collect, "MOST_BYTES", 100)
-    with pytest.raises(DataError, match=r"Pairs holds more than .* make a trimkit\.data\.Samples of it"):
-        as_dataset(Pairs())
+    monkeypatch.setattr(gathering, "MOST_BYTES", 100)
+    for source in (Pairs(), DataLoader(Pairs(), batch_size=4), iter(X)):
+        with pytest.raises(DataError, match=r"\w+ holds more than .* make a trimkit\.data\.Samples of it"):
+            as_dataset(source)

@@ -4,8 +4,8 @@ import torch
 from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 
-from trimkit.data import folders, load
-from trimkit.data.folders import Pictures
+from trimkit.data import load, pictures
+from trimkit.data.pictures import Pictures
 from trimkit.errors import DataError, OptionError
 
 RNG = np.random.default_rng(0)
@@ -97,7 +97,7 @@ def test_a_size_covers_a_square_and_keeps_the_middle(tmp_path):
 
 def test_a_picture_is_turned_as_its_camera_says(tmp_path):
     exif = Image.Exif()
-    exif[folders.ORIENTATION] = 6  # to be turned by a quarter, clockwise
+    exif[pictures.ORIENTATION] = 6  # to be turned by a quarter, clockwise
     pixels = draw(tmp_path / "a.png", exif=exif)
     upright = load(str(tmp_path), "all").x[0]
     assert torch.equal(upright, torch.rot90(planes(pixels), -1, (1, 2)))
@@ -105,13 +105,13 @@ def test_a_picture_is_turned_as_its_camera_says(tmp_path):
 
 def test_no_pixels_are_decoded_before_they_are_asked_for(tmp_path, monkeypatch):
     turned = Image.Exif()
-    turned[folders.ORIENTATION] = 6
+    turned[pictures.ORIENTATION] = 6
     draw(tmp_path / "plain" / "a.png")
     draw(tmp_path / "turned" / "a.png", exif=turned)
     monkeypatch.setattr(Image.Image, "load", lambda self: pytest.fail("the pixels were decoded"))
     monkeypatch.setattr(PngImageFile, "load", lambda self: pytest.fail("the pixels were decoded"))
-    assert folders._header(tmp_path / "plain" / "a.png") == ("RGB", (6, 4))
-    assert folders._header(tmp_path / "turned" / "a.png") == ("RGB", (4, 6))
+    assert pictures._header(tmp_path / "plain" / "a.png") == ("RGB", (6, 4))
+    assert pictures._header(tmp_path / "turned" / "a.png") == ("RGB", (4, 6))
 
 
 def test_a_path_is_given_once(tmp_path):
@@ -150,7 +150,7 @@ def test_cmyk_and_palettes_become_rgb(tmp_path):
 def test_pictures_are_kept_where_there_is_room(tmp_path, monkeypatch):
     pixels = draw(tmp_path / "a.png")
     kept = Pictures([tmp_path / "a.png"])
-    monkeypatch.setattr(folders, "MOST_BYTES", 71)
+    monkeypatch.setattr(pictures, "MOST_BYTES", 71)
     fresh = Pictures([tmp_path / "a.png"])
     assert torch.equal(kept[0], fresh[0])
     kept[:].fill_(0)
@@ -193,8 +193,8 @@ def make_beside(root):
     draw(root / "cat" / "a.png")
 
 
-def make_sixteen_bits(root):
-    Image.fromarray(np.zeros((4, 4), np.uint16)).save(root / "a.png")
+def make_floats(root):
+    Image.fromarray(np.zeros((4, 4), np.float32)).save(root / "a.tif")
 
 
 def make_half_labelled(root):
@@ -211,7 +211,7 @@ def make_half_labelled(root):
         (make_truncated, r"cannot read the picture .*a\.png.*truncated"),
         (make_deep, "train holds folders; expected pictures in"),
         (make_beside, "both beside and in its sub-folders"),
-        (make_sixteen_bits, r"a\.png: expected 8 bits a channel, got mode I;16"),
+        (make_floats, r"a\.tif: expected 8 bits a channel, or 16 of grey, got mode F"),
         (make_half_labelled, "one of train/ and test/ has sub-folders of classes"),
     ],
 )
@@ -222,7 +222,7 @@ def test_a_folder_that_cannot_be_used_is_refused_before_any_work(tmp_path, make,
 
 
 def test_pictures_that_were_not_looked_at_are_refused_when_they_are_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(folders, "LOOKED_AT", 1)
+    monkeypatch.setattr(pictures, "LOOKED_AT", 1)
     files = [tmp_path / f"{name}.png" for name in ("a", "b", "c", "d")]
     draw(files[0], mode="L")
     draw(files[1], (4, 6), mode="L")
@@ -244,7 +244,7 @@ def test_pictures_that_were_not_looked_at_are_refused_when_they_are_read(tmp_pat
     ("options", "error", "says"),
     [
         ({"size": 0}, OptionError, "size ≥ 1, got 0"),
-        ({"channels": 2}, OptionError, "channels 1 or 3, got 2"),
+        ({"channels": 2}, OptionError, "channels 1, 3 or 4, got 2"),
         ({"split": "valid"}, DataError, "'train', 'test' or 'all', got 'valid'"),
         ({"split": "test"}, DataError, "no picture falls into split 'test'"),
         ({"path": "nowhere"}, DataError, "there is no folder nowhere"),

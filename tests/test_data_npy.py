@@ -10,8 +10,7 @@ import torch
 from torch import nn
 
 import trimkit
-from trimkit.data import Dataset, load
-from trimkit.data import files as data_files
+from trimkit.data import Dataset, arrays, load
 from trimkit.data.npy import NpySamples
 from trimkit.errors import DataError
 
@@ -62,7 +61,7 @@ def test_values_that_are_not_finite_are_refused_when_they_are_read(tmp_path):
 def test_large_files_are_not_read_when_they_are_loaded(tmp_path, monkeypatch):
     path = saved(tmp_path, np.random.default_rng(0).normal(size=(40, 3)))
     assert isinstance(load(str(path)).x, torch.Tensor)
-    monkeypatch.setattr(data_files, "MOST_FLOATS", 100)
+    monkeypatch.setattr(arrays, "MOST_FLOATS", 100)
     data = load(str(path))
     assert isinstance(data.x, NpySamples)
     assert data.name == "x"

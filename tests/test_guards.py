@@ -129,3 +129,14 @@ def _enabled():
     cuda = torch.backends.cuda
     enabled = (cuda.math_sdp_enabled, cuda.flash_sdp_enabled, cuda.mem_efficient_sdp_enabled, cuda.cudnn_sdp_enabled)
     return tuple(get() for get in enabled)
+
+
+def test_a_distributed_model_of_another_version_without_its_static_graph_is_not_refused():
+    class DistributedDataParallel(nn.Module):
+        """As in versions that have no static graphs."""
+
+        def __init__(self, module):
+            super().__init__()
+            self.module = module
+
+    assert survey(DistributedDataParallel(nn.Linear(2, 2))).refusal is None

@@ -267,10 +267,3 @@ def test_the_default_registry_follows_the_environment(monkeypatch):
         assert "fft" in module.available("transforms")
     finally:
         module.default.cache_clear()
-
-
-def test_every_method_of_our_distributions_is_named_where_it_is_not_installed(site):
-    ours = [part for part in module.default().parts("methods") if part.plugin.distribution.startswith("trimkit-")]
-    for part in ours:
-        with pytest.raises(UnknownNameError, match=f"It comes with {part.plugin.distribution}: pip install"):
-            site.registry().find("method", part.spec.name)

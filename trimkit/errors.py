@@ -85,4 +85,5 @@ def nearest(name: str, known: Iterable[str], *, most: int = 3) -> str:
     near = difflib.get_close_matches(name.casefold(), folded, n=most, cutoff=0.5)
     if near:
         return f"Did you mean {' or '.join(repr(folded[n]) for n in near)}?"
-    return f"Known: {', '.join(names)}." if names else "None is installed."
+    between = "; " if any("," in one for one in names) else ", "
+    return f"Known: {between.join(names)}." if names else "None is installed."

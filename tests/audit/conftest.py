@@ -77,7 +77,8 @@ def data() -> Dataset:
 @pytest.fixture(scope="session")
 def report(model, data):
     """An audit of the planted model in frequency space, with two attributions."""
-    return trimkit.audit(model, data, transform="fft", attributions=["integrated_gradients", "saliency"], samples=128)
+    names, copies = ["integrated_gradients", "saliency"], {"randomisation.copies": 8}
+    return trimkit.audit(model, data, transform="fft", attributions=names, samples=128, thresholds=copies)
 
 
 @pytest.fixture

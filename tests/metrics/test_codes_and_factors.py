@@ -70,6 +70,7 @@ EVERY = {
 
 
 @pytest.mark.parametrize("name", EVERY)
+@pytest.mark.filterwarnings("ignore:.*noise too, where there is one:trimkit.errors.TrimkitWarning")
 def test_every_metric_is_defined_and_in_range_whatever_the_codes(name):
     codes, factors = example(60)
     one = np.full((60, 1), 0.1)

@@ -57,6 +57,7 @@ EXAMPLES = {
         Example({"of": ["color", ("wavelet", {"levels": 1})]}, sizes=PICTURES, data=torch.sigmoid),
         Example({"of": [("color", {"space": "lab"}), "fft"]}, sizes=PICTURES, data=torch.sigmoid),
     ],
+    "adaptive_wavelet": [Example(), Example({"wavelet": "db2", "lattice": True})],
     "channels_x_bands": Example(sizes=[(2, 6), (1, 5)]),
     "cqt": [Example(), Example({"bins": 1})],
     "each": [Example({"of": "dct"}), Example({"of": "dct", "axes": 1}, sizes=[(4, 3), (5,)])],

@@ -9,7 +9,7 @@ import torch
 from trimkit.coefficients import tree
 from trimkit.coefficients.groups import Groups
 from trimkit.coefficients.tree import Tree
-from trimkit.errors import OptionError
+from trimkit.errors import AttributionError, OptionError
 from trimkit.predictor.composed import Composed
 
 Grouping: TypeAlias = Groups | Literal["transform", "coefficients"]
@@ -44,10 +44,22 @@ def each_coefficient(s: Tree) -> Groups:
     return Groups(tuple(map(str, range(sum(sizes)))), tree.rebuild(s, labels), "coefficient")
 
 
-def fitted_labels(groups: Groups, s: Tree) -> Tree:
-    """The groups' labels with the shape of one sample of s and on its device.
+def fitted_labels(groups: Groups, s: Tree, each: bool = False) -> Tree:
+    """The groups' labels with the shape of one sample of s and on its device; of groups of each sample, that of s.
 
+    Args:
+        groups: named groups of s.
+        s: coefficients.
+        each: whether groups of each sample's own are taken.
     Raises:
+        AttributionError: groups of each sample's own, where they are not taken.
         ShapeError: groups of another structure than s.
     """
+    if groups.each:
+        if not each:
+            raise AttributionError(
+                f"each sample has groups of its own ({groups.axis!r}), which this attribution does not take; use "
+                "feature_ablation, or groups that all samples share"
+            )
+        return tree.map_leaves(lambda labels, leaf: labels.expand(leaf.shape).to(leaf.device), groups.labels, s)
     return tree.map_leaves(lambda labels, leaf: labels.expand(leaf.shape[1:]).to(leaf.device), groups.labels, s)

@@ -18,7 +18,7 @@ from trimkit.registry.options import whole_number
 from trimkit.targets import select
 
 Masks = Iterator[Tree]
-"""Trees of booleans with the shape of one sample's coefficients: True where they are removed together."""
+"""Trees of booleans with the shape of one sample's coefficients, or of all: True where they are removed together."""
 
 
 class _Ablation(Attribution):
@@ -70,7 +70,7 @@ class FeatureAblation(_Ablation):
     def masks(self, probe: Probe, s: Tree) -> Masks:
         """One for each group."""
         groups = groups_of(probe.function, s, self.groups)
-        fitted = fitted_labels(groups, s)
+        fitted = fitted_labels(groups, s, each=True)
         for index in range(len(groups.names)):
             yield tree.map_leaves(lambda labels, i=index: labels == i, fitted)
 
@@ -119,12 +119,9 @@ def _removed(s: Tree, baseline: Tree, mask: Tree) -> Tree:
 
 def _spread(total: Tree, mask: Tree, effect: Tensor) -> Tree:
     """Add a set's effect (N,), shared equally among its coefficients."""
-    size = sum(int(leaf.sum()) for leaf in tree.leaves(mask))
-
-    def leaf(sum_: Tensor, m: Tensor) -> Tensor:
-        return sum_ + m * (effect / max(size, 1)).reshape(-1, *[1] * m.ndim)
-
-    return tree.map_leaves(leaf, total, mask)
+    rows = tree.map_leaves(lambda sum_, m: m if m.ndim == sum_.ndim else m[None], total, mask)
+    share = effect / tree.rows(rows).sum(1).clamp_min(1)
+    return tree.map_leaves(lambda sum_, m: sum_ + m * share.reshape(-1, *[1] * (m.ndim - 1)), total, rows)
 
 
 def _starts(length: int, window: int, stride: int) -> list[int]:

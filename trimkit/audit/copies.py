@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
 import torch
@@ -94,17 +93,19 @@ class CopyBootstrap:
         return self._likeness(self._of_copies(trained) - self._of_pairs(null))
 
     def _of_copies(self, values: Array | Column) -> _Deviations:
-        return self._deviations(values, self.counts)
+        return self._deviations(values, self.counts @ values.mean(0), self.counts.sum(1))
 
     def _of_pairs(self, values: Array | Column) -> _Deviations:
-        pairs = [self.counts[:, i] * self.counts[:, j] for i, j in combinations(range(self.copies), 2)]
-        return self._deviations(values, np.stack(pairs, axis=1))
+        """Pairs of equal draws have no value, so a resample counts the pairs of different originals."""
+        table = np.zeros((self.copies, self.copies))
+        table[np.triu_indices(self.copies, 1)] = values.mean(0)
+        sums = ((self.counts @ table) * self.counts).sum(1)
+        return self._deviations(values, sums, (self.counts.sum(1) ** 2 - (self.counts**2).sum(1)) / 2)
 
-    def _deviations(self, values: Array | Column, weights: Array) -> _Deviations:
-        """From (n, m) values and (B, m) weights of their columns; a resample without any weight moves nothing."""
-        mean, columns = float(values.mean()), values.mean(0)
-        totals = weights.sum(1)
-        moved = weights @ columns / np.where(totals == 0, 1, totals) - mean
+    def _deviations(self, values: Array | Column, sums: Array, totals: Array) -> _Deviations:
+        """From (n, m) values, and (B,) sums of their resampled columns; a resample without any moves nothing."""
+        mean = float(values.mean())
+        moved = sums / np.where(totals == 0, 1, totals) - mean
         samples = self.bootstrap.means(values.mean(1)) - mean
         return _Deviations(mean, samples, np.where(totals == 0, 0, moved)[: len(samples)])
 

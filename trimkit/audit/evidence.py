@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +10,6 @@ from torch import Tensor
 
 from trimkit.audit.checks.base import Findings
 from trimkit.audit.checks.controls import magnitude
-from trimkit.audit.columns import Column
 from trimkit.audit.layer import data_space, own_part
 from trimkit.audit.removal import without
 from trimkit.audit.subject import Batch, Subject
@@ -32,13 +30,14 @@ class Example:
     """One sample to look at.
 
     Attributes:
-        id: in the dataset.
+        id: its place among the audited data.
         label: name of its class, or "".
         predicted: name or number of the model's class, or "".
         x: (*size) the sample.
         pixels: (*size) scores of the same attribution in the data's own space.
         scores: scores of its coefficients, leaves (1, ...).
         kept: (*size) what comes back from the `KEPT` share of coefficients with the largest |score|.
+        name: what the data call it, "" where that is its place.
     """
 
     id: int
@@ -48,6 +47,12 @@ class Example:
     pixels: Tensor
     scores: Tree
     kept: Tensor
+    name: str = ""
+
+    @property
+    def called(self) -> str:
+        """Its name, or its place."""
+        return self.name or str(self.id)
 
 
 def shares(groups: Groups, scores: Tree) -> Tensor:
@@ -73,7 +78,7 @@ def measure_bands(subject: Subject, batch: Batch) -> dict[str, dict[str, Tensor]
 def conclude_bands(findings: Findings) -> dict[str, Any]:
     """Means over samples with 95 % intervals, as plain JSON values."""
     groups = findings.subject.groups
-    bands = {name: _band(findings, values) for name, values in findings.values.items()}
+    bands = {name: findings.band(values) for name, values in findings.values.items()}
     return {"names": list(groups.names), "axis": groups.axis, "sizes": groups.sizes.tolist(), **bands}
 
 
@@ -104,7 +109,7 @@ def _examples(subject: Subject, part: Batch, label: str) -> list[Example]:
     scores, shown = part.explained[label].scores, own_part(subject.transform, part.x)
     kept = _from_largest(subject, part, scores).cpu()
     return [
-        Example(i, *_names(subject, i), shown[row].cpu(), pixels[row], _one(scores, row), kept[row])
+        Example(i, *_names(subject, i), shown[row].cpu(), pixels[row], _one(scores, row), kept[row], subject.name_of(i))
         for row, i in enumerate(part.ids)
     ]
 
@@ -135,8 +140,3 @@ def _class_name(data: Dataset, number: int) -> str:
 
 def _one(scores: Tree, row: int) -> Tree:
     return tree.map_leaves(lambda leaf: leaf[row : row + 1].cpu(), scores)
-
-
-def _band(findings: Findings, values: Column) -> Mapping[str, list[float]]:
-    value, low, high = findings.bootstrap.band(values)
-    return {"value": value.tolist(), "low": low.tolist(), "high": high.tolist()}

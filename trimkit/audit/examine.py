@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -16,6 +16,7 @@ from trimkit.audit.task import Task, decide_task
 from trimkit.data import Dataset, Samples, dataset_of, few
 from trimkit.errors import DataError, ModelError
 from trimkit.predictor import FrozenPredictor
+from trimkit.predictor.guards import require_callable
 from trimkit.targets import IGNORED, NextTokens, Target, next_token, select
 
 Data: TypeAlias = Dataset | Tensor | Samples | tuple[Tensor | Samples, Tensor]
@@ -24,6 +25,10 @@ Data: TypeAlias = Dataset | Tensor | Samples | tuple[Tensor | Samples, Tensor]
 Wanted: TypeAlias = str | int | tuple[int, ...] | Callable[[Any], Tensor] | None
 """What is explained: "predicted", "label", a class index, an index such as (class, row, column), a callable on the
 output; None for its only one."""
+
+
+FEWEST_BOUNDED, MOST_BOUNDED = 20, 64
+"""Samples whose outputs tell probabilities from logits where there is one output, or several labels."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,14 @@ def as_dataset(data: Data, name: str = "data") -> Dataset:
         raise DataError(f"expected a Dataset, a tensor x (N, ...) or a pair (x, y), got {_brief(data)}")
     x, y = pair
     x = x.detach().cpu() if isinstance(x, Tensor) else x
-    return dataset_of(name, x, None if y is None else torch.as_tensor(y).detach().cpu(), "")
+    return dataset_of(name, x, None if y is None else _numbers(y).detach().cpu(), "")
+
+
+def _numbers(y: Any) -> Tensor:
+    try:
+        return torch.as_tensor(y)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"expected labels as numbers, got {type(y).__name__} ({error}); number the classes") from error
 
 
 def examine(
@@ -88,7 +100,7 @@ def examine(
             "(dropout or noise that stays active in evaluation mode), or what it keeps from call to call (a cache, a "
             "counter, a hidden state)"
         )
-    decided = decide_task(first, data.y, target, task, held_ids(model, x))
+    decided = _bounded(decide_task(first, data.y, target, task, held_ids(model, x)), model, data, target)
     outputs = first.shape[targets.class_axis(first)]
     check_target(target, data, first, decided)
     return Understood(
@@ -97,6 +109,18 @@ def examine(
         tuple(_lines(model, data, first, (target, decided))),
         tuple(_suspicions(data, decided, outputs)),
     )
+
+
+def _bounded(task: Task, model: Callable[[Tensor], Any], data: Dataset, target: Wanted) -> Task:
+    """The task, of one output or several labels, with outputs taken for probabilities where all lie in [0, 1]."""
+    if task.name not in ("binary", "multilabel") or len(data) < FEWEST_BOUNDED:
+        return task
+    with torch.no_grad():
+        outputs = _try(model, place(data.x[:MOST_BOUNDED], model), target)
+    if not bool(((outputs >= 0) & (outputs <= 1)).all()):
+        return task
+    how = f"{task.how}; those of {len(outputs)} samples lie in [0, 1], so they are taken for probabilities"
+    return replace(task, normalised=True, how=how)
 
 
 def task_of(model: Callable[[Tensor], Any], data: Dataset, target: Wanted = "predicted") -> Task:
@@ -112,8 +136,7 @@ def require_evaluation_mode(model: Any) -> None:
     Raises:
         ModelError: naming the first such part.
     """
-    if not callable(model):
-        raise ModelError(f"expected a callable model, got {type(model).__name__}")
+    require_callable(model)
     if not isinstance(model, nn.Module):
         return
     training = [(name, type(part).__name__) for name, part in model.named_modules() if part.training]
@@ -149,9 +172,8 @@ def output_tensor(output: Any) -> Tensor:
     elif isinstance(values, Sequence) and values:
         values = values[0]
     if not isinstance(values, Tensor):
-        raise ModelError(
-            f"expected logits (N, K) from the model, got {_brief(output)}; wrap it so that it returns them"
-        )
+        hint = "lambda x: torch.as_tensor(model(x.detach()))" if isinstance(values, np.ndarray) else "it returns them"
+        raise ModelError(f"expected logits (N, K) from the model, got {_brief(values)}; wrap it so that {hint}")
     if not values.ndim:
         raise ModelError(
             "expected logits (N, K) from the model, got a single number; wrap it to return one row a sample"

@@ -7,6 +7,7 @@ of, the inputs, is residual, which every perturbed copy of a sample keeps.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -139,7 +140,7 @@ def at_layer(
     name, x, y, split = _parts(data)
     rows, packing, layer = _rows(model, x, at, batch_size)
     rest = Rest(model, layer, packing, plain=not isinstance(x, Mapping))
-    dataset = dataset_of(name, rows, y, split)
+    dataset = replace(dataset_of(name, rows, y, split), ids=data.ids if isinstance(data, Dataset) else ())
     compared = None
     if reference is not None:
         other, other_x, *_ = _parts(reference)

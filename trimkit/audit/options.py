@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 from trimkit.attributions.base import Attribution
 from trimkit.audit.checks.base import Check
+from trimkit.audit.functions import FromFunction
 from trimkit.errors import OptionError, nearest
 from trimkit.registry import available, create, resolve, specification
 from trimkit.trim import Choice
+
+Explained: TypeAlias = Choice | Attribution | Callable[..., Any]
+"""A name, (name, options), an attribution, or a function (model, x, target) → scores."""
 
 
 def make_checks(
@@ -35,15 +39,15 @@ def make_checks(
     return checks
 
 
-def named(attributions: Choice | Attribution | Sequence[Choice | Attribution]) -> dict[str, Attribution]:
+def named(attributions: Explained | Sequence[Explained]) -> dict[str, Attribution]:
     """Label → attribution: the name, or the class of an object; a number is added where one comes twice."""
     several = isinstance(attributions, Sequence) and not isinstance(attributions, str) and not _is_pair(attributions)
     labelled: dict[str, Attribution] = {}
     for choice in attributions if several else [attributions]:  # type: ignore[union-attr]
         made = resolve("attribution", choice)
-        label = base = (
-            choice if isinstance(choice, str) else str(choice[0]) if _is_pair(choice) else type(made).__name__
-        )
+        if callable(made) and not isinstance(made, Attribution):
+            made = FromFunction(made)
+        label = base = _label(choice, made)
         for number in range(2, len(labelled) + 2):
             if label in labelled:
                 label = f"{base} {number}"
@@ -51,6 +55,12 @@ def named(attributions: Choice | Attribution | Sequence[Choice | Attribution]) -
     if not labelled:
         raise OptionError(f"expected at least one attribution; there are {', '.join(available('attributions'))}")
     return labelled
+
+
+def _label(choice: Any, made: Attribution) -> str:
+    if isinstance(choice, str) or _is_pair(choice):
+        return choice if isinstance(choice, str) else str(choice[0])
+    return made.name if isinstance(made, FromFunction) else type(made).__name__
 
 
 def _make_check(wanted: str | tuple[str, dict[str, Any]] | Check, options: Mapping[str, dict[str, Any]]) -> Check:

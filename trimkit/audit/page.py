@@ -41,7 +41,7 @@ _LIMITATIONS = (
     "weaker still.",
 )
 
-_SPACES = {"FFT": "frequency", "DCT": "cosine", "Identity": "pixel", "FrequencyBands": "frequency-band"}
+_SPACES = {"FFT": "frequency", "DCT": "cosine", "FrequencyBands": "frequency-band"}
 
 _STYLES: tuple[Style, ...] = ("one", "two", "three")
 
@@ -57,7 +57,7 @@ def sections_of(report: Result) -> tuple[str, str, list[Section]]:
     about = report.provenance
     title = f"What {about['model']['class']} looks at in {about['data']['name']}"
     lead = (
-        f"An audit of {_and(report.labels)} in {space_name(report.transform)} space, "
+        f"An audit of {_and(report.labels)} in {space_name(report)} space, "
         f"on {about['audited']['n']} of {about['data']['n']} samples."
     )
     verdicts = VerdictTable(
@@ -98,7 +98,7 @@ def headlines(report: Result) -> list[Headline]:
 def snippet(report: Result) -> Snippet:
     """The audit in brief: both answers, the verdicts, one sample and where the scores lie."""
     about, label = report.provenance, report.labels[0]
-    title = f"Audit of {about['model']['class']} on {about['data']['name']}, {space_name(report.transform)} space"
+    title = f"Audit of {about['model']['class']} on {about['data']['name']}, {space_name(report)} space"
     several = len(report.labels) > 1
     statuses = tuple((one.subject, one.status, one.sentence) for one in headlines(report))
     facts = tuple((_subject(v) if several else v.check, _in_brief(v)) for v in report.verdicts)
@@ -120,9 +120,10 @@ def _in_brief(verdict: Verdict) -> str:
     return " · ".join(filter(None, (str(verdict.status), verdict.figures)))
 
 
-def space_name(transform: Transform) -> str:
-    """The space in a word, such as "frequency"."""
-    return _SPACES.get(type(transform).__name__, type(transform).__name__)
+def space_name(report: Result) -> str:
+    """The space in a word, such as "frequency"; "pixel" and "data" for that of the data themselves."""
+    name = type(report.transform).__name__
+    return _own_space(report) if _in_pixels(report) else _SPACES.get(name, name)
 
 
 def sample_rows(report: Result, label: str, title: str = "Samples", lead: str = "") -> SampleRows:
@@ -190,7 +191,8 @@ def sample_table(report: Result) -> list[SampleTable]:
     kept = set([*map(int, shown), *(i for i in ids if str(i) not in shown)][:MOST_SAMPLES])
     measures = tuple(_measure(report, name, one, kept) for name, one in report.paired.items())
     lead = f"What each check measured on single samples. {_counted(len(kept), len(ids))}"
-    return [SampleTable("Sample by sample", lead, measures, shown)] if measures and kept else []
+    called = {str(i): name for i, name in report.names.items()}
+    return [SampleTable("Sample by sample", lead, measures, shown, called)] if measures and kept else []
 
 
 def _counted(kept: int, measured: int) -> str:
@@ -247,7 +249,7 @@ def provenance(report: Result) -> Provenance:
 
 def _of_attribution(report: Result, label: str) -> list[Section]:
     suffix = f" · {label}" if len(report.labels) > 1 else ""
-    space, own = space_name(report.transform), {"pixel": "pixels", "data": "the data"}[_own_space(report)]
+    space, own = space_name(report), {"pixel": "pixels", "data": "the data"}[_own_space(report)]
     parts: list[Section] = [
         sample_rows(
             report,
@@ -261,7 +263,7 @@ def _of_attribution(report: Result, label: str) -> list[Section]:
         Curve(
             f"Where the scores lie{suffix}",
             "Mean share of |score| by group, with its 95 % interval over samples. Where the line leaves the amplitude "
-            "of the input, the model and not the picture decides.",
+            "of the input, the model and not the data decides.",
             band_chart({label: report}, label),
         ),
     ]
@@ -292,7 +294,7 @@ def _in_pixels(report: Result) -> bool:
 
 
 def _maps(layouts: _Layouts, example: Example) -> tuple[Figure, ...]:
-    alt = f"Scores of sample {example.id} in the data's own space."
+    alt = f"Scores of sample {example.called} in the data's own space."
     pixels = layouts.pixels(tuple(example.pixels.shape)).figure(example.pixels[None], alt)
     if layouts.in_pixels:
         return (pixels,)
@@ -304,15 +306,15 @@ def _compared(shown: Sequence[tuple[_Layouts, Example]]) -> tuple[Figure, ...]:
 
 
 def _input(example: Example) -> Figure:
-    return input_figure(example.x, "", f"Sample {example.id}, label {example.label or 'unknown'}.")
+    return input_figure(example.x, "", f"Sample {example.called}, label {example.label or 'unknown'}.")
 
 
 def _kept(example: Example) -> str:
-    return f"Sample {example.id} from the {KEPT:.0%} of its coefficients with the largest scores."
+    return f"Sample {example.called} from the {KEPT:.0%} of its coefficients with the largest scores."
 
 
 def _caption(example: Example) -> str:
-    said = [f"Sample {example.id}"]
+    said = [f"Sample {example.called}"]
     if example.label:
         said.append(f"label {example.label}")
     if example.predicted:

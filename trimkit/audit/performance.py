@@ -49,7 +49,7 @@ class Performance:
         """What a reader must know before any verdict, one sentence, or ""."""
         if self.ignores_input:
             return "The model ignores its input: its output is the same for every sample."
-        return "The model is at chance: it has learned nothing that predicts these labels." if self.at_chance else ""
+        return "The model is at chance: its predictions say nothing of these labels." if self.at_chance else ""
 
     @property
     def title(self) -> str:

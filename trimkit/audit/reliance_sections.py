@@ -31,6 +31,10 @@ _SEARCH = (
 )
 
 
+_SIGNS = {"useless": "helps none", "harmful": "more right without it", "outweighs": "beyond its energy"}
+"""Why a group stands out."""
+
+
 def forbidden_sections(findings: Findings) -> list[Section]:
     """A table of the measurements, and where each forbidden set lies."""
     rows = [
@@ -89,7 +93,7 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
     cells = [
         (
             row["name"],
-            "yes" if row["useless"] or row["outweighs"] else "no",
+            ", ".join(words for sign, words in _SIGNS.items() if row[sign]) or "no",
             _interval(row["effect"]),
             _interval(row["share"]),
             _interval(row["flips"]),

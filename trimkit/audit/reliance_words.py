@@ -89,6 +89,10 @@ def warning_sentence(flagged: list[GroupStanding], forbid: str) -> str:
             f"{_percent(top.loss.value)} their right answer, where other groups would cost "
             f"{_percent(top.expected_loss)}"
         )
+    elif top.harmful:
+        assert top.gain is not None
+        low, high = (f"{100 * end:.1f}" for end in (top.gain.low, top.gain.high))
+        why = f"the model is right more often without it, by {_percent(top.gain.value)} [{low}, {high}] of the samples"
     else:
         why = (
             f"other samples' values there change the output by {_percent(top.effect.value)}, far more than the "

@@ -33,6 +33,7 @@ class Result:
         notes: what looked suspicious in model or data.
         performance: how good the model is on the audited samples.
         paired: measure → "ids", "values" and the "better" side, for `trimkit.audit.compare`.
+        names: id → what the sample is called, of those in ``paired``; {} where samples are named by their places.
     """
 
     verdicts: tuple[Verdict, ...]
@@ -44,6 +45,7 @@ class Result:
     sections: Mapping[str, Mapping[str, Sequence[Section]]] = field(default_factory=dict)
     performance: Performance | None = None
     paired: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    names: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def overall(self) -> Status:
@@ -96,6 +98,7 @@ class Result:
             "evidence": self.evidence,
             "notes": list(self.notes),
             "paired": self.paired,
+            **({"names": {str(i): name for i, name in self.names.items()}} if self.names else {}),
             "provenance": self.provenance,
         }
         return json.dumps(finite(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"

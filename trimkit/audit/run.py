@@ -136,6 +136,7 @@ class Run:
         evidence: dict[str, dict[str, Any]] = defaultdict(dict)
         sections: dict[str, dict[str, Sequence[Section]]] = defaultdict(dict)
         paired = paired_of(columns)
+        named = bool(self.subject.data.ids)
         for check in self.checks:
             for label in self._labels(check):
                 if reason := self.reasons.get((check.name, label), ""):
@@ -158,6 +159,7 @@ class Run:
             dict(sections),
             self.subject.performance,
             paired,
+            {i: self.subject.name_of(i) for one in paired.values() if named for i in one["ids"]},
         )
 
     def findings(self, name: str, label: str, spent: float = 1.0) -> Findings:

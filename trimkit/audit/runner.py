@@ -13,7 +13,6 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from trimkit.attributions.base import Attribution
 from trimkit.audit.batch import blocks_of
 from trimkit.audit.checks.base import Check
 from trimkit.audit.checks.controls import magnitude
@@ -22,7 +21,8 @@ from trimkit.audit.engines import measure_by, open_engine
 from trimkit.audit.examine import Data, Wanted, as_dataset, examine
 from trimkit.audit.layer import at_layer
 from trimkit.audit.looks import audit_until_decided
-from trimkit.audit.options import make_checks, named
+from trimkit.audit.options import Explained, make_checks, named
+from trimkit.audit.order import Ids, in_order_of_ids
 from trimkit.audit.report import Report
 from trimkit.audit.run import Progress, Run
 from trimkit.audit.selection import Forbid
@@ -47,7 +47,7 @@ def audit(
     data: Data,
     *,
     transform: Choice | Transform = "identity",
-    attributions: Choice | Attribution | Sequence[Choice | Attribution] = ("integrated_gradients",),
+    attributions: Explained | Sequence[Explained] = ("integrated_gradients",),
     target: Wanted = "predicted",
     task: str | None = None,
     checks: Sequence[str | tuple[str, dict[str, Any]] | Check] | None = None,
@@ -58,6 +58,7 @@ def audit(
     at: At = None,
     baseline: Baseline = None,
     reference: Data | None = None,
+    id_of: Ids = None,
     forbid: Forbid = None,
     allow: Forbid = None,
     shard: tuple[int, int] | None = None,
@@ -71,9 +72,10 @@ def audit(
         model: in evaluation mode; any callable x → (N, K) logits, numbers, class maps or tokens' logits (in a
             dict, tuple or object with logits, too). A bare function cannot be randomised. It is left as it was found.
         data: a `trimkit.data.Dataset`, x (N, ...) or (x, y); or a dataset, loader or iterable of batches, which is
-            gathered in memory, see `trimkit.data.as_dataset`. A sample's id is its place.
+            gathered in memory, see `trimkit.data.as_dataset`.
         transform: the space: a name, (name, options) or `trimkit.Transform`.
-        attributions: one or several names, (name, options) or `trimkit.Attribution`.
+        attributions: one or several names, (name, options), `trimkit.Attribution`, or functions of your own, (model, x,
+            target) → scores like x, see `trimkit.audit.functions.FromFunction`.
         target: what is explained: "predicted" class, "label", a class index, or a callable output → (N,). A model with
             one output has no choice. See docs/tasks.md for outputs with more axes.
         task: what the outputs mean, one of `trimkit.audit.task.TASKS`; told from output and labels by default, and
@@ -88,6 +90,8 @@ def audit(
         baseline: s₀ of the attributions, see `trimkit.coefficients.baseline.Baseline`.
         reference: data from which removed coefficients take their values, and to which a named transform that must
             see data (PCA) is fitted (all of a tensor, else `MOST_FITTED`); the audited data by default.
+        id_of: what each sample is called: N different texts or numbers, or a function of its place; those of the
+            dataset by default. Reports name samples so, and the same samples in another order give the same report.
         forbid: what the model must not rely on: groups by name, wildcard or number, "bin 5,3", masks; see
             `trimkit.audit.selection.Forbid`. Where neither this nor ``allow`` is given, groups that stand out are
             searched for.
@@ -180,13 +184,14 @@ def start(
     at: At,
     baseline: Baseline,
     reference: Any,
+    id_of: Ids,
     forbid: Forbid,
     allow: Forbid,
 ) -> Run:
     """An audit that is ready to measure; arguments and errors are those of `audit`."""
     if at is not None:
         model, data, reference, transform = at_layer(model, data, reference, transform, at, batch_size)
-    dataset = taken(data)
+    dataset, places = in_order_of_ids(taken(data), id_of)
     if (samples is not None and samples < 1) or batch_size < 1:
         raise DataError(f"expected samples ≥ 1 and batch_size ≥ 1, got {samples} and {batch_size}")
     understood = examine(model, dataset, target, task)
@@ -206,6 +211,7 @@ def start(
         forbid=forbid,
         allow=allow,
         task=understood.task,
+        places=places,
     )
     check_transform(subject)
     run = Run(subject, make_checks(checks, thresholds or {}), understood.notes)
@@ -225,7 +231,8 @@ def taken(data: Any) -> Dataset:
 def _ready(transform: Choice | Transform, data: Dataset) -> Transform:
     """The transform; one that is named and learns from data (PCA, NMF) is fitted to the reference data."""
     made = resolve("transform", transform)
-    return made if isinstance(transform, Transform) else made.fit(few(data.x, MOST_FITTED))
+    learns = type(made).fit is not Transform.fit  # what learns nothing needs no samples read for it
+    return made.fit(few(data.x, MOST_FITTED)) if learns and not isinstance(transform, Transform) else made
 
 
 def check_transform(subject: Subject) -> None:

@@ -1,10 +1,11 @@
 """Groups on which a model leans far beyond what the data and its other groups let expect, where nobody named any.
 
-Two signs, each with its own half of the error rate, and Bonferroni over the groups:
+Signs, each with its own part of the error rate, and Bonferroni over the groups:
 
 - **it changes predictions and helps none** (with labels). Other samples' values in a group change the class of a share
   φ of the samples, and cost a share λ of them their right answer. Where a model uses a group well, λ is κ φ, κ taken
   from all other groups; a group with λ < φ κ/2 is used without being of use.
+- **the model is right more often without it** (with labels), when its coefficients are set to the baseline.
 - **it weighs more than its energy**. The effects of the other groups, against the energies of their changes, predict
   that of this one (a line in logarithms, Student's t); an effect above the prediction's upper end stands out, if the
   explanation's share exceeds the amplitude's too.
@@ -44,8 +45,11 @@ class GroupStanding:
         removed: effect of setting them to the baseline.
         flips: share of samples whose predicted class other samples' values change; None without classes.
         loss: share of samples that lose their right answer, less those that gain one; None without labels.
+        gain: share of samples that gain their right answer when it is removed, less those that lose it; None without
+            labels.
         expected_loss: what so many changed predictions would cost in the other groups.
         useless: it changes predictions, and helps none.
+        harmful: the model is right more often without it.
         outweighs: its effect is beyond what its energy lets expect.
         probe: cross-validated accuracy of a linear probe on it alone; None without labels.
     """
@@ -57,21 +61,25 @@ class GroupStanding:
     removed: Estimate
     flips: Estimate | None = None
     loss: Estimate | None = None
+    gain: Estimate | None = None
     expected_loss: float = 0.0
     useless: bool = False
+    harmful: bool = False
     outweighs: bool = False
     probe: float | None = None
 
     @property
     def stands_out(self) -> bool:
         """Far beyond what the others let expect."""
-        return self.useless or self.outweighs
+        return self.useless or self.harmful or self.outweighs
 
     @property
     def excess(self) -> float:
-        """What groups are ordered by: useless changes of predictions, then the effect."""
+        """What groups are ordered by: useless changes of predictions, right answers to gain, the effect."""
         wasted = 0.0 if self.loss is None else self.expected_loss - self.loss.value
-        return (wasted if self.useless else 0.0) + (self.effect.value if self.outweighs else 0.0)
+        gained = 0.0 if self.gain is None else self.gain.value
+        signs = ((self.useless, wasted), (self.harmful, gained), (self.outweighs, self.effect.value))
+        return sum(size for sign, size in signs if sign)
 
 
 def standings(
@@ -85,16 +93,18 @@ def standings(
 
     Args:
         names: of the G groups.
-        values: "share", "amplitude", "replaced", "removed" and, with classes, "flips" and "loss": (n, G) each.
+        values: "share", "amplitude", "replaced", "removed" and, with labels, "flips", "loss" and "gain": (n, G) each.
         energy: (G,) mean squared change of a group whose values are replaced.
         draws: over the samples.
         limits: level of the whole search, and the effect below which nothing is flagged.
     """
     alpha, least = limits
     labelled = "loss" in values
-    alpha = alpha / 2 if labelled else alpha
-    expected = _expected_loss(values) if labelled else np.zeros(len(names))
-    useless = _useless(values, draws, alpha, least) if labelled else np.zeros(len(names), bool)
+    alpha = alpha / 3 if labelled else alpha
+    none = np.zeros(len(names))
+    expected = _expected_loss(values) if labelled else none
+    useless = _useless(values, draws, alpha, least) if labelled else none
+    harmful = _harmful(values["gain"], draws, alpha, least) if labelled else none
     outweighs = _outweighs(values, energy, draws, alpha, least)
     bands = {name: draws.band(column) for name, column in values.items()}
 
@@ -107,8 +117,10 @@ def standings(
             *(estimate("share", g), float(bands["amplitude"][0][g]), estimate("replaced", g), estimate("removed", g)),  # type: ignore[arg-type]
             flips=estimate("flips", g),
             loss=estimate("loss", g),
+            gain=estimate("gain", g),
             expected_loss=float(expected[g]),
             useless=bool(useless[g]),
+            harmful=bool(harmful[g]),
             outweighs=bool(outweighs[g]),
         )
         for g, name in enumerate(names)
@@ -134,6 +146,12 @@ def _useless(values: Mapping[str, Column], draws: Resampling, alpha: float, leas
     mean_flips, mean_loss = values["flips"].mean(0), values["loss"].mean(0)
     value = _rates(mean_flips, mean_loss) * mean_flips / 2 - mean_loss
     return (value - z * margin.std(0) > 0) & (mean_flips - z * flips.std(0) > least)
+
+
+def _harmful(gain: Column, draws: Resampling, alpha: float, least: float) -> Array:
+    z = norm.ppf(1 - alpha / gain.shape[1])
+    value = gain.mean(0)
+    return (value - z * draws.means(gain).std(0) > 0) & (value > least)
 
 
 def _outweighs(values: Mapping[str, Column], energy: Array, draws: Resampling, alpha: float, least: float) -> Array:

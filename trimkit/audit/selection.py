@@ -46,6 +46,10 @@ class Forbidden:
     share: float | None = None
     effect: float | None = None
 
+    def in_order(self, places: Tensor) -> Forbidden:
+        """The same, of samples that were put in another order: sample i had the place (N,) in the old one."""
+        return replace(self, mask=tree.map_leaves(lambda leaf: leaf[places], self.mask)) if self.each else self
+
     def rows(self, ids: Sequence[int]) -> Tensor:
         """(N, n) booleans for these samples, the leaves side by side, on the CPU."""
         if self.each:
@@ -139,7 +143,10 @@ def _named(choice: str | int, groups: Groups) -> Tree:
         return _single(choice, [int(i) for i in at[1].split(",")], groups)
     names = [name for name in groups.names if name == choice] or [n for n in groups.names if fnmatchcase(n, choice)]
     if not names:
-        raise UnknownNameError(f"no group is named {choice!r}. {nearest(choice, groups.names, most=2)}")
+        raise UnknownNameError(
+            f"no group is named {choice!r}. {nearest(choice, groups.names, most=2)} Or give a wildcard such as "
+            "'row 1*', or one place of the last axes, such as 'bin 5,3'."
+        )
     return groups.mask(names)
 
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -22,7 +22,7 @@ from trimkit.audit.provenance import provenance
 from trimkit.audit.report import Report
 from trimkit.audit.run import Part, Run
 from trimkit.audit.state import as_json, from_json
-from trimkit.audit.tally import tally_from
+from trimkit.audit.tally import Tally
 from trimkit.coefficients import tree
 from trimkit.coefficients.baseline import number_of
 from trimkit.coefficients.tree import Tree
@@ -174,7 +174,7 @@ def read_part(path: str | Path, run: Run) -> Part:
     content = read_header(path)["part"]
     with safe_open(path, "np") as file:
         arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, no mapping
-    part = Part(forwards=Counter(content["forwards"]), tally=tally_from(content["tally"]))
+    part = Part(forwards=Counter(content["forwards"]), tally=Tally(**content["tally"]))
     for number, one in enumerate(content["states"]):
         own = _under(arrays, f"{number}/")
         state = run.new_state(tuple(one["totals"]))
@@ -199,7 +199,7 @@ def _flattened(part: Part) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
             values = {name: getattr(e, name) for name in _TENSORS}
             values |= {f"scores {k}": leaf for k, leaf in enumerate(tree.leaves(e.scores))}
             arrays |= {f"{label} {e.id}/{name}": value.detach().cpu().numpy() for name, value in values.items()}
-    content = {"states": states, "examples": shown, "forwards": dict(part.forwards), "tally": part.tally.as_json()}
+    content = {"states": states, "examples": shown, "forwards": dict(part.forwards), "tally": asdict(part.tally)}
     return content, arrays
 
 
@@ -207,7 +207,8 @@ def _example(plain: Mapping[str, Any], arrays: Mapping[str, np.ndarray], run: Ru
     like = run.subject.groups.labels
     leaves = [torch.from_numpy(arrays[f"scores {k}"]) for k in range(len(tree.leaves(like)))]
     x, pixels, kept = (torch.from_numpy(arrays[name]) for name in _TENSORS)
-    return Example(plain["id"], plain["label"], plain["predicted"], x, pixels, tree.rebuild(like, leaves), kept)
+    scores, name = tree.rebuild(like, leaves), run.subject.name_of(plain["id"])
+    return Example(plain["id"], plain["label"], plain["predicted"], x, pixels, scores, kept, name)
 
 
 def _under(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:

@@ -250,6 +250,15 @@ def rank_correlation(x: Array, y: Array) -> Tensor:
     return torch.from_numpy(np.where(both_constant, 1.0, np.where(norms == 0, 0.0, related)))
 
 
+def rank_correlations(several: Sequence[Array]) -> Tensor:
+    """`rank_correlation` of each pair: K times (N, n) → (N, K, K) float64, 1 on the diagonal."""
+    ranks = torch.from_numpy(np.stack(several, axis=1))
+    norms = ranks.norm(dim=2, keepdim=True)
+    unit = ranks / norms.where(norms > 0, 1.0)
+    constant = (norms == 0).double()
+    return unit @ unit.mT + constant @ constant.mT
+
+
 def centred_ranks(rows: Tensor) -> Array:
     """Average ranks of each row, less their mean: (N, n) real → (N, n) float64.
 

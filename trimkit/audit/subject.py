@@ -102,6 +102,7 @@ class Subject:
         forbid: what the model must not rely on, see `trimkit.audit.selection.Forbid`.
         allow: what alone it may rely on.
         task: what the outputs mean; told from two samples where it is not given.
+        places: (N,) place of each sample in the data as they came, where they were put in the order of their ids.
     """
 
     model: Counted
@@ -117,6 +118,7 @@ class Subject:
     forbid: Forbid = None
     allow: Forbid = None
     task: Task = _UNDECIDED
+    places: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.task is _UNDECIDED:
@@ -151,7 +153,12 @@ class Subject:
     @cached_property
     def forbidden(self) -> tuple[Forbidden, ...]:
         """The coefficients that the model must not rely on; none where nobody named any."""
-        return forbidden(self.forbid, self.allow, self.groups, len(self.data))
+        parts = forbidden(self.forbid, self.allow, self.groups, len(self.data))
+        return parts if self.places is None else tuple(part.in_order(self.places) for part in parts)
+
+    def name_of(self, i: int) -> str:
+        """What a sample is called: its own id, else its place in the data."""
+        return self.data.ids[i] if self.data.ids else str(i)
 
     @cached_property
     def performance(self) -> Performance:
@@ -200,7 +207,8 @@ class Subject:
         values = values.cpu()
         bad = ~torch.isfinite(values).flatten(1).all(1)
         if bool(bad.any()):
-            raise ModelError(f"the model's output for sample {int(ids[bad.nonzero()[0]])} is NaN or infinite")
+            sample = self.name_of(int(ids[bad.nonzero()[0]]))
+            raise ModelError(f"the model's output for sample {sample} is NaN or infinite")
         return values if values.ndim > 2 else values.double()  # not on the device: some have no float64
 
     @cached_property
@@ -259,13 +267,15 @@ class Subject:
         """The batch with the scores of every attribution.
 
         Raises:
-            AttributionError: scores that are not finite.
+            AttributionError: scores that are whole numbers, or not finite.
         """
         explained = {label: self.explain(batch, label) for label in self.attributions}
         for label, one in explained.items():
+            if not all(leaf.is_floating_point() for leaf in tree.leaves(one.scores)):
+                raise AttributionError(f"{label}: expected floating scores, got whole numbers; convert them")
             bad = ~torch.isfinite(tree.rows(one.scores)).all(1)
             if bool(bad.any()):
-                sample = batch.ids[int(bad.nonzero()[0])]
+                sample = self.name_of(batch.ids[int(bad.nonzero()[0])])
                 raise AttributionError(
                     f"{label}: the scores of sample {sample} hold NaN or infinity; no audit can use them"
                 )

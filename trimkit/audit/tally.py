@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -44,12 +43,3 @@ class Tally:
     def flat(self) -> bool:
         """The output is the same for every one of several samples."""
         return self.n > 1 and self.spread <= FLAT * self.size
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return asdict(self)
-
-
-def tally_from(plain: dict[str, Any]) -> Tally:
-    """What `Tally.as_json` gave."""
-    return Tally(**plain)

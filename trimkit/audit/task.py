@@ -35,11 +35,13 @@ class Task:
         name: one of `TASKS`, or `CUSTOM`.
         how: how it was decided, in words.
         labelled: the data have labels that fit it.
+        normalised: outputs are probabilities, not logits.
     """
 
     name: str
     how: str = "as asked"
     labelled: bool = True
+    normalised: bool = False
 
     @property
     def has_probabilities(self) -> bool:
@@ -78,11 +80,12 @@ class Task:
         """Classes (N,), 0 and 1 (N, K), or classes of positions (N, ...); None for numbers."""
         if not self.has_probabilities:
             return None
+        even = 0.5 if self.normalised else 0.0
         if self.name == "multilabel":
-            return (output > 0).long()
+            return (output > even).long()
         if output.ndim == 1 or output.shape[class_axis(output)] == 1:
             single = output if output.ndim == 1 else output.squeeze(class_axis(output))
-            return (single > 0).long()
+            return (single > even).long()
         return output.argmax(class_axis(output))
 
     def hits(self, output: Tensor, y: Tensor) -> Tensor | None:
@@ -106,10 +109,11 @@ class Task:
     def probability(self, output: Tensor, target: Target) -> Tensor:
         """The probability of what is explained, (N,), its mean over several labels or positions.
 
-        σ of one logit and of labels that do not exclude one another, else the softmax.
+        σ of one logit and of labels that do not exclude one another, else the softmax; an output that is normalised is
+        taken as it is.
         """
         sigmoid = self.name == "multilabel" or output.ndim == 1 or output.shape[class_axis(output)] == 1
-        shares = output.sigmoid() if sigmoid else output.softmax(class_axis(output))
+        shares = output if self.normalised else output.sigmoid() if sigmoid else output.softmax(class_axis(output))
         index = target.index if isinstance(target, NextTokens) else target
         values = select(shares, index)
         if not isinstance(index, Tensor) or index.ndim == 1:
@@ -136,6 +140,8 @@ def decide_task(output: Tensor, y: Tensor | None, target: Any, wanted: str | Non
     if callable(target):
         return Task(CUSTOM, "what is explained is a function of the output, which is measured itself", labelled=False)
     task = _asked(wanted, output, y) if wanted is not None else _told(output, y, target, ids)
+    if task.name == "classification" and _are_probabilities(output):
+        task = replace(task, normalised=True, how=f"{task.how}; rows sum to 1, so they are taken for probabilities")
     classes = max(2, output.shape[class_axis(output)])
     if y is None or task.name in ("regression", "multilabel") or not task.labelled or int(y.max()) < classes:
         return task
@@ -244,6 +250,11 @@ def _zero_one(y: Tensor) -> bool:
 
 def _one_hot(y: Tensor) -> bool:
     return y.ndim == 2 and y.shape[1] > 1 and _zero_one(y) and bool((y.sum(1) == 1).all())
+
+
+def _are_probabilities(output: Tensor) -> bool:
+    """Whether rows (N, K) are shares of one."""
+    return bool((output >= 0).all()) and bool(((output.double().sum(1) - 1).abs() < 1e-4).all())
 
 
 def _options(names: list[str]) -> str:

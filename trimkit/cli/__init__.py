@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             "or return. TRIMKIT_DEBUG=1 shows where"
         )
         return _report(error, leaving)
-    except Exception as error:
+    except BaseException as error:  # a model, data or plugin may raise what is no Exception: none is a verdict
         return _report(error, error.__cause__)
     return code
 
@@ -117,7 +117,7 @@ def _run(command: str, arguments: list[str]) -> int:
     return code
 
 
-def _report(error: Exception, cause: BaseException | None) -> int:
+def _report(error: BaseException, cause: BaseException | None) -> int:
     """One line for an error; the error itself where the user debugs.
 
     OSError is a disk that is full, a folder that may not be written. Anything else that is no TrimkitError is a fault
@@ -125,11 +125,10 @@ def _report(error: Exception, cause: BaseException | None) -> int:
     """
     if os.environ.get("TRIMKIT_DEBUG", "0") not in ("", "0"):
         raise error from cause
-    message = str(error)
-    if not isinstance(error, TrimkitError | OSError):
-        message = f"{type(error).__name__}: {message} (unexpected; TRIMKIT_DEBUG=1 shows where)"
-    from trimkit.registry.loader import printable
+    from trimkit.registry.loader import printable, summary
 
+    meant = isinstance(error, TrimkitError | OSError)
+    message = str(error) if meant else f"{summary(error)} (unexpected; TRIMKIT_DEBUG=1 shows where)"
     sys.stderr.write(f"trimkit: error: {printable(message)}\n")
     return USAGE
 

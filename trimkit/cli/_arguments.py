@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import inspect
 import re
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -22,11 +24,25 @@ _NOT_A_KEY = re.compile(r"(?:Group '(\S+)' does not accept option|Option) '(\S+)
 """How argparse and jsonargparse report an unknown option on the command line, and an unknown key of a YAML file."""
 
 
+class _Extend(argparse.Action):
+    """Values of an option that takes several: those of its first use replace the default, those of others join them."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        given = getattr(namespace, self.dest, None)
+        setattr(namespace, self.dest, list(values) if given is self.default or given is None else [*given, *values])
+
+
 class _OneLine:
-    """Mixin for parsers: every usage error becomes an `OptionError`."""
+    """Mixin for parsers: every usage error becomes an `OptionError`, and options that take several values add up."""
 
     prog: str
     _option_string_actions: dict[str, Any]
+
+    def add_argument(self, *names: Any, **options: Any) -> Any:
+        """As usual; an option with several values may be repeated."""
+        if options.get("nargs") in ("+", "*") and names[0].startswith("-"):
+            options.setdefault("action", _Extend)
+        return super().add_argument(*names, **options)  # type: ignore[misc]
 
     def format_help(self) -> str:
         """As usual, ending with the example of the command's record, where it has one."""
@@ -87,6 +103,10 @@ def parser(prog: str, description: str) -> ArgumentParser:
     class Parser(_OneLine, jsonargparse.ArgumentParser):
         def parse_args(self, args: Any = None, namespace: Any = None, **more: Any) -> Any:  # type: ignore[override]
             words = [str(word) for word in args or ()]
+            if twice := _list_given_twice(words, self._option_string_actions):
+                self.error(f"{twice} is given more than once, and takes all its values at once, such as [a, b].")
+            if twice := _key_given_twice(words):
+                self.error(f"{twice} stands there twice; write it once.")
             try:
                 return super().parse_args(words, namespace, **more)
             except TrimkitError:
@@ -95,6 +115,34 @@ def parser(prog: str, description: str) -> ArgumentParser:
                 raise OptionError(f"{_blamed(words, super(), error)}. See `{prog} --help`.") from error
 
     return Parser(prog=prog, description=description, allow_abbrev=False)
+
+
+def _list_given_twice(words: Sequence[str], actions: Mapping[str, Any]) -> str | None:
+    """The option of a part that takes a list or mapping and is repeated: the parser would take the last alone."""
+    names = [word.partition("=")[0] for word in words if word.startswith("--")]
+    kinds = r"\b(list|tuple|[Ss]equence|dict|[Mm]apping)\b"
+    repeated = (name for name in names if names.count(name) > 1)
+    return next((name for name in repeated if re.search(kinds, str(getattr(actions.get(name), "_typehint", "")))), None)
+
+
+def _key_given_twice(words: Sequence[str]) -> str | None:
+    """The file and the first key in it that YAML would take the last of; None for files that cannot be read."""
+    import yaml
+
+    split = (part.split("=", 1) if part.startswith("--config=") else [part] for part in words)
+    for option, path in pairwise(chain.from_iterable(split)):
+        with suppress(OSError, ValueError, yaml.YAMLError):
+            if option == "--config" and (key := _doubled(yaml.compose(Path(path).read_text("utf-8")))):
+                return f"{path}, key {key!r}"
+    return None
+
+
+def _doubled(node: Any) -> str | None:
+    """The first key of a YAML mapping, or of one within, that is there twice."""
+    pairs = node.value if getattr(node, "id", "") == "mapping" else []
+    keys = [key.value for key, _ in pairs]
+    twice = next((key for key in keys if keys.count(key) > 1), None)
+    return twice or next(filter(None, (_doubled(value) for _, value in pairs)), None)
 
 
 def _blamed(words: Sequence[str], plain: Any, error: Exception) -> str:

@@ -14,11 +14,11 @@ def device_of(name: str) -> torch.device:
         OptionError: no such device here.
     """
     try:
-        found = (torch.accelerator.current_accelerator(True) or "cpu") if name == "auto" else name
-        torch.empty(0, device=found)
+        device = torch.device((torch.accelerator.current_accelerator(True) or "cpu") if name == "auto" else name)
+        torch.empty(0, device=device)
     except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise OptionError(
             f"--device: expected auto, cpu, cuda, cuda:1 or mps, one that is here, got {name!r} ({reason})"
         ) from error
-    return torch.device(found)
+    return device

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from trimkit.metrics import MetricResult
 
 
+_IN_TITLE = ("samples", "seed", "draws", "left_out")
+"""Of the protocol, what the title of the table says of all metrics."""
+
+
 def write_evaluation(evaluation: Evaluation) -> None:
     """Tables of the metrics, of the gap for each factor, of the true sources, and of the KL; then the notes."""
     columns: dict[str, Mapping[str, MetricResult]] = {evaluation.method: evaluation.metrics, **evaluation.baselines}
@@ -25,19 +29,19 @@ def write_evaluation(evaluation: Evaluation) -> None:
     gaps = {name: _gaps(results) for name, results in columns.items()}
     if gaps[first]:
         rows = [(f, *(f"{gap[f]:.3f}" if f in gap else "" for gap in gaps.values())) for f in gaps[first]]
-        sys.stdout.write("\n")
-        write_table(("factor", *columns), rows, "mutual information gap of each factor")
+        _write_next(("factor", *columns), rows, "mutual information gap of each factor")
     if evaluation.sources:
-        sys.stdout.write("\n")
         headings = ("codes", *evaluation.sources[evaluation.method])
         rows = [(name, *map(_correlation, results.values())) for name, results in evaluation.sources.items()]
-        write_table(headings, rows, "mean correlation of codes with the true sources s, matched one to one")
+        _write_next(headings, rows, "mean correlation of codes with the true sources s, matched one to one")
     if evaluation.kl:
-        sys.stdout.write("\n")
-        write_table(("KL", "nats", "estimator"), _kl_rows(evaluation.kl), "parts of the KL of posterior and prior")
+        _write_next(("KL", "nats", "estimator"), _kl_rows(evaluation.kl), "parts of the KL of posterior and prior")
+    sys.stdout.write("\n" + "".join(f"note: {note}\n" for note in evaluation.notes))
+
+
+def _write_next(headings: Sequence[str], rows: Sequence[Sequence[str]], title: str) -> None:
     sys.stdout.write("\n")
-    for note in evaluation.notes:
-        sys.stdout.write(f"note: {note}\n")
+    write_table(headings, rows, title)
 
 
 def _value(result: MetricResult | None) -> str:
@@ -59,9 +63,6 @@ def _correlation(result: MetricResult) -> str:
     return f"{result.value:.3f} ({low:.3f} … {high:.3f})"
 
 
-_IN_TITLE = ("samples", "seed", "draws", "left_out")
-
-
 def _protocol(result: MetricResult) -> str:
     return ", ".join(f"{name} {value}" for name, value in result.protocol.items() if name not in _IN_TITLE)
 
@@ -75,11 +76,7 @@ def _kl_rows(kl: Mapping[str, Any]) -> Sequence[tuple[str, str, str]]:
     rows = [("KL", f"{kl['total']:.3f}", "exact"), ("active codes", str(kl["active"]), "KL > 0.1 nats")]
     for part, name in (("mi", "mutual information"), ("tc", "total correlation"), ("dwkl", "dimension-wise KL")):
         rows += [
-            (
-                name,
-                f"{e[part]:.3f}",
-                f"{e['estimator']}, B {e['posteriors']}, N {e['dataset_size']}",
-            )
+            (name, f"{e[part]:.3f}", f"{e['estimator']}, B {e['posteriors']}, N {e['dataset_size']}")
             for e in kl["parts"]
         ]
     return rows

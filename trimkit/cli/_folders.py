@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 from collections.abc import Iterator
@@ -26,9 +27,17 @@ def written_aside(folder: Path, *, replace: bool = False) -> Iterator[Path]:
     """
     aside, old = (folder.with_name(f".{folder.name}.{what}-{os.getpid()}") for what in ("tmp", "old"))
     aside.mkdir(parents=True)
+    replaced = replace and folder.exists()
     try:
         yield aside
-        _put(aside, folder, old if replace and folder.exists() else None)
+        if replaced:
+            os.replace(folder, old)
+        try:
+            os.replace(aside, folder)
+        except OSError:
+            if replaced:
+                os.replace(old, folder)
+            raise
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     shutil.rmtree(old, ignore_errors=True)
@@ -46,7 +55,7 @@ def free_folder(out: str | None, default: str, *, replace: bool = False) -> Path
         DataError: to replace a link, the home or working folder or one above, or what holds anything but a report.
     """
     if out is None:
-        return _numbered(Path(default))
+        return next(folder for folder in _numbered(Path(default)) if not folder.exists())
     folder = Path(out)
     if not folder.exists():
         return folder
@@ -68,9 +77,7 @@ def reserved_folder(out: str | None, default: str, *, replace: bool = False) -> 
     if out is not None:
         yield free_folder(out, default, replace=replace)
         return
-    folder = _numbered(Path(default))
-    while not _made(folder):
-        folder = _numbered(Path(default))
+    folder = next(folder for folder in _numbered(Path(default)) if _is_made(folder))
     try:
         yield folder
     finally:
@@ -78,7 +85,7 @@ def reserved_folder(out: str | None, default: str, *, replace: bool = False) -> 
             folder.rmdir()
 
 
-def _made(folder: Path) -> bool:
+def _is_made(folder: Path) -> bool:
     try:
         folder.mkdir(parents=True)
     except FileExistsError:
@@ -93,7 +100,8 @@ def _check_is_report(folder: Path) -> None:
         raise DataError(f"{refused} but a {'link' if folder.is_symlink() else 'file'}; --force does not replace it")
     if any(place.resolve().is_relative_to(folder.resolve()) for place in (Path.cwd(), Path.home())):
         raise DataError(f"{refused} of its own: you live or work in it; name a new folder in it, such as report")
-    others = sorted(path.name for path in folder.iterdir() if path.name not in WRITTEN or not _is_plain_file(path))
+    own = {folder / name for name in WRITTEN if (folder / name).is_file() and not (folder / name).is_symlink()}
+    others = sorted(path.name for path in folder.iterdir() if path not in own)
     more = f" and {len(others) - 1} more" if others[1:] else ""
     if others:
         raise DataError(
@@ -102,24 +110,7 @@ def _check_is_report(folder: Path) -> None:
         )
 
 
-def _is_plain_file(path: Path) -> bool:
-    return path.is_file() and not path.is_symlink()
-
-
-def _numbered(folder: Path) -> Path:
-    number, free = 1, folder
-    while free.exists():
-        number += 1
-        free = folder.with_name(f"{folder.name}-{number}")
-    return free
-
-
-def _put(aside: Path, folder: Path, old: Path | None) -> None:
-    if old is not None:
-        os.replace(folder, old)
-    try:
-        os.replace(aside, folder)
-    except OSError:
-        if old is not None:
-            os.replace(old, folder)
-        raise
+def _numbered(folder: Path) -> Iterator[Path]:
+    """The folder, and those of its name with a number, from 2."""
+    yield folder
+    yield from (folder.with_name(f"{folder.name}-{number}") for number in itertools.count(2))

@@ -13,14 +13,9 @@ Rates have exact 95 % intervals. Exit codes: 0 few wrong ones pass and few right
 
 
 def run(argv: list[str]) -> int:
-    """Run the self-test and print its tables.
+    """Run the self-test and print its tables: see `trimkit.audit.selftest.SelfTest.exit_code`.
 
-    Args:
-        argv: arguments after ``trimkit audit --selftest``.
-    Returns:
-        See `trimkit.audit.selftest.SelfTest.exit_code`.
-    Raises:
-        OptionError, UnknownNameError: numbers out of range, names that do not exist.
+    Numbers out of range, and names that do not exist, are refused.
     """
     p = plain_parser("trimkit audit --selftest", _DESCRIPTION)
     p.add_argument(

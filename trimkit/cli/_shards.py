@@ -18,13 +18,11 @@ _OWN = ("shard", "resume", "engine", "until_decided", "fail_on", "junit", "summa
 
 
 def run_shard(arguments: argparse.Namespace, options: dict[str, Any]) -> int:
-    """Measure one shard and write it down.
+    """Measure one shard and write it down: 0.
 
     Args:
         arguments: of ``trimkit audit``.
         options: of `trimkit.audit`.
-    Returns:
-        0.
     Raises:
         OptionError: a shard that is there already, without --resume or --force; options that a shard cannot take.
     """
@@ -53,14 +51,14 @@ def _measure(arguments: argparse.Namespace, options: dict[str, Any], shard: tupl
     begun = time.monotonic()
     with said_once(), show_progress() as progress:
         part: Any = trimkit.audit(model, data, shard=shard, progress=progress, **options)
-    part.arguments = recorded(arguments)
+    part.arguments = _recorded(arguments)
     part.save(path)
     done, seconds = part.part.tally.n, time.monotonic() - begun
     sys.stderr.write(f"shard {arguments.shard}: {done} samples in {seconds:.1f} s, {done / seconds:.3g} a second\n")
     sys.stdout.write(f"{path}\n")
 
 
-def recorded(arguments: argparse.Namespace) -> dict[str, Any]:
+def _recorded(arguments: argparse.Namespace) -> dict[str, Any]:
     """The options that all shards share, as plain JSON values."""
     return {name: value for name, value in vars(arguments).items() if name not in _OWN}
 
@@ -79,6 +77,6 @@ def _is_done(path: Path, arguments: argparse.Namespace) -> bool:
         header = read_header(path)
     except DataError:
         return False
-    if header["arguments"] != recorded(arguments):
+    if header["arguments"] != _recorded(arguments):
         raise OptionError(f"{path} was made with other options; name another --out, or add --force to replace it")
     return True

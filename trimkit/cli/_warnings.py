@@ -9,19 +9,22 @@ from contextlib import contextmanager
 from typing import Any
 
 from trimkit.errors import TrimkitWarning
+from trimkit.registry.loader import printable
 
 
 @contextmanager
 def one_line_warnings() -> Iterator[None]:
-    """Write trimkit's own warnings as ``trimkit: warning: …`` on stderr; leave all others as they are."""
+    """Write trimkit's own warnings as ``trimkit: warning: …`` on stderr; all others as usual, and none with control
+    characters.
+    """
     with warnings.catch_warnings():
         inherited = warnings.showwarning
 
         def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
             if issubclass(category, TrimkitWarning):
-                sys.stderr.write(f"trimkit: warning: {' '.join(str(message).split())}\n")
+                sys.stderr.write(f"trimkit: warning: {printable(str(message))}\n")
             else:
-                inherited(message, category, *where, **more)
+                inherited(printable(str(message)), category, *where, **more)
 
         warnings.showwarning = show
         yield

@@ -209,7 +209,14 @@ def add_model_and_data(p: argparse.ArgumentParser, split: str = "test") -> None:
         metavar="D",
         help="a dataset's name, .npz, .safetensors, .pt, table.csv:target=y, or pkg.mod:function",
     )
+    p.add_argument("--id-column", metavar="COLUMN", help="of a table: names the samples in reports, and orders them")
     p.add_argument("--split", default=split, help=f"of the data: test or train ({split})")
+
+
+def ids_of_table(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The option of `trimkit.data.load` that --id-column stands for, if it is there."""
+    column = getattr(arguments, "id_column", None)  # files of shards from an older version do not say
+    return {} if column is None else {"id": column}
 
 
 def _add_reliance(p: argparse.ArgumentParser) -> None:
@@ -289,7 +296,7 @@ def take_in(arguments: argparse.Namespace, options: dict[str, Any], target: str)
     model = model.to(device_of(arguments.device))
     with one_line_warnings():
         warnings.simplefilter("always", trimkit.TrimkitWarning)
-        data = load(arguments.data, arguments.split)
+        data = load(arguments.data, arguments.split, **ids_of_table(arguments))
     if arguments.at:
         from trimkit.audit.layer import at_layer
 
@@ -341,7 +348,7 @@ def _write_verdicts(report: Report) -> None:
 
 
 def _name(verdict: Any, several: bool) -> str:
-    return f"{verdict.check} [{verdict.attribution}]" if several and verdict.attribution else verdict.check
+    return verdict.label if several else verdict.check
 
 
 def _exit_code(report: Report, fail_on: str) -> int:

@@ -13,15 +13,7 @@ Exit codes: 0 nothing is worse, 1 something is, 2 wrong usage, 3 these samples c
 
 
 def run(argv: list[str]) -> int:
-    """Print the differences of two reports.
-
-    Args:
-        argv: arguments after ``trimkit compare``.
-    Returns:
-        0 where nothing is worse, 1 where something is, 3 where something cannot be told.
-    Raises:
-        TrimkitError: reports that cannot be compared.
-    """
+    """Print the differences of two reports: 0 where nothing is worse, 1 where something is, 3 where that is open."""
     p = plain_parser("trimkit compare", _DESCRIPTION)
     p.add_argument("before", metavar="A", help="folder of a report, or its results.json")
     p.add_argument("after", metavar="B", help="the same of another audit of the same data")

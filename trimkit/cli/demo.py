@@ -22,15 +22,7 @@ train again with a TRIM penalty, and see the accuracy come back. Needs no networ
 
 
 def run(argv: list[str]) -> int:
-    """Tell the story and write its folder.
-
-    Args:
-        argv: arguments after ``trimkit demo``.
-    Returns:
-        0.
-    Raises:
-        OptionError: options out of range, or a folder that is something else.
-    """
+    """Tell the story and write its folder: 0. OptionError where the folder is something else."""
     p = plain_parser("trimkit demo", _DESCRIPTION)
     p.add_argument("--out", metavar="DIR", default="trimkit-demo", help="folder of the report (trimkit-demo, replaced)")
     p.add_argument("--seeds", type=int, default=3, help="number of trainings of each kind (3)")

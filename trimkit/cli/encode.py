@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from trimkit.cli._arguments import plain_parser
-from trimkit.cli.sample import add_shared, free_file, write_arrays
+from trimkit.cli.sample import add_shared, free_file, load_run, require_least, write_arrays
 from trimkit.errors import OptionError
 
 if TYPE_CHECKING:
@@ -19,30 +19,17 @@ if TYPE_CHECKING:
 
 
 def run(argv: list[str]) -> int:
-    """Encode data and write the codes.
-
-    Args:
-        argv: arguments after ``trimkit encode``.
-    Returns:
-        0.
-    Raises:
-        TrimkitError: an option, run or data that does not fit, or a space that cannot be encoded to.
-    """
+    """Encode data and write the codes: 0. A space that cannot be encoded to is refused."""
     arguments = _parser().parse_args(argv)
-    if arguments.batch_size < 1:
-        raise OptionError(f"--batch-size: expected a number ≥ 1, got {arguments.batch_size}")
+    require_least(arguments, batch_size=1)
     out = free_file(arguments.out, force=arguments.force)
-    from trimkit.cli._device import device_of
     from trimkit.data import few, load
-    from trimkit.methods import load_method
 
-    device = device_of(arguments.device)
-    method = load_method(arguments.run, allow_code=arguments.allow_code).to(device)
+    method, device = load_run(arguments)
     data = load(arguments.data, arguments.split)
     method.check(few(data.x))
     beside = {name: getattr(data, name) for name in ("y", "aux", "factors", "sources")}
-    codes = encode(method, data, arguments.space, arguments.batch_size, device)
-    write_arrays(out, {"x": codes, **{name: value for name, value in beside.items() if value is not None}})
+    write_arrays(out, {"x": encode(method, data, arguments.space, arguments.batch_size, device), **beside})
     sys.stdout.write(f"{out}\n")
     return 0
 
@@ -66,16 +53,13 @@ def encode(method: Method, data: Dataset, space: str | None, size: int, device: 
     chosen = method.space(space)
     if chosen.needs_aux and data.aux is None:
         raise OptionError(f"the space {chosen.name!r} needs auxiliary variables, and {data.name} have none")
-    dtype = next((p.dtype for p in method.parameters()), torch.float32)
+
+    def means(rows: Tensor) -> Tensor:
+        aux = None if data.aux is None else data.aux[rows].to(device)
+        return method.encode(method.place(data.x[rows]), aux, space).mean.cpu()
+
     with torch.no_grad():
-        return torch.cat(
-            [
-                method.encode(
-                    data.x[rows].to(device, dtype), None if data.aux is None else data.aux[rows].to(device), space
-                ).mean.cpu()
-                for rows in torch.arange(len(data)).split(size)
-            ]
-        )
+        return torch.cat([means(rows) for rows in torch.arange(len(data)).split(size)])
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trimkit.cli._arguments import plain_parser
-from trimkit.cli.sample import add_asked, add_shared, asked_of, free_file, write_arrays
+from trimkit.cli.sample import add_asked, add_shared, asked_of, free_file, load_run, require_least, write_arrays
 from trimkit.errors import OptionError
 
 if TYPE_CHECKING:
@@ -22,19 +22,9 @@ Pair = tuple[int, int]
 
 
 def run(argv: list[str]) -> int:
-    """Interpolate between codes and write what they stand for.
-
-    Args:
-        argv: arguments after ``trimkit interpolate``.
-    Returns:
-        0.
-    Raises:
-        TrimkitError: an option, run or data that does not fit, or a method without decoder.
-    """
+    """Interpolate between codes and write what they stand for: 0. A method without decoder is refused."""
     arguments = _parser().parse_args(argv)
-    for name, least in (("frames", 2), ("pairs", 1), ("seed", 0)):
-        if getattr(arguments, name) < least:
-            raise OptionError(f"--{name}: expected a number ≥ {least}, got {getattr(arguments, name)}")
+    require_least(arguments, frames=2, pairs=1, seed=0)
     out = free_file(
         arguments.out or str(Path(arguments.run) / "interpolation.npz"), ".png", ".gif", force=arguments.force
     )
@@ -49,12 +39,10 @@ def run(argv: list[str]) -> int:
 def _interpolate(arguments: argparse.Namespace) -> Interpolation:
     import torch
 
-    from trimkit.cli._device import device_of
-    from trimkit.methods import Interpolation, interpolate, load_method
+    from trimkit.methods import Interpolation, interpolate
     from trimkit.methods.interpolation import require_decoder
 
-    device = device_of(arguments.device)
-    method = load_method(arguments.run, allow_code=arguments.allow_code).to(device)
+    method, device = load_run(arguments)
     latent = require_decoder(method, arguments.space)
     aux = asked_of(method, arguments, len(arguments.between or ()) or arguments.pairs)
     aux = None if aux is None else aux.to(device)
@@ -63,20 +51,20 @@ def _interpolate(arguments: argparse.Namespace) -> Interpolation:
             ends, own = _encoded(method, latent, arguments, device)
             aux = aux if arguments.classes or arguments.aux else own
         else:
-            ends = _drawn(method, latent, arguments, aux)
+            ends = _drawn(method, latent, arguments, aux, device)
     way = interpolate(method, *ends, space=latent.name, steps=arguments.frames, path=arguments.path, aux=aux)
     return Interpolation(way.codes.cpu(), way.x.cpu(), way.path)
 
 
 def _drawn(
-    method: Method, latent: LatentSpace, arguments: argparse.Namespace, aux: Tensor | None
+    method: Method, latent: LatentSpace, arguments: argparse.Namespace, aux: Tensor | None, device: torch.device
 ) -> tuple[Tensor, Tensor]:
     """Codes of new data, two by two, each two of one class."""
     import torch
 
     from trimkit.errors import TrainingError
 
-    generator = torch.Generator(next(method.parameters()).device).manual_seed(arguments.seed)
+    generator = torch.Generator(device).manual_seed(arguments.seed)
     try:
         held = {} if aux is None else {"aux": aux.repeat_interleave(2, 0)}
         codes = method.sample_codes(2 * arguments.pairs, generator, latent.name, **held)

@@ -18,16 +18,7 @@ _IF_GIVEN = ("deprecated", "example")
 
 
 def run(argv: list[str]) -> int:
-    """Print the parts of one kind, or of all.
-
-    Args:
-        argv: arguments after ``trimkit list``.
-    Returns:
-        0.
-    Raises:
-        UnknownNameError: there is no such kind.
-        OptionError: an unknown option.
-    """
+    """Print the parts of one kind, or of all: 0. UnknownNameError where there is no such kind."""
     arguments = _parser().parse_args(argv)
     kinds = [plural(arguments.kind)] if arguments.kind else list(KINDS)
     parts = {kind: default().parts(kind) for kind in kinds}

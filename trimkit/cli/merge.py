@@ -19,14 +19,9 @@ again, as the shards name them, so merge in the folder where the shards ran. Exi
 
 
 def run(argv: list[str]) -> int:
-    """Merge shards and write the report.
+    """Merge shards and write the report: 0 pass, 1 fail, 3 inconclusive.
 
-    Args:
-        argv: arguments after ``trimkit merge``.
-    Returns:
-        0 pass, 1 fail, 3 inconclusive.
-    Raises:
-        TrimkitError: shards that are missing, there twice, or of another audit.
+    Shards that are missing, there twice, or of another audit are refused.
     """
     p = plain_parser("trimkit merge", _DESCRIPTION)
     p.formatter_class = argparse.RawDescriptionHelpFormatter

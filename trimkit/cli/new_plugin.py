@@ -7,29 +7,27 @@ import keyword
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
+from typing import NamedTuple
 
 from trimkit.cli._arguments import plain_parser
 from trimkit.cli._folders import written_aside
 from trimkit.errors import OptionError
-from trimkit.hooks import KINDS, TRIMKIT_API
+from trimkit.hooks import GROUP, KINDS, TRIMKIT_API, Hooks
 
 LICENCES = ("MIT", "BSD-3-Clause")
 
 
-@dataclass(frozen=True)
-class _Example:
+class _Example(NamedTuple):
     """The part that a new plugin has of one kind.
 
     Attributes:
         name: behind the plugin's own, such as "differences" in "acme-differences".
         target: class or function in the module that is named after the kind.
         summary: for ``trimkit list``.
-        hook: docstring of its hook.
         use: a command line that uses it; NAME stands for the part.
         more: further arguments of its record.
     """
@@ -37,79 +35,44 @@ class _Example:
     name: str
     target: str
     summary: str
-    hook: str
     use: str
     more: tuple[str, ...] = ()
 
 
+# fmt: off
 EXAMPLES = {
-    "transform": _Example(
-        "differences",
-        "Differences",
+    "transform": _Example("differences", "Differences",
         "How a signal changes: its first value, and differences of neighbours.",
-        "Transforms x ⇄ s.",
-        "trimkit audit --model FILE.py:model --data digits --transform NAME",
-    ),
-    "attribution": _Example(
-        "midpoint",
-        "Midpoint",
+        "trimkit audit --model FILE.py:model --data digits --transform NAME"),
+    "attribution": _Example("midpoint", "Midpoint",
         "Contributions by one gradient, half way between baseline and point.",
-        "Attributions (output, s) → scores.",
-        "trimkit audit --model FILE.py:model --data digits --attribution NAME",
-    ),
-    "penalty": _Example(
-        "count",
-        "count",
+        "trimkit audit --model FILE.py:model --data digits --attribution NAME"),
+    "penalty": _Example("count", "count",
         "A smooth count of the coefficients that matter.",
-        "Penalties scores → (N,).",
         "trimkit train vae --data digits --predictor FILE.py:model --trim NAME@z:0.1",
-        ('"Geman, McClure 1985"',),
-    ),
-    "method": _Example(
-        "linear-vae",
-        "LinearVAE",
+        ('"Geman, McClure 1985"',)),
+    "method": _Example("linear-vae", "LinearVAE",
         "A VAE with linear networks, whose best decoder is probabilistic principal components.",
-        "Generative methods.",
         "trimkit train NAME --data digits",
-        ('"Lucas et al. 2019, arXiv:1911.02469"', 'family="linear"'),
-    ),
-    "check": _Example(
-        "monopoly",
-        "Monopoly",
+        ('"Lucas et al. 2019, arXiv:1911.02469"', 'family="linear"')),
+    "check": _Example("monopoly", "Monopoly",
         "Do several groups share the explanation?",
-        "Questions that an audit answers.",
-        "trimkit audit --model FILE.py:model --data digits   # asks it too",
-    ),
-    "dataset": _Example(
-        "bumps",
-        "bumps",
+        "trimkit audit --model FILE.py:model --data digits   # asks it too"),
+    "dataset": _Example("bumps", "bumps",
         "Signals with a bump on the left or on the right.",
-        "Data that need no download.",
         "trimkit train vae --data NAME",
-        ("shape=(1, 32)", "classes=2"),
-    ),
-    "command": _Example(
-        "summary",
-        "run",
+        ("shape=(1, 32)", "classes=2")),
+    "command": _Example("summary", "run",
         "What a dataset holds: samples, their shape, classes.",
-        "Sub-commands of the command line.",
         "trimkit NAME digits",
-        ('example="trimkit NAME digits"',),
-    ),
+        ('example="trimkit NAME digits"',)),
 }
+# fmt: on
 """Kind → the example of that kind."""
 
 
 def run(argv: list[str]) -> int:
-    """Write a plugin, and say what to do next.
-
-    Args:
-        argv: arguments after ``trimkit new-plugin``.
-    Returns:
-        0.
-    Raises:
-        OptionError: a name that no distribution can have, a folder that exists, an unknown kind or licence.
-    """
+    """Write a plugin, see `write_plugin`, and say what to do next: 0."""
     arguments = _parser().parse_args(argv)
     kinds = arguments.kind or _asked_kinds()
     folder = Path(arguments.out or arguments.name)
@@ -189,33 +152,35 @@ def _package(name: str) -> str:
 def _values(name: str, kinds: list[str], licence: str, author: str) -> dict[str, object]:
     """What the templates are filled with."""
     plugin = name.lower().removeprefix("trimkit-")
-    names = {kind: f"{plugin}-{EXAMPLES[kind].name}" for kind in kinds}
-    parts = [
-        {
-            **{field: getattr(EXAMPLES[kind], field) for field in ("target", "summary", "hook")},
-            "more": [line.replace("NAME", names[kind]) for line in EXAMPLES[kind].more],
-            "kind": kind,
-            "module": kind,
-            "name": names[kind],
-            "plural": plural,
-            "spec": record.__name__,
-            "use": EXAMPLES[kind].use.replace("NAME", names[kind]),
-        }
-        for plural, record in KINDS.items()
-        if (kind := record.kind) in kinds
-    ]
+    parts = [_part(plural, EXAMPLES[record.kind], plugin) for plural, record in KINDS.items() if record.kind in kinds]
     return {
         "name": name,
         "package": _package(name),
         "plugin": plugin,
         "parts": parts,
-        "names": names,
+        "names": {part["kind"]: part["name"] for part in parts},
         "description": f"A plugin for trimkit: {', '.join(EXAMPLES[kind].name for kind in kinds)}.",
         "licence": licence,
         "author": author,
         "year": datetime.date.today().year,
         "version": version("trimkit"),
         "api": TRIMKIT_API,
+    }
+
+
+def _part(plural: str, example: _Example, plugin: str) -> dict[str, object]:
+    """What the templates say of one part."""
+    name = f"{plugin}-{example.name}"
+    return {
+        "kind": KINDS[plural].kind,
+        "plural": plural,
+        "spec": KINDS[plural].__name__,
+        "hook": getattr(Hooks, f"{GROUP}_{plural}").__doc__,
+        "name": name,
+        "target": example.target,
+        "summary": example.summary,
+        "use": example.use.replace("NAME", name),
+        "more": [line.replace("NAME", name) for line in example.more],
     }
 
 
@@ -233,17 +198,14 @@ def _files(values: dict[str, object]) -> Iterator[tuple[str, str]]:
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
     )
-    package = f"src/{values['package']}"
-    names = values["names"]
+    package, names = f"src/{values['package']}", values["names"]
     assert isinstance(names, dict)
     for path, source in _templates(files("trimkit.cli") / "new_plugin_files"):
         module = path.removeprefix("src/").removesuffix(".py")
-        if path.startswith("src/") and module in EXAMPLES and module not in names:
+        if module in EXAMPLES and module not in names:
             continue
-        yield (
-            path.replace("src", package, 1) if path.startswith("src/") else _PLACES.get(path, path),
-            (environment.from_string(source).render(values)),
-        )
+        place = _PLACES.get(path, path.replace("src", package, 1) if path.startswith("src/") else path)
+        yield place, environment.from_string(source).render(values)
     yield f"{package}/py.typed", ""
 
 

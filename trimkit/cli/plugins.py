@@ -14,15 +14,9 @@ from trimkit.registry.lazy import import_target
 
 
 def run(argv: list[str]) -> int:
-    """Print the state of every plugin.
+    """Print the state of every plugin: 0, also where one failed, since showing it is the task.
 
-    Args:
-        argv: arguments after ``trimkit plugins``.
-    Returns:
-        0, also when a plugin failed: showing it is this command's task. With ``--check``, 1 where a promise is broken.
-    Raises:
-        OptionError: an unknown option.
-        UnknownNameError: there is no such plugin to check.
+    With ``--check``, 1 where a promise is broken; UnknownNameError where there is no such plugin to check.
     """
     arguments = _parser().parse_args(argv)
     if arguments.check:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from trimkit.cli._arguments import plain_parser
 from trimkit.cli._folders import free_folder, written_aside
 from trimkit.cli._warnings import one_line_warnings
-from trimkit.cli.audit import add_model_and_data, parse_choice
+from trimkit.cli.audit import add_model_and_data, ids_of_table, parse_choice
 from trimkit.registry.spelling import parse_values
 
 if TYPE_CHECKING:
@@ -25,15 +25,7 @@ passes, 1 it fails, 2 wrong usage, 3 it stays open, or the search showed nothing
 
 
 def run(argv: list[str]) -> int:
-    """Revise a model and write the report and the weights.
-
-    Args:
-        argv: arguments after ``trimkit revise``.
-    Returns:
-        0 pass, 1 fail, 3 open.
-    Raises:
-        TrimkitError: an option, model or data that does not fit.
-    """
+    """Revise a model and write the report and the weights: 0 pass, 1 fail, 3 open."""
     arguments = _parser().parse_args(argv)
     folder = free_folder(arguments.out, DEFAULT_FOLDER)
     revision = _revise(arguments)
@@ -73,23 +65,16 @@ def _revise(arguments: argparse.Namespace) -> Revision:
 
     given: dict[str, Any] = parse_values(arguments.model_arguments, "--model.arg")
     model = load_model(arguments.model, arguments.weights, arguments=given, allow_pickle=arguments.allow_pickle)
+    ids = ids_of_table(arguments)
+    names = ("by", "groups", "epochs", "weight", "learning_rate", "samples", "batch_size", "seed")
     with one_line_warnings():
-        data = load(arguments.data, arguments.split)
-        test = load(arguments.test or arguments.data, "test")
         return trimkit.revise(
             model.to(device_of(arguments.device)),
-            data,
-            test=test,
+            load(arguments.data, arguments.split, **ids),
+            test=load(arguments.test or arguments.data, "test", **ids),
             transform=parse_choice(arguments.transform),
             forbid=[parse_forbidden(text) for text in arguments.forbid] if arguments.forbid else None,
-            by=arguments.by,
-            groups=arguments.groups,
-            epochs=arguments.epochs,
-            weight=arguments.weight,
-            learning_rate=arguments.learning_rate,
-            samples=arguments.samples,
-            batch_size=arguments.batch_size,
-            seed=arguments.seed,
+            **{name: getattr(arguments, name) for name in names},
         )
 
 

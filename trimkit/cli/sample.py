@@ -13,6 +13,7 @@ from trimkit.cli._arguments import plain_parser
 from trimkit.errors import OptionError
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
     from trimkit.methods import Method
@@ -22,25 +23,13 @@ MOST_SHOWN, COLUMNS = 64, 8
 
 
 def run(argv: list[str]) -> int:
-    """Draw samples and write them.
-
-    Args:
-        argv: arguments after ``trimkit sample``.
-    Returns:
-        0.
-    Raises:
-        TrimkitError: an option or run that does not fit, or a method that draws no samples.
-    """
+    """Draw samples and write them: 0. A method that draws none is refused."""
     arguments = _parser().parse_args(argv)
-    for name, least in (("n", 1), ("batch_size", 1), ("seed", 0)):
-        if getattr(arguments, name) < least:
-            option = f"--{name.replace('_', '-')}"
-            raise OptionError(f"{option}: expected a number ≥ {least}, got {getattr(arguments, name)}")
+    require_least(arguments, n=1, batch_size=1, seed=0)
     out = free_file(arguments.out or str(Path(arguments.run) / "drawn.npz"), ".png", force=arguments.force)
     samples, aux = _draw(arguments)
     labels = aux if aux is not None and not aux.is_floating_point() else None
-    beside = {"aux": aux, "y": labels}
-    write_arrays(out, {"x": samples, **{name: value for name, value in beside.items() if value is not None}})
+    write_arrays(out, {"x": samples, "aux": aux, "y": labels})
     picture = out.with_suffix(".png")
     from trimkit.training.pictures import draw_cells
 
@@ -55,17 +44,29 @@ def _draw(arguments: argparse.Namespace) -> tuple[Tensor, Tensor | None]:
     """The samples, and what each was asked to be."""
     import torch
 
-    from trimkit.cli._device import device_of
-    from trimkit.methods import load_method
-
-    device = device_of(arguments.device)
-    method = load_method(arguments.run, allow_code=arguments.allow_code).to(device)
+    method, device = load_run(arguments)
     aux = asked_of(method, arguments, arguments.n)
     generator = torch.Generator(device).manual_seed(arguments.seed)
     parts = torch.arange(arguments.n).split(arguments.batch_size)
     with torch.no_grad():
         drawn = [method.sample(len(n), generator, None if aux is None else aux[n].to(device)).cpu() for n in parts]
     return torch.cat(drawn), aux
+
+
+def require_least(arguments: argparse.Namespace, **least: int) -> None:
+    """Refuse numbers below the least that an option takes, with an OptionError."""
+    for name, smallest in least.items():
+        if (value := getattr(arguments, name)) < smallest:
+            raise OptionError(f"--{name.replace('_', '-')}: expected a number ≥ {smallest}, got {value}")
+
+
+def load_run(arguments: argparse.Namespace) -> tuple[Method, torch.device]:
+    """The method of a run in eval mode, on the device that is asked for; see `add_shared`."""
+    from trimkit.cli._device import device_of
+    from trimkit.methods import load_method
+
+    device = device_of(arguments.device)
+    return load_method(arguments.run, allow_code=arguments.allow_code).to(device), device
 
 
 def asked_of(method: Method, arguments: argparse.Namespace, n: int) -> Tensor | None:
@@ -165,12 +166,12 @@ def free_file(out: str, *pictures: str, force: bool) -> Path:
     return path
 
 
-def write_arrays(path: Path, arrays: Mapping[str, Tensor]) -> None:
-    """Write tensors as an .npz, whole or not at all."""
+def write_arrays(path: Path, arrays: Mapping[str, Tensor | None]) -> None:
+    """Write the tensors that there are as an .npz, whole or not at all."""
     import numpy as np
 
     from trimkit.storage import write_atomically
 
     buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **{name: value.numpy() for name, value in arrays.items()})
+    np.savez(buffer, allow_pickle=False, **{name: value.numpy() for name, value in arrays.items() if value is not None})
     write_atomically(path, buffer.getvalue())

@@ -110,10 +110,8 @@ def _parser(name: str) -> ArgumentParser:
 
 
 def _add_guidance(p: ArgumentParser) -> None:
-    p.add_argument(
-        "--predictor", type=str | None, metavar="MODEL", help="frozen: pkg.mod:function that makes the model"
-    )
-    p.add_argument("--predictor-weights", type=str | None, metavar="FILE", help="its weights: .safetensors, .pt")
+    p.add_argument("--predictor", type=str, metavar="MODEL", help="frozen: pkg.mod:function that makes the model")
+    p.add_argument("--predictor-weights", type=str, metavar="FILE", help="its weights: .safetensors, .pt")
     p.add_argument(
         "--prediction",
         choices=["kl", "mse", "label"],
@@ -152,9 +150,9 @@ def _add_settings(p: ArgumentParser) -> None:
             p.add_argument(option, action="store_true", help=described[field.name])
         else:
             p.add_argument(option, type=hints[field.name], default=field.default, help=described[field.name])
-    p.add_argument("--out", type=str | None, metavar="FOLDER", help="of the run; runs/METHOD-DATA by default")
+    p.add_argument("--out", type=str, metavar="FOLDER", help="of the run; runs/METHOD-DATA by default")
     p.add_argument("--resume", action="store_true", help="go on from the run's newest checkpoint")
-    p.add_argument("--init-from", type=str | None, metavar="RUN", help="begin with the weights of a complete run")
+    p.add_argument("--init-from", type=str, metavar="RUN", help="begin with the weights of a complete run")
     p.add_argument("--data-changed", action="store_true", help="resume though the data are others than before")
 
 

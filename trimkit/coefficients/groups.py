@@ -23,12 +23,15 @@ class Groups:
 
     Attributes:
         names: (G,) names, ordered, such as bands from low to high frequency.
-        labels: tree of integer leaves with the shape of ONE sample's coefficients; entry = index of its group.
+        labels: tree of integer leaves with the shape of ONE sample's coefficients; entry = index of its group. With
+            ``each``, leaves (N, ...) with a row for each sample.
         axis: what the order means, such as "spatial frequency (cycles/pixel)".
         multiplicity: tree like ``labels``: how many coefficients of the full basis each stored one stands for (a half
             spectrum stores one of two conjugate bins), or None where each stands for itself.
         spans: (G,) the interval of the axis that each group covers, in the axis's unit, None for one that has no place
             on it; () where the axis has no scale.
+        each: each sample has groups of its own, as many as the sample with the most; others have empty ones. A number
+            or name then means something in its sample alone: averages over samples by group make no sense.
     """
 
     names: tuple[str, ...]
@@ -36,6 +39,7 @@ class Groups:
     axis: str
     multiplicity: Tree | None = None
     spans: tuple[Span | None, ...] = ()
+    each: bool = False
 
     def sums(self, scores: Tree) -> Tensor:
         """Total score of each group.
@@ -46,8 +50,9 @@ class Groups:
             (N, G).
         """
         values = tree.rows(scores)
-        index = self._row(self.labels, values)
-        return values.new_zeros(len(values), len(self.names)).index_add_(1, index, values)
+        index = self._rows(self.labels, values)
+        sums = values.new_zeros(len(values), len(self.names))
+        return sums.scatter_add_(1, index, values) if self.each else sums.index_add_(1, index[0], values)
 
     def means(self, scores: Tree) -> Tensor:
         """Mean score of each group over the coefficients it stands for: (N, G); 0 for a group that holds none.
@@ -58,14 +63,16 @@ class Groups:
 
     @property
     def sizes(self) -> Tensor:
-        """(G,) number of full-basis coefficients in each group, float64."""
-        labels = tree.rows(tree.map_leaves(lambda leaf: leaf[None], self.labels))[0]
-        ones = torch.ones(len(labels), dtype=torch.float64)
-        count = ones if self.multiplicity is None else self._row(self.multiplicity, ones).double()
-        return torch.zeros(len(self.names), dtype=torch.float64).index_add_(0, labels.cpu(), count)
+        """(G,) number of full-basis coefficients in each group, float64; with ``each``, (N, G)."""
+        labels = self._as_rows(self.labels).cpu()
+        counts = torch.ones(labels.shape, dtype=torch.float64)
+        if self.multiplicity is not None:
+            counts = self._rows(self.multiplicity, counts).double()
+        sizes = torch.zeros(len(labels), len(self.names), dtype=torch.float64).scatter_add_(1, labels, counts)
+        return sizes if self.each else sizes[0]
 
     def mask(self, names: str | Iterable[str]) -> Tree:
-        """True for the coefficients of the named groups: a tree of boolean leaves with the shape of one sample.
+        """True for the coefficients of the named groups: a tree of boolean leaves of the shape of the labels.
 
         Raises:
             UnknownNameError: a name that is no group.
@@ -77,14 +84,23 @@ class Groups:
         chosen = [self.names.index(name) for name in wanted]
         return tree.map_leaves(lambda leaf: torch.isin(leaf, leaf.new_tensor(chosen)), self.labels)
 
-    def _row(self, labels: Tree, values: Tensor) -> Tensor:
-        row = tree.rows(tree.map_leaves(lambda leaf: leaf[None], labels))[0]
-        if len(row) != values.shape[-1]:
+    def _as_rows(self, labels: Tree) -> Tensor:
+        """Labels or counts, (1, n), or with ``each`` (N, n)."""
+        return tree.rows(labels if self.each else tree.map_leaves(lambda leaf: leaf[None], labels))
+
+    def _rows(self, labels: Tree, values: Tensor) -> Tensor:
+        rows = self._as_rows(labels)
+        if rows.shape[1] != values.shape[-1]:
             raise ShapeError(
-                f"expected scores with {len(row)} coefficients a sample, as the groups have, got {values.shape[-1]}; "
-                "make the groups for the size of this data"
+                f"expected scores with {rows.shape[1]} coefficients a sample, as the groups have, got "
+                f"{values.shape[-1]}; make the groups for the size of this data"
             )
-        return row.to(values.device)
+        if self.each and len(rows) != len(values):
+            raise ShapeError(
+                f"expected scores of the {len(rows)} samples that these groups are of, got {len(values)}; make the "
+                "groups of these samples: transform.groups_of(x)"
+            )
+        return rows.to(values.device)
 
 
 def equal_parts(length: int, parts: int, device: torch.device | None = None) -> Tensor:

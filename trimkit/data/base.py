@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -46,6 +47,7 @@ class Dataset:
         sources: (N, k) float32, the true continuous latents that x was made of, finite, or None.
         skipped: names of files that were left out because they cannot be read.
         feature_names: of the columns of a table, one for each value of a sample (F,); () where they have none.
+        ids: what the samples are called, N different texts; () where a sample is named by its place.
 
     Raises:
         DataError: no samples, values that are not finite, labels, variables, factors or sources that do not fit.
@@ -62,6 +64,7 @@ class Dataset:
     sources: Tensor | None = None
     skipped: tuple[str, ...] = ()
     feature_names: tuple[str, ...] = ()
+    ids: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self._check_samples()
@@ -77,6 +80,8 @@ class Dataset:
             )
         if self.sources is not None:
             self._check_sources(self.sources)
+        if self.ids:
+            self._check_ids(self.ids)
 
     def __len__(self) -> int:
         return len(self.x)
@@ -98,7 +103,7 @@ class Dataset:
             if value is not None:
                 digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
                 digest.update(_content(value))
-        digest.update(",".join((*self.factor_names, *self.feature_names)).encode())
+        digest.update(",".join((*self.factor_names, *self.feature_names, *self.ids)).encode())
         return digest.hexdigest()
 
     @property
@@ -153,7 +158,10 @@ class Dataset:
         optional = ("y", "aux", "factors", "sources")
         tensors: Mapping[str, Tensor | None] = {name: getattr(self, name) for name in optional}
         x = self.x.select(index) if isinstance(self.x, Samples) else self.x[index]
-        return replace(self, x=x, **{name: None if value is None else value[index] for name, value in tensors.items()})
+        kept = self.ids and (self.ids[index] if isinstance(index, slice) else tuple(self.ids[int(i)] for i in index))
+        return replace(
+            self, x=x, ids=kept, **{name: None if value is None else value[index] for name, value in tensors.items()}
+        )
 
     def _check_samples(self) -> None:
         lazy = isinstance(self.x, Samples)
@@ -215,6 +223,13 @@ class Dataset:
                 f"{tuple(sources.shape)}"
             )
         self._check_finite("sources", sources)
+
+    def _check_ids(self, ids: tuple[str, ...]) -> None:
+        if len(ids) != len(self.x):
+            raise DataError(f"dataset {self.name!r}: expected {len(self.x)} ids, one for each sample, got {len(ids)}")
+        if len(set(ids)) < len(ids):
+            twice = next(name for name, times in Counter(ids).items() if times > 1)
+            raise DataError(f"dataset {self.name!r}: expected a different id for each sample, got {twice!r} twice")
 
     def _check_finite(self, what: str, values: Tensor) -> None:
         bad = ~torch.isfinite(values).reshape(len(values), -1).all(1)

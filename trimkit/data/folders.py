@@ -4,53 +4,40 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from trimkit.data.base import Dataset, SplitError
-from trimkit.data.samples import Samples
+from trimkit.data.pictures import MODES, Pictures, open_picture
 from trimkit.errors import DataError, OptionError, TrimkitWarning
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
-
-LOOKED_AT = 256
-"""Pictures whose headers are read before any work; all others are checked when they are read."""
-
-MOST_BYTES = 512 * 1024**2
-"""Pictures are kept, as bytes, once they are read, where all of them together take no more."""
-
-GREY, COLOUR = ("1", "L", "LA", "La"), ("RGB", "RGBA", "RGBa", "RGBX", "P", "PA", "CMYK", "YCbCr", "HSV", "LAB")
-"""Pillow's modes of 8 bits a channel."""
-
-ORIENTATION, ON_THE_SIDE = 0x0112, (5, 6, 7, 8)
-"""The EXIF tag of a camera's orientation, and its values that swap width and height."""
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
 
 def folder(
-    split: str = "train", *, path: str, size: int | None = None, channels: int | None = None, on_bad_file: str = "raise"
+    split: str = "train",
+    *,
+    path: str,
+    size: int | list[int] | tuple[int, int] | None = None,
+    channels: int | None = None,
+    on_bad_file: str = "raise",
 ) -> Dataset:
     """The pictures of a folder: ``folder:path=photos,size=64``, or shorter ``photos:size=64``.
 
     Pictures lie in the folder itself, or in one sub-folder a class. Where there are sub-folders train/ and test/, they
     are the splits; otherwise a picture in ten is held out, by a hash of its name, so that more pictures move none from
-    one split to the other. Files that are no png, jpg, jpeg, webp or bmp and hidden ones are left out. Pictures are
-    turned as their EXIF orientation says, and transparent ones laid on white.
+    one split to the other. Files that are no png, jpg, jpeg, webp, bmp, tif or tiff and hidden ones are left out.
+    Pictures are turned as their EXIF orientation says, and transparent ones laid on white. Grey ones of 16 bits keep
+    them, and are divided by 65535; others have 8, and are divided by 255.
 
     Args:
         split: "train", "test", or "all" for both.
         path: of the folder.
-        size: in pixels: pictures are scaled until they cover a square of that side, and the middle is kept. Without it
-            all pictures must have the same size.
-        channels: 1 (grey) or 3 (RGB); by default 1 where all pictures are grey.
+        size: in pixels: pictures are scaled until they cover a square of that side, or [height, width], and the middle
+            is kept. Without it all pictures must have the same size, square or not.
+        channels: 1 (grey), 3 (RGB) or 4 (RGBA: what is transparent stays so); by default 1 where all pictures are grey,
+            else 3.
         on_bad_file: what follows a picture that cannot be read: "raise", once it is asked for, or "skip": all pictures
             are read once before any work, and bad ones are left out and listed in `Dataset.skipped`.
     Returns:
@@ -60,10 +47,9 @@ def folder(
         DataError: no folder, no pictures, pictures that cannot be read or are of several sizes; names the file.
         OptionError: size or channels out of range.
     """
-    if size is not None and size < 1:
-        raise OptionError(f"folder: expected size ≥ 1, got {size}")
-    if channels not in (None, 1, 3):
-        raise OptionError(f"folder: expected channels 1 or 3, got {channels}")
+    sides = None if size is None else _sides(size)
+    if channels not in (None, *MODES):
+        raise OptionError(f"folder: expected channels 1, 3 or 4, got {channels}")
     if on_bad_file not in ("raise", "skip"):
         raise OptionError(f"folder: expected on_bad_file raise or skip, got {on_bad_file!r}")
     parts, skipped = _parts(Path(path)), ()
@@ -75,143 +61,17 @@ def folder(
         raise SplitError(f"folder {path}: no picture falls into split {split!r}; add more, or make train/ and test/")
     classes = tuple(sorted({label for _, label in parts["all"]} - {""}))
     files, others = ([file for file, _ in parts[name]] for name in (split, "all"))
-    pictures = Pictures(files, size, channels, beside=others)
+    pictures = Pictures(files, sides, channels, beside=others)
     y = torch.tensor([classes.index(label) for _, label in parts[split]]) if classes else None
     return Dataset(Path(path).resolve().name, pictures, y, split, classes, skipped=skipped)
 
 
-class Pictures(Samples):
-    """Pictures in files, read when asked for, and kept as bytes where all of them take at most `MOST_BYTES`.
-
-    Args:
-        files: at least one.
-        size: see `folder`.
-        channels: see `folder`.
-        beside: other files, of another split, with which these must agree in size and channels.
-    Raises:
-        DataError: files that cannot be read, or whose sizes differ where none is given.
-    """
-
-    def __init__(
-        self,
-        files: Sequence[Path],
-        size: int | None = None,
-        channels: int | None = None,
-        *,
-        beside: Sequence[Path] = (),
-    ) -> None:
-        self._files = list(files)
-        self._size = size
-        looked_at = [*files, *beside]
-        seen = {file: _header(file) for file in looked_at[:: -(-len(looked_at) // LOOKED_AT)]}
-        self._channels = channels or (1 if all(mode in GREY for mode, _ in seen.values()) else 3)
-        self._may_lose_colour = channels == 1
-        first, (_, side) = next(iter(seen.items()))
-        for file, (_, other) in seen.items():
-            if size is None and other != side:
-                raise DataError(
-                    f"pictures of several sizes: {first} is {_by(side)}, {file} is {_by(other)}; give one to bring "
-                    "them to, such as size=64"
-                )
-        width, height = side if size is None else (size, size)
-        self._shape = torch.Size((len(self._files), self._channels, height, width))
-        keep = self._shape.numel() <= MOST_BYTES
-        self._kept = torch.empty(self._shape, dtype=torch.uint8) if keep else None
-        self._known = torch.zeros(len(self._files), dtype=torch.bool)
-
-    @property
-    def shape(self) -> torch.Size:
-        """(N, channels, H, W)."""
-        return self._shape
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """Of the files' names with their folder's, their sizes in bytes, and the shape; not of what they hold."""
-        files = [(f"{file.parent.name}/{file.name}", file.stat().st_size) for file in self._files]
-        return hashlib.sha256(repr((files, tuple(self._shape))).encode()).hexdigest()
-
-    def make(self, numbers: Tensor) -> Tensor:
-        """Read the pictures that are not kept yet.
-
-        Raises:
-            DataError: one cannot be read, or has another size or more channels than those read first; names the file.
-        """
-        pixels = torch.empty(len(numbers), *self._shape[1:])
-        for row, number in enumerate(numbers.tolist()):
-            pixels[row] = self._picture(number)
-        return pixels.div_(255)
-
-    def _picture(self, number: int) -> Tensor:
-        """(channels, H, W) uint8."""
-        if self._kept is not None and self._known[number]:
-            return self._kept[number]
-        picture = self._read(self._files[number])
-        if self._kept is not None:
-            self._kept[number] = picture
-            self._known[number] = True
-        return picture
-
-    def _read(self, file: Path) -> Tensor:
-        image = _opened(file)
-        if self._channels == 1 and not self._may_lose_colour and image.mode not in GREY:
-            raise DataError(
-                f"{file} has colours, but the pictures read before it are grey; give channels=1 or channels=3"
-            )
-        if self._size is not None:
-            from PIL import ImageOps
-
-            image = ImageOps.fit(image, (self._size, self._size))
-        pixels = np.array(image.convert("L" if self._channels == 1 else "RGB"))
-        picture = torch.from_numpy(pixels.reshape(*pixels.shape[:2], self._channels)).permute(2, 0, 1)
-        if picture.shape != self._shape[1:]:
-            side, wanted = ((shape[2], shape[1]) for shape in (picture.shape, self._shape[1:]))
-            raise DataError(f"{file} is {_by(side)}, other pictures are {_by(wanted)}; give a size to bring them to")
-        return picture
-
-
-def _header(file: Path) -> tuple[str, tuple[int, int]]:
-    """Mode, and width and height after turning, without decoding the pixels of most formats."""
-    from PIL import Image
-
-    try:
-        with Image.open(file) as image:
-            tags = Image.Image.getexif(image)  # the base's: that of PNG decodes the pixels to look for more
-            turned = tags.get(ORIENTATION) in ON_THE_SIDE
-            return image.mode, (image.height, image.width) if turned else image.size
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise _unreadable(file, error) from error
-
-
-def _opened(file: Path) -> Image:
-    """A picture, turned upright, on white where it is transparent, as grey or RGB."""
-    from PIL import Image, ImageOps
-
-    try:
-        with Image.open(file) as image:
-            if image.mode not in (*GREY, *COLOUR):
-                raise DataError(f"{file}: expected 8 bits a channel, got mode {image.mode}; convert it to 8 bits")
-            upright = ImageOps.exif_transpose(image)
-            upright.load()
-    except DataError:
-        raise
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise _unreadable(file, error) from error
-    plain = "L" if upright.mode in GREY else "RGB"
-    if not upright.has_transparency_data:
-        return upright.convert(plain)
-    white = Image.new("RGBA", upright.size, "white")
-    return Image.alpha_composite(white, upright.convert("RGBA")).convert(plain)
-
-
-def _unreadable(file: Path, error: Exception) -> DataError:
-    return DataError(
-        f"cannot read the picture {file}: {' '.join(str(error).split())}; mend it or take it out, or leave such files "
-        "out with on_bad_file=skip"
-    )
-
-
-def _by(side: tuple[int, int]) -> str:
-    return f"{side[0]}×{side[1]}"
+def _sides(size: int | list[int] | tuple[int, int]) -> tuple[int, int]:
+    """Height and width."""
+    sides = (size, size) if isinstance(size, int) else tuple(size)
+    if len(sides) != 2 or not all(isinstance(side, int) and side >= 1 for side in sides):
+        raise OptionError(f"folder: expected size ≥ 1, got {size}; it is a side or [height, width]")
+    return sides
 
 
 Labelled = list[tuple[Path, str]]
@@ -251,7 +111,7 @@ def _without_bad_files(parts: dict[str, Labelled]) -> tuple[dict[str, Labelled],
 def _fault(file: Path) -> str | None:
     """Why a picture cannot be read; None where it can."""
     try:
-        _opened(file)
+        open_picture(file)
     except DataError as error:
         return str(error)
     return None
@@ -277,7 +137,7 @@ def _pictures(root: Path) -> Labelled:
 
 
 def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and path.is_file()
+    return path.suffix.lower() in SUFFIXES and not path.is_dir()  # a link to nothing is a file that cannot be read
 
 
 def _held_out(file: Path, label: str) -> bool:

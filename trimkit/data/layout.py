@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
+from trimkit.data.samples import LARGEST
 from trimkit.errors import DataError, OptionError
 
 LAYOUTS = ("nchw", "nhwc", "nhw", "ncl")
@@ -38,7 +38,7 @@ def arrange(name: str, x: Tensor, layout: str | None) -> Tensor:
 
 
 def _refuse_pictures(name: str, x: Tensor) -> None:
-    shape, is_bytes = tuple(x.shape), x.dtype == torch.uint8
+    shape, is_bytes = tuple(x.shape), x.dtype in LARGEST
     if len(shape) == 3 and shape[1] == shape[2] and (is_bytes or shape[1] >= SMALLEST):
         raise DataError(
             f"data {name!r}: x {shape} looks like grey pictures without an axis of channels; add layout=nhw for that, "

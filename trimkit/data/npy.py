@@ -10,17 +10,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trimkit.data.samples import Samples
+from trimkit.data.samples import LARGEST, Samples
 from trimkit.errors import DataError
 
 MOST_HASHED = 64 * 1024**2
 """Bytes of a file that its fingerprint reads, in rows spread over it."""
 
 
+SHARES = {"u1": LARGEST[torch.uint8], "u2": LARGEST[torch.uint16]}
+"""NumPy's name of a type, without its byte order → the value that becomes 1."""
+
+
 class NpySamples(Samples):
     """The array of a .npy file through a memory map, opened anew in every process; it is sent there as its path.
 
-    Whole numbers of 8 bits are divided by 255, as those of files that are read whole.
+    Whole numbers of 8 bits from 0 are divided by 255, and those of 16 by 65535, as those of files that are read whole.
 
     Args:
         path: of the file, with an array (N, ...) of numbers.
@@ -73,7 +77,7 @@ class NpySamples(Samples):
         values[order] = torch.from_numpy(np.asarray(rows[numbers[order].numpy()], np.float32))
         if not bool(torch.isfinite(values).all()):
             raise DataError(f"{self._path} holds NaN or infinity in the samples from {int(numbers.min())} on; clean it")
-        return values / 255 if rows.dtype == np.uint8 else values
+        return values / SHARES.get(rows.dtype.str[1:], 1)
 
     def _rows(self) -> np.ndarray:
         try:

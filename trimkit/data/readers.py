@@ -11,7 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trimkit.data.arrays import as_tensor
 from trimkit.data.dsprites import CLASSES, IMAGES
+from trimkit.data.tables import read_numbers
 from trimkit.errors import DataError, TrimkitError
 
 SUFFIXES = (".npz", ".npy", ".csv", ".safetensors", ".pt", ".pth")
@@ -25,13 +27,13 @@ def read_arrays(path: Path) -> Mapping[str, Any]:
     """Name of each array → tensor, or text for names of factors.
 
     Raises:
-        DataError: no such file, or one that cannot be read.
+        DataError: no such file, one that cannot be read, or arrays of no numbers.
     """
     if not path.is_file():
         raise DataError(f"data file {path} does not exist")
     try:
-        arrays = _READERS[path.suffix](path)
-        return {name: value if name in _TEXTS else _tensor(path, name, value) for name, value in arrays.items()}
+        arrays = _READERS[path.suffix.lower()](path)
+        return {name: value if name in _TEXTS else as_tensor(path.name, value, name) for name, value in arrays.items()}
     except TrimkitError:
         raise
     except Exception as error:
@@ -41,25 +43,15 @@ def read_arrays(path: Path) -> Mapping[str, Any]:
         ) from error
 
 
-def _tensor(path: Path, name: str, value: Any) -> Tensor:
-    """An array as a tensor, in this machine's byte order.
-
-    Raises:
-        DataError: it holds text.
-    """
-    if not isinstance(value, np.ndarray):
-        return torch.as_tensor(value)
-    if value.dtype.kind in "US":
-        raise DataError(f"data file {path}: {name!r} holds text, expected numbers; number classes 0, 1, … instead")
-    return torch.as_tensor(value.astype(value.dtype.newbyteorder("="), copy=False))
-
-
 def _read_npy(path: Path) -> Mapping[str, Any]:
-    return {"x": np.load(path, allow_pickle=False)}
+    array = np.load(path, allow_pickle=False)
+    if not isinstance(array, np.ndarray):
+        raise ValueError("an archive")  # which has another suffix
+    return {"x": array}
 
 
 def _read_csv(path: Path) -> Mapping[str, Any]:
-    return {"x": np.loadtxt(path, delimiter=",", ndmin=2)}
+    return {"x": read_numbers(path)}
 
 
 def _read_npz(path: Path) -> Mapping[str, Any]:

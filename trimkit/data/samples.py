@@ -16,6 +16,9 @@ from trimkit.errors import DataError
 MOST_BYTES = 2 * 1024**3
 """What `in_memory` holds at most."""
 
+LARGEST = {torch.uint8: 255, torch.uint16: 65535}
+"""Type of whole numbers that stand for shares → the value that becomes 1."""
+
 
 class Samples(ABC):
     """What stands for a tensor (N, ...) that would not fit in memory, or is not there yet.
@@ -113,11 +116,11 @@ class Selection(Samples):
 
 
 class Bytes(Samples):
-    """Samples that are held as bytes, and divided when asked for: a quarter of the memory.
+    """Samples that are held as whole numbers, and divided when asked for: a quarter of the memory, or half of it.
 
     Args:
-        values: (N, ...) uint8.
-        largest: the value that becomes 1: 255 of usual pictures, 1 of binary ones.
+        values: (N, ...) uint8 or uint16.
+        largest: the value that becomes 1: 255 of usual pictures, 65535 of those of 16 bits, 1 of binary ones.
     """
 
     def __init__(self, values: Tensor, largest: int = 255) -> None:
@@ -131,13 +134,13 @@ class Bytes(Samples):
 
     @cached_property
     def fingerprint(self) -> str:
-        """Of the bytes and the divisor."""
+        """Of the values and the divisor."""
         digest = hashlib.sha256(f"{tuple(self.shape)} / {self._largest}".encode())
         digest.update(self._values.contiguous().numpy().data)
         return digest.hexdigest()
 
     def make(self, numbers: Tensor) -> Tensor:
-        """Bytes / largest, in [0, 1]."""
+        """Values / largest, in [0, 1]."""
         return self._values[numbers].float() / self._largest
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +19,11 @@ from trimkit.errors import DataError, OptionError, nearest
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
 
-OPTIONS = ("target", "drop", "regression")
-"""What `--data table.csv:target=price,drop=[id],regression=true` may say."""
+OPTIONS = ("target", "drop", "regression", "id")
+"""What `--data table.csv:target=price,drop=[town],regression=true,id=number` may say."""
+
+_COMMA = re.compile(r"\s*[+-]?\d+,\d+\s*")
+"""A number with a decimal comma, or with one between thousands."""
 
 Columns = Mapping[str, Sequence[Any]]
 """Name → cells; None or "" where a cell is empty."""
@@ -34,25 +38,31 @@ class Table:
         names: of the F features.
         y: (N,) the target: class numbers as int64, measured values as float64; None where no target is named.
         classes: names of the classes, where the target holds text; sorted, in the order of their numbers.
+        ids: what the rows are called; () where no column is named that says so.
     """
 
     x: Tensor
     names: tuple[str, ...]
     y: Tensor | None = None
     classes: tuple[str, ...] = ()
+    ids: tuple[str, ...] = ()
 
 
 def is_table(path: Path, options: Mapping[str, Any] | None = None) -> bool:
     """Whether a file is read as a table: .tsv and .parquet always, .csv with a heading or with a table's options."""
-    if path.suffix != ".csv":
-        return path.suffix in SUFFIXES
+    if path.suffix.lower() != ".csv":
+        return path.suffix.lower() in SUFFIXES
     if any(name in (options or {}) for name in OPTIONS):
         return True
     return path.is_file() and _has_heading(path)
 
 
 def read_table(
-    path: Path, target: str | None = None, drop: str | Collection[str] = (), regression: bool = False
+    path: Path,
+    target: str | None = None,
+    drop: str | Collection[str] = (),
+    regression: bool = False,
+    id: str | None = None,
 ) -> Table:
     """A .csv, .tsv or .parquet file as features and target.
 
@@ -61,6 +71,7 @@ def read_table(
         target: the column to predict; None for a table of features alone.
         drop: columns to leave out, such as an identifier.
         regression: whole numbers in the target, such as prices, are measured values too, and no classes.
+        id: the column that says what each row is called, such as a patient's number; it is no feature.
     Raises:
         DataError: no such file, no heading, empty cells (named by row and column), text in a feature (named), rows of
             unequal length, text in the target of a regression, or a Parquet file without the library that reads it.
@@ -68,24 +79,42 @@ def read_table(
     """
     if not path.is_file():
         raise DataError(f"data file {path} does not exist")
-    columns = _read_parquet(path) if path.suffix == ".parquet" else _read_text(path)
+    columns = _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_text(path)
     dropped = [drop] if isinstance(drop, str) else [str(name) for name in drop]
-    for name in [*dropped, *([] if target is None else [str(target)])]:
+    for name in [*dropped, *(str(name) for name in (target, id) if name is not None)]:
         if name not in columns:
             raise OptionError(f"data file {path} has no column {name!r}. {nearest(name, columns)}")
     kept = {name: cells for name, cells in columns.items() if name not in dropped}
     given = None if target is None else kept.pop(str(target), None)
+    ids = () if id is None else tuple(str(cell).strip() for cell in columns[str(id)])
+    kept.pop(str(id), None)
     if not kept or not next(iter(kept.values())):
         raise DataError(f"data file {path}: expected at least one feature and one row beside the target, got none")
     x = np.stack([_numbers(path, name, cells) for name, cells in kept.items()], axis=1)
     y, classes = (None, ()) if given is None else _target(path, str(target), given, regression)
-    return Table(torch.from_numpy(x), tuple(kept), y, classes)
+    return Table(torch.from_numpy(x), tuple(kept), y, classes, ids)
+
+
+def read_numbers(path: Path) -> Tensor:
+    """A .csv file of numbers alone, without a heading: (N, F) float64.
+
+    Raises:
+        DataError: no rows, rows of unequal length, or a cell that is no number, named by row and column.
+    """
+    rows = _rows(path)
+    if not rows:
+        raise DataError(f"data file {path} is empty: expected a row of numbers a sample")
+    for number, row in enumerate(rows, 1):
+        if len(row) != len(rows[0]):
+            raise DataError(f"data file {path}: expected {len(rows[0])} cells in row {number}, got {len(row)}")
+    columns = (_numbers(path, str(n), cells) for n, cells in enumerate(zip(*rows, strict=True), 1))
+    return torch.from_numpy(np.stack(list(columns), axis=1))
 
 
 def _has_heading(path: Path) -> bool:
     """Whether the first line holds something that is no number."""
     rows = _rows(path, most=1)
-    return bool(rows) and any(_number(cell) is None and cell.strip() for cell in rows[0])
+    return bool(rows) and any(_number(cell) is None and cell.strip() and not _COMMA.fullmatch(cell) for cell in rows[0])
 
 
 def _rows(path: Path, most: int | None = None) -> list[list[str]]:
@@ -108,8 +137,14 @@ def _rows(path: Path, most: int | None = None) -> list[list[str]]:
 
 
 def _separator(path: Path, first: str) -> str:
-    """A tab in .tsv; else of comma, semicolon and tab the one that the first line holds most often."""
-    return "\t" if path.suffix == ".tsv" else max(",;\t", key=first.count)
+    """A tab in .tsv; else of comma, semicolon and tab the one that the first line holds most often.
+
+    Semicolons come first where the commas may be those of decimals, one a cell.
+    """
+    if path.suffix.lower() == ".tsv":
+        return "\t"
+    decimal = 0 < first.count(";") >= first.count(",") - 1
+    return ";" if decimal else max(",;\t", key=first.count)
 
 
 def _read_text(path: Path) -> Columns:
@@ -158,6 +193,11 @@ def _numbers(path: Path, name: str, cells: Sequence[Any]) -> NDArray[np.float64]
             raise DataError(
                 f"data file {path}: row {row} has no value in column {name!r} ({cell!r}); fill it in, or leave out the "
                 f"row, or the column: {path.name}:drop=[{name}]"
+            )
+        if value is None and _COMMA.fullmatch(str(cell)):
+            raise DataError(
+                f"data file {path}: column {name!r} holds {str(cell).strip()!r} in row {row}: write decimals with a "
+                "point, and thousands without a mark"
             )
         if value is None:
             raise DataError(

@@ -6,15 +6,7 @@ from dataclasses import replace
 
 from trimkit.audit.page import compare_bands, compare_samples, headlines, limitations, provenance
 from trimkit.demo.story import MODELS, TESTS, Story
-from trimkit.report import (
-    Headline,
-    Section,
-    Signature,
-    Table,
-    Text,
-    VerdictTable,
-    render,
-)
+from trimkit.report import Headline, Section, Signature, Table, Text, VerdictTable, render
 from trimkit.report.verdicts import Estimate
 
 LABEL = "integrated_gradients"

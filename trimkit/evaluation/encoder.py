@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from trimkit.data import Dataset
+from trimkit.evaluation.notes import notes_on
 from trimkit.evaluation.representation import (
     BATCH,
     Encode,
@@ -14,7 +15,6 @@ from trimkit.evaluation.representation import (
     Settings,
     compute_metrics,
     linear_codes,
-    notes_on,
     row_order,
 )
 
@@ -30,12 +30,14 @@ def evaluate_encoder(
         settings: see `Settings`.
         device: of the encoder.
     """
+    parameters = encoder.parameters() if isinstance(encoder, nn.Module) else ()
+    dtype = next((p.dtype for p in parameters if p.is_floating_point()), None)
 
     @torch.no_grad()
     def codes(numbers: Tensor | Numbers) -> Tensor:
         batches = torch.as_tensor(numbers).split(BATCH)
         return torch.cat(
-            [torch.as_tensor(encoder(data.x[batch].to(device))).float().flatten(1).cpu() for batch in batches]
+            [torch.as_tensor(encoder(data.x[batch].to(device, dtype))).float().flatten(1).cpu() for batch in batches]
         )
 
     order = row_order(len(data), settings)

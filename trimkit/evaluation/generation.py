@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from trimkit.data import Dataset
 from trimkit.errors import DataError, ModelError, TrainingError
-from trimkit.evaluation.representation import BATCH, Evaluation, Metrics, Settings
+from trimkit.evaluation.notes import Metrics
+from trimkit.evaluation.representation import BATCH, Evaluation, Settings
 from trimkit.methods import Method
 from trimkit.methods.stored import record
 from trimkit.metrics import generation

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from trimkit.data import Dataset, in_memory, load
 from trimkit.errors import DataError
-from trimkit.evaluation.representation import Encoder, Evaluation, Metrics, Numbers, Settings, row_order
+from trimkit.evaluation.notes import Metrics
+from trimkit.evaluation.representation import Encoder, Evaluation, Numbers, Settings, row_order
 from trimkit.methods import Method
 from trimkit.metrics import independence
 from trimkit.registry import available

@@ -17,12 +17,15 @@ def recorded_data(folder: Path) -> str:
     """What the run was trained on, where that can be loaded without running anything that the folder names.
 
     Raises:
-        DataError: nothing is named, a function, data that only the program knew, or other data than then.
+        DataError: there is no such folder; nothing is named, a function, data that only the program knew, or other data
+            than then.
 
     >>> recorded_data(Path("no-such-run"))
     Traceback (most recent call last):
-    trimkit.errors.DataError: no-such-run/config.yaml does not name the data of the run; give them with --data
+    trimkit.errors.DataError: there is no run no-such-run; expected a folder that `trimkit train` wrote
     """
+    if not folder.is_dir():
+        raise DataError(f"there is no run {folder}; expected a folder that `trimkit train` wrote")
     try:
         config = yaml.safe_load((folder / "config.yaml").read_text("utf-8"))
         data, sha256 = str(config["data"]), config.get("data_sha256")

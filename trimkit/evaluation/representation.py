@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -17,10 +17,11 @@ from torch import Tensor
 
 from trimkit.data import Dataset, FactorSampler, load
 from trimkit.errors import DataError, ModelError
+from trimkit.evaluation.notes import Metrics, notes_on
 from trimkit.methods import Delta, DiagonalGaussian, LatentSpace, Method
 from trimkit.methods.decomposition import summarise_kl
 from trimkit.methods.stored import record
-from trimkit.metrics import MetricResult, disentanglement
+from trimkit.metrics import disentanglement
 from trimkit.metrics.bootstrap import DRAWS
 from trimkit.registry import available
 from trimkit.training.outcome import ACTIVE
@@ -38,12 +39,8 @@ FITTED = 2000
 POSTERIORS = 4096
 """Posteriors from which the parts of the KL are estimated; the cost grows with their square."""
 
-NEED_SEVERAL = ("dci_disentanglement", "modularity")
-"""Metrics of how few factors a code is about: 1 for every code, noise too, where there is one factor."""
-
 Numbers: TypeAlias = NDArray[np.int64]
 Encode: TypeAlias = Callable[[Any], Any]
-Metrics: TypeAlias = dict[str, MetricResult]
 
 
 @dataclass(frozen=True)
@@ -236,7 +233,7 @@ class Encoder:
     def _encode(self, numbers: Tensor) -> Any:
         x, aux = self._data.x[numbers], self._data.aux
         given = None if aux is None or not self.space.needs_aux else aux[numbers].to(self._device)
-        return self._method.encode(x.to(self._device), given, self.space.name)
+        return self._method.encode(self._method.place(x), given, self.space.name)
 
 
 def compute_metrics(encode: Encode, data: Dataset, order: Numbers, settings: Settings, draws: int = DRAWS) -> Metrics:
@@ -253,10 +250,9 @@ def compute_metrics(encode: Encode, data: Dataset, order: Numbers, settings: Set
     named = {"protocol": settings.protocol, "seed": settings.seed, "draws": draws}
     rows = order[: settings.samples]
     factors, names = _factors(data, rows)
-    if factors is None or factors.shape[1] < 2:
+    if factors is None or _varying(factors[rows]) < 2:
         one = None if factors is None else factors[rows]
-        metrics = disentanglement.report(encode(rows), one, names=names, **named)
-        return {name: result for name, result in metrics.items() if name not in NEED_SEVERAL}
+        return disentanglement.report(encode(rows), one, names=names, **named)
     named |= {"names": names, "samples": settings.samples}
     if settings.protocol == "dlib":
         return disentanglement.evaluate(encode, FactorSampler(factors), **named)
@@ -271,6 +267,11 @@ def _factors(data: Dataset, rows: Numbers) -> tuple[Tensor | None, tuple[str, ..
     if factors is None or bool((factors[rows] == factors[rows[0]]).all()):
         return None, ()
     return factors, names
+
+
+def _varying(factors: Tensor) -> int:
+    """How many factors of (N, K) have more than one value."""
+    return int((factors != factors[0]).any(0).sum())
 
 
 def linear_codes(components: int, data: Dataset, order: Numbers, settings: Settings) -> dict[str, Metrics]:
@@ -321,30 +322,9 @@ def _kl(posterior: DiagonalGaussian | Delta, dataset_size: int, seed: int) -> di
     }
 
 
-def notes_on(data: Dataset, metrics: Metrics, kl: Mapping[str, Any]) -> Iterator[str]:
-    """What a reader has to know of the samples and of what they did not allow."""
-    if data.split == "train":
-        yield "the samples are those that the run was trained on"
-    named = "labels" if data.factors is None else "factors"
-    if data.factors is None and data.class_labels is None:
-        yield f"{data.name} has neither factors nor labels: only metrics that need none"
-    elif "mutual_information_gap" not in metrics:
-        yield f"the {named} of {data.name} have one value in all samples: only metrics that need none"
-    elif data.factors is None:
-        yield f"{data.name} has no known factors: its labels are the one factor; votes need several, and are left out"
-    if "mutual_information_gap" in metrics and NEED_SEVERAL[0] not in metrics:
-        yield f"not applicable: {' and '.join(NEED_SEVERAL)}, which are 1 for every code of one factor, noise too"
-    left_out = {name for result in metrics.values() for name in result.protocol.get("left_out", ())}
-    if left_out:
-        yield f"left out, with one value in all samples: {', '.join(sorted(left_out))}"
-    if not math.isfinite(kl.get("total", 0.0)):
-        yield "the KL is not finite: some posterior has no spread, or its variance is beyond all numbers"
-    yield "seeds of training spread as widely as methods do: compare several runs, and look at each factor"
-
-
 def _plain(metrics: Metrics) -> dict[str, Any]:
     return {name: result.as_dict() for name, result in metrics.items()}
 
 
 def _flat(codes: Tensor) -> Tensor:
-    return codes.float().flatten(1).cpu()
+    return (codes if codes.dtype == torch.float64 else codes.float()).flatten(1).cpu()

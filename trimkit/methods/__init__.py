@@ -13,7 +13,7 @@ from trimkit.methods.decomposition import (
     own_rows,
     summarise_kl,
 )
-from trimkit.methods.divergences import KernelName, check_kernel, maximum_mean_discrepancy
+from trimkit.methods.divergences import KernelName, check_kernel, maximum_mean_discrepancy, paired_discrepancy
 from trimkit.methods.energies import MSSSIM, Perceptual
 from trimkit.methods.interpolation import Interpolation, between, interpolate
 from trimkit.methods.latent import CodeTransform, GeneratedTransform, LatentTransform, decode_codes
@@ -92,6 +92,7 @@ __all__ = [
     "no_autocast",
     "one_cycle",
     "own_rows",
+    "paired_discrepancy",
     "standard_normal",
     "summarise_kl",
 ]

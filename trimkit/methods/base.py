@@ -35,7 +35,7 @@ from trimkit.errors import DataError, OptionError, ShapeError, TrainingError, Un
 from trimkit.methods.condition import Condition, Given
 from trimkit.methods.latent import LatentSpace, LatentTransform
 from trimkit.methods.phases import Phase
-from trimkit.methods.posteriors import Posterior
+from trimkit.methods.posteriors import Posterior, standard_normal
 from trimkit.registry.calling import signature_of
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ class Method(nn.Module, ABC):
         space: str | None = None,
         aux: Tensor | None = None,
     ) -> Tensor:
-        """Codes of new data.
+        """Codes of new data: draws from N(0, I) of a space that says so (`LatentSpace.gaussian`); override for others.
 
         Args:
             n: how many.
@@ -127,9 +127,12 @@ class Method(nn.Module, ABC):
         Returns:
             (n, *space.shape).
         Raises:
-            TrainingError: there is no prior over the space, the default.
+            TrainingError: there is no prior over the space.
         """
-        raise TrainingError(f"{type(self).__name__} draws no codes of the space {self.space(space).name!r}")
+        chosen = self.space(space)
+        if not chosen.gaussian:
+            raise TrainingError(f"{type(self).__name__} draws no codes of the space {chosen.name!r}")
+        return standard_normal(self.place(torch.empty(n, *chosen.shape)), generator)
 
     def baseline(self, space: str | None = None) -> Tensor | None:
         """The code that stands for nothing in particular, from which attributions are measured.
@@ -229,6 +232,15 @@ class Method(nn.Module, ABC):
             raise DataError("expected at least one sample, got empty data")
         if not bool(torch.isfinite(x).all()):
             raise DataError("expected finite data, got NaN or infinity; clean the data before training")
+
+    def place(self, x: Tensor) -> Tensor:
+        """Samples on the method's device, and in the type of its parameters; as they are where it has none.
+
+        Args:
+            x: (N, ...) floating.
+        """
+        like = next((p for p in self.parameters() if p.is_floating_point()), x)
+        return x.to(next(self.buffers(), x).device if like is x else like.device, like.dtype)
 
     def check_aux(self, aux: Tensor | None) -> None:
         """Refuse auxiliary variables that do not fit the method's condition, where it has one.

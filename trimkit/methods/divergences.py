@@ -42,6 +42,45 @@ def maximum_mean_discrepancy(a: Tensor, b: Tensor, kernel: KernelName = "imq") -
     return _within(kernel, a) + _within(kernel, b) - 2 * across
 
 
+def paired_discrepancy(a: Tensor, b: Tensor, pairs: Tensor, kernel: KernelName = "imq") -> Tensor:
+    """MMD² over pairs of rows that belong together, as those of a class; 0 in the mean where each class is alike.
+
+    Σ_{i≠j} w_ij h_ij / Σ_{i≠j} w_ij with h_ij = k(a_i, a_j) + k(b_i, b_j) − k(a_i, b_j) − k(b_i, a_j) (Gretton et al.
+    2012, lemma 6). Where w_ij is 1 for rows of one class and 0 for others, it is a mean of the classes' MMD², unbiased
+    each, that weighs a class of n rows by n (n − 1).
+
+    Args:
+        a: (N, D), N ≥ 2.
+        b: (N, D); row i belongs to what row i of a belongs to.
+        pairs: w (N, N) ≥ 0, symmetric; the diagonal does not count.
+        kernel: see `maximum_mean_discrepancy`.
+    Returns:
+        A scalar in float32 or better; it may be negative. 0 where no two rows belong together.
+    Raises:
+        OptionError: an unknown kernel.
+        ShapeError: fewer than two rows, or shapes that do not fit.
+
+    >>> a, b = torch.zeros(4, 1), torch.tensor([[0.0], [0.0], [1.0], [1.0]])
+    >>> one_class = torch.tensor([0, 0, 1, 1])
+    >>> h = 2 - 2 * torch.tensor(-0.5).exp()               # of the second class; of the first, 0
+    >>> found = paired_discrepancy(a, b, one_class[:, None] == one_class, "rbf")
+    >>> torch.allclose(found, h / 2)
+    True
+    """
+    check_kernel(kernel)
+    n = len(a)
+    if a.ndim != 2 or a.shape != b.shape or n < 2 or pairs.shape != (n, n):
+        raise ShapeError(
+            f"expected two samples (N, D) of at least 2 rows and pairs (N, N), got {tuple(a.shape)}, {tuple(b.shape)} "
+            f"and {tuple(pairs.shape)}"
+        )
+    a, b = at_least_float32(a), at_least_float32(b)
+    across = _kernel(kernel, a, b)
+    gaps = _kernel(kernel, a, a) + _kernel(kernel, b, b) - across - across.T
+    weights = pairs.to(gaps) * (1 - torch.eye(n).to(gaps))
+    return (weights * gaps).sum() / weights.sum().clamp_min(torch.finfo(gaps.dtype).tiny)
+
+
 def check_kernel(kernel: str) -> None:
     """Refuse a kernel that `maximum_mean_discrepancy` does not know.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,13 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trimkit.errors import DataError, OptionError, ShapeError
+from trimkit.errors import DataError, OptionError, ShapeError, TrimkitWarning
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 FEWEST = 20
 """Samples below which no metric is computed: a histogram or a classifier of fewer says nothing."""
+
+FAR, USUAL = 10, (1e-4, 1e4)
+"""Standard deviations from 0, and standard deviations, beyond which codes are brought to what predictors expect."""
 
 LARGEST = 1e37
 """Magnitude of codes beyond which scikit-learn's forests, which are in float32, overflow."""
@@ -155,6 +159,50 @@ def halves(n: int, test_share: float, generator: np.random.Generator) -> Halves:
     order = generator.permutation(n)
     cut = min(max(round(n * (1 - test_share)), 1), n - 1)
     return Halves(order[:cut], order[cut:])
+
+
+def warn_of_one(metric: str, counted: int, kind: str) -> None:
+    """Say that a metric is 1 by its definition, where there is one factor or one code.
+
+    Warns:
+        TrimkitWarning: the count is 1.
+    """
+    if counted == 1:
+        warnings.warn(
+            f"{metric} is 1 for everything, noise too, where there is one {kind} that varies: it is not applicable; "
+            f"give several",
+            TrimkitWarning,
+            stacklevel=3,
+        )
+
+
+def centred(codes: Floats) -> Floats:
+    """Codes at mean 0; constant ones exactly."""
+    moved = codes - codes[0]  # exactly zero for a constant code, which a mean is not
+    return moved - moved.mean(0)
+
+
+def lies_far(codes: Floats) -> NDArray[np.bool_]:
+    """Which codes lie further than `FAR` of their standard deviations from 0, (D,); constant ones do not."""
+    spread = centred(codes).std(0)
+    return (np.abs(codes.mean(0)) > FAR * spread) & (spread > 0)
+
+
+def for_trees(codes: Floats) -> Floats:
+    """Codes as trees can split them, which are in float32 and see no steps below 1e-7.
+
+    Those that lie far from 0, or whose spread is not within `USUAL`, come at mean 0 and variance 1, which changes
+    nothing else for a tree.
+
+    >>> for_trees(np.array([[1e8, 5.0], [1e8 + 2, 5.0], [1e8 + 2, 4.0]])).round(2).tolist()
+    [[-1.41, 5.0], [0.71, 5.0], [0.71, 4.0]]
+    """
+    moved = centred(codes)
+    moved /= np.where(moved.any(0), np.abs(moved).max(0), 1)
+    spread = moved.std(0)
+    usual = codes.std(0)
+    chosen = (spread > 0) & (lies_far(codes) | (usual < USUAL[0]) | (usual > USUAL[1]))
+    return np.where(chosen, moved / np.where(spread > 0, spread, 1), codes)
 
 
 def with_second_code(codes: Floats) -> Floats:

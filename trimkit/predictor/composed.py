@@ -59,6 +59,7 @@ class Composed:
     and the same held inputs.
 
     Attributes:
+        x: what is explained, at an input or a layer, detached.
         s: coefficients of x, in the graph where the transform or x requires grad.
         residual: r, like x.
         size: shape of one sample of x.
@@ -114,7 +115,7 @@ class Composed:
         return s.new_zeros(()).expand_as(s)
 
     def _place(self, x: Tensor) -> None:
-        self.size = x.shape[1:]
+        self.size, self.x = x.shape[1:], x.detach()
         self._dtype, self._contiguous = x.dtype, x.is_contiguous()
         self._same = type(self.transform) is Identity
         if self._same:  # s = x, of which nothing is left
@@ -294,8 +295,8 @@ class Composed:
         yield from self.transform.parameters()
 
     def groups(self) -> Groups:
-        """The transform's named groups for this size of data."""
-        return self.transform.groups(tuple(self.size))
+        """The transform's named groups of these samples."""
+        return self.transform.groups_of(self.x)
 
     def baseline(self, baseline: Baseline | Reference) -> Baseline:
         """s₀; a function of the model's inputs gives the data x₀ of which s₀ = T(x₀)."""

@@ -91,7 +91,10 @@ def require_reach(value: Tensor, parameters: Iterable[nn.Parameter], name: str) 
     """
     meant = [p for p in parameters if p.requires_grad]
     if not meant:
-        raise PenaltyError(f"{name}: there is nothing to train: every parameter it is meant for is frozen")
+        raise PenaltyError(
+            f"{name}: there is nothing to train: every parameter it is meant for is frozen; call requires_grad_(True) "
+            "on those that shall learn, or leave the penalty out"
+        )
     if not value.requires_grad:
         raise PenaltyError(
             f"{name} has no graph and would train nothing; was it computed under no_grad, or from scores that were "

@@ -19,6 +19,23 @@ from trimkit.predictor.graph import custom_functions
 from trimkit.predictor.turns import alone, process_wide
 
 
+def require_callable(model: object) -> None:
+    """Refuse what cannot be called.
+
+    Raises:
+        ModelError: with what to wrap, where it predicts as scikit-learn's estimators do.
+    """
+    if not callable(model):
+        method = next((name for name in ("decision_function", "predict_proba", "predict") if hasattr(model, name)), "")
+        way = "pass a torch module or a function of tensors"
+        if method:
+            way = (
+                f"give lambda x: torch.as_tensor(model.{method}(x.detach().numpy())), and an attribution that takes no "
+                "gradients, such as feature_ablation"
+            )
+        raise ModelError(f"expected a callable model, got {type(model).__name__}; {way}")
+
+
 def check_input(x: Any) -> None:
     """Refuse what cannot be explained, before any work.
 
@@ -42,6 +59,8 @@ def check_input(x: Any) -> None:
         )
     if x.ndim < 2 or 0 in x.shape:
         raise ShapeError(f"expected x (N, ...) with at least one sample and one feature, got {tuple(x.shape)}")
+    if x.device.type == "meta":
+        raise ShapeError("x is on the device 'meta', which holds no numbers; move data and model to a real device")
 
 
 def is_finite(x: Tensor) -> bool:

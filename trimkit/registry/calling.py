@@ -18,15 +18,13 @@ _BY_NAME = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
 
 
 def call(label: str, target: Callable[..., Any], args: Sequence[Any], options: Mapping[str, Any]) -> Any:
-    """Call a class or factory function with checked options.
+    """What a class or factory function returns, called with options that are checked first.
 
     Args:
         label: what error messages call it, such as ``"transform 'fft'"``.
         target: what is called.
         args: positional arguments.
         options: keyword arguments; those of `trimkit.deprecation.renamed_option` by their old names too.
-    Returns:
-        What the target returns.
     Raises:
         OptionError: an option is unknown, missing, or refused by the target (its TypeError or ValueError).
         PluginError: the target cannot be called, or raised something else.
@@ -46,12 +44,8 @@ def call(label: str, target: Callable[..., Any], args: Sequence[Any], options: M
 
 
 def bind(label: str, function: Callable[..., Any], options: Mapping[str, Any]) -> Callable[..., Any]:
-    """A pure function of scores with its options filled in; the function itself where there are none.
+    """A pure function ``(scores, **options) → (N,)`` with its options filled in; itself where there are none.
 
-    Args:
-        label: what error messages call it, such as ``"penalty 'l1'"``.
-        function: ``(scores, **options) → (N,)``.
-        options: keyword arguments after the first.
     Raises:
         OptionError: an option is unknown or missing, or the scores are given already.
         PluginError: the target cannot be called.
@@ -74,9 +68,12 @@ def _check(label: str, target: Any, args: Sequence[Any], options: Mapping[str, A
     if signature is None:
         return
     accepted = _accepted(signature, len(args))
+    takes_any = any(parameter.kind is Parameter.VAR_KEYWORD for parameter in signature.parameters.values())
     for name in options:
-        if name not in accepted and not _takes_any(signature):
-            raise OptionError(f"{label} has no option {name!r}. {_hint(name, accepted)}{_listing(accepted)}")
+        if name not in accepted and not takes_any:
+            hint = nearest(name, accepted)
+            near = f"{hint} " if hint.startswith("Did you mean") else ""
+            raise OptionError(f"{label} has no option {name!r}. {near}{_listing(accepted)}")
     try:
         signature.bind(*args, **options)
     except TypeError as error:
@@ -91,7 +88,9 @@ def _mistyped(target: Any, options: Mapping[str, Any]) -> str:
         return ""
     for name, value in options.items():
         if name in hints and not _fits(value, hints[name]):
-            return f"{name}: expected {_type_name(hints[name])}, got {value!r}"
+            quoted = not isinstance(value, str) and _fits("", hints[name])
+            hint = f"; a name that looks like something else is quoted: {name}=\"'…'\"" if quoted else ""
+            return f"{name}: expected {_type_name(hints[name])}, got {value!r}{hint}"
     return ""
 
 
@@ -125,10 +124,7 @@ def signature_of(target: Callable[..., Any]) -> Signature | None:
     A constructor that ends in ``**common: Any`` hands these to the next one, ``super().__init__(…, **common)``. Walking
     the method resolution order until a constructor takes no such rest gives every option by its name.
 
-    Args:
-        target: a function or class.
-    Returns:
-        The signature, or None where Python knows none, as for some builtins.
+    None where Python knows no signature, as for some builtins.
     """
     try:
         signature = inspect.signature(target)
@@ -164,19 +160,10 @@ def _hints(target: Any) -> dict[str, Any]:
     }
 
 
-def _takes_any(signature: Signature) -> bool:
-    return any(parameter.kind is Parameter.VAR_KEYWORD for parameter in signature.parameters.values())
-
-
 def _accepted(signature: Signature, given: int) -> dict[str, Parameter]:
     parameters = list(signature.parameters.values())
     free = [p for i, p in enumerate(parameters) if i >= given or p.kind is Parameter.KEYWORD_ONLY]
     return {parameter.name: parameter for parameter in free if parameter.kind in _BY_NAME}
-
-
-def _hint(name: str, accepted: Mapping[str, Parameter]) -> str:
-    hint = nearest(name, accepted)
-    return f"{hint} " if hint.startswith("Did you mean") else ""
 
 
 def _listing(accepted: Mapping[str, Parameter]) -> str:

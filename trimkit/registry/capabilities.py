@@ -22,14 +22,9 @@ _FACTS: dict[str, dict[str, Any]] = {
 
 
 def facts_of(kind: str, target: Any) -> dict[str, Any]:
-    """The facts of a part.
+    """Attribute → value of a part, as plain JSON values, from its kind in the singular and its class or function.
 
-    Args:
-        kind: of the part, in the singular.
-        target: its class or function.
-    Returns:
-        Attribute → value, plain JSON values. A function that makes a transform or an attribution says none before it
-        is called.
+    A function that makes a transform or an attribution says none before it is called.
     """
     if kind in ("transform", "attribution", "check") and not isinstance(target, type):
         return {}

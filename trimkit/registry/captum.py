@@ -9,58 +9,36 @@ from trimkit.hooks import AttributionSpec
 _SHAP = "Lundberg, Lee 2017, arXiv:1705.07874"
 _IG = "Sundararajan et al. 2017, arXiv:1703.01365"
 
+# fmt: off
 _CLASSES: tuple[tuple[str, str, str], ...] = (
     ("Saliency", "Magnitude of the gradient.", "Simonyan et al. 2013, arXiv:1312.6034"),
     ("InputXGradient", "Coefficient times gradient.", "Shrikumar et al. 2016, arXiv:1605.01713"),
     ("IntegratedGradients", "Gradients averaged from the baseline to the point.", _IG),
     ("GradientShap", "Gradients at random points between noisy samples and references.", _SHAP),
     ("NoiseTunnel", "Another gradient attribution averaged over noise.", "Smilkov et al. 2017, arXiv:1706.03825"),
-    (
-        "DeepLift",
-        "Differences from the baseline, passed back layer by layer.",
-        "Shrikumar et al. 2017, arXiv:1704.02685",
-    ),
+    ("DeepLift", "Differences from the baseline, passed back layer by layer.",
+        "Shrikumar et al. 2017, arXiv:1704.02685"),
     ("DeepLiftShap", "DeepLift averaged over references.", _SHAP),
-    (
-        "GuidedBackprop",
-        "Gradient with negative parts cut at each ReLU layer.",
-        "Springenberg et al. 2014, arXiv:1412.6806",
-    ),
+    ("GuidedBackprop", "Gradient with negative parts cut at each ReLU layer.",
+        "Springenberg et al. 2014, arXiv:1412.6806"),
     ("Deconvolution", "Gradient rectified at each ReLU layer.", "Zeiler, Fergus 2014, arXiv:1311.2901"),
-    (
-        "LRP",
-        "Relevance passed back layer by layer, in proportion to contributions.",
-        "Bach et al. 2015, doi:10.1371/journal.pone.0130140",
-    ),
+    ("LRP", "Relevance passed back layer by layer, in proportion to contributions.",
+        "Bach et al. 2015, doi:10.1371/journal.pone.0130140"),
     ("FeatureAblation", "Change of the output when a group is set to the baseline.", ""),
-    (
-        "Occlusion",
-        "Change of the output when a sliding window is set to the baseline.",
-        "Zeiler, Fergus 2014, arXiv:1311.2901",
-    ),
-    (
-        "FeaturePermutation",
-        "Change of the output when a group is exchanged among samples.",
-        "Fisher et al. 2018, arXiv:1801.01489",
-    ),
-    (
-        "ShapleyValues",
-        "Mean contribution of a group over every order of at most 8 groups.",
-        "Shapley 1953, doi:10.1515/9781400881970-018",
-    ),
-    (
-        "ShapleyValueSampling",
-        "Mean contribution of a group over random orders.",
-        "Castro et al. 2009, doi:10.1016/j.cor.2008.04.004",
-    ),
+    ("Occlusion", "Change of the output when a sliding window is set to the baseline.",
+        "Zeiler, Fergus 2014, arXiv:1311.2901"),
+    ("FeaturePermutation", "Change of the output when a group is exchanged among samples.",
+        "Fisher et al. 2018, arXiv:1801.01489"),
+    ("ShapleyValues", "Mean contribution of a group over every order of at most 8 groups.",
+        "Shapley 1953, doi:10.1515/9781400881970-018"),
+    ("ShapleyValueSampling", "Mean contribution of a group over random orders.",
+        "Castro et al. 2009, doi:10.1016/j.cor.2008.04.004"),
     ("Lime", "Coefficients of a sparse linear model around the sample.", "Ribeiro et al. 2016, arXiv:1602.04938"),
     ("KernelShap", "Shapley values by a weighted linear model.", _SHAP),
-    (
-        "GuidedGradCam",
-        "Guided backpropagation times a layer's class activation map, for pictures.",
-        "Selvaraju et al. 2017, arXiv:1610.02391",
-    ),
+    ("GuidedGradCam", "Guided backpropagation times a layer's class activation map, for pictures.",
+        "Selvaraju et al. 2017, arXiv:1610.02391"),
 )
+# fmt: on
 """Name of Captum's class, what it gives, and its source."""
 
 _OF_LAYERS = (

@@ -30,12 +30,10 @@ def catalogue() -> Catalogue:
 
 
 def derive(projects: Iterable[Path]) -> Catalogue:
-    """The names that projects register, from their entry points; their packages must be importable.
+    """Distribution → names that projects register, sorted, from their entry points; packages must be importable.
 
     Args:
         projects: folders with a pyproject.toml.
-    Returns:
-        Distribution → names, both sorted.
     Raises:
         ValueError: a plugin that cannot be loaded.
     """

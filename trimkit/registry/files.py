@@ -72,10 +72,8 @@ def plugin_files(environment: Mapping[str, str]) -> list[PluginFile]:
 def take_plugin_files(arguments: Sequence[str]) -> list[str]:
     """Take ``--plugin FILE`` out of a command line, wherever it stands, and have the files loaded.
 
-    Args:
-        arguments: as typed.
     Returns:
-        The rest.
+        The rest of the arguments.
     Raises:
         OptionError: no file after it, or one that does not exist.
     """

@@ -53,9 +53,7 @@ def make_callable(module: str, target: str) -> None:
 
         make_callable(__name__, "trimkit.audit.runner:audit")
 
-    Args:
-        module: the package's own ``__name__``.
-        target: ``"module:function"`` that answers the call.
+    The target ``"module:function"`` answers the call.
     """
     sys.modules[module].__class__ = type("CallableModule", (_CallableModule,), {"_target": target})
 

@@ -57,7 +57,7 @@ class Part:
         Raises:
             PluginError: that failed; names the distribution and the cause.
         """
-        return _load(self.spec, f"{self.label} of {self.plugin.distribution} {self.plugin.version}")
+        return load_target(self.spec, f"{self.label} of {self.plugin.distribution} {self.plugin.version}")
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -86,7 +86,10 @@ class Registry:
         for entry_point in known:
             self._take(entry_point, selection)
         self._records += _absent(known, selection or ())
-        self._parts = {kind: _named(self._of(record.kind)) for kind, record in KINDS.items()}
+        self._parts = {
+            kind: _named([(spec, plugin) for spec, plugin in self._specs if spec.kind == record.kind])
+            for kind, record in KINDS.items()
+        }
         self._records = [replace(each, reason=each.reason or _shared(self._parts, each)) for each in self._records]
 
     def available(self, kind: str) -> Mapping[str, Spec]:
@@ -130,13 +133,8 @@ class Registry:
     def create(self, kind: str, name: str, /, *args: Any, **options: Any) -> Any:
         """Import a part and make it: call its class or factory, or fill in a penalty function's options.
 
-        Args:
-            kind: of the part.
-            name: short or qualified.
-            *args: positional arguments of its class or factory.
-            **options: keyword arguments, checked against its signature.
-        Returns:
-            An instance; for a penalty that is a function, the function, partially applied if there are options.
+        Options are checked against its signature.
+
         Raises:
             UnknownNameError, NameConflictError: see `find`.
             PluginError: it cannot be imported or made; names the distribution and the cause.
@@ -154,15 +152,11 @@ class Registry:
         return call(part.label, target, args, options)
 
     def resolve(self, kind: str, value: Any) -> Any:
-        """Make a part from the forms in which users pass one.
+        """The part that a name, or a pair (name, options), stands for; a part that is made already as it is.
 
-        Args:
-            kind: of the part.
-            value: a name, a pair (name, options), or a part already made.
-        Returns:
-            The part that was made, or the value itself.
         Raises:
-            OptionError: a pair whose second half is not a mapping of options; else as `create`.
+            OptionError: a pair whose second half is not a mapping of options, a class, a part of Captum's own; else as
+                `create`.
         """
         if isinstance(value, str):
             return self.create(kind, value)
@@ -171,7 +165,16 @@ class Registry:
             if not isinstance(options, Mapping) or not all(isinstance(key, str) for key in options):
                 raise OptionError(f"expected a name, (name, options by name) or a {_singular(kind)}, got {value!r}")
             return self.create(kind, value[0], **options)
+        if isinstance(value, type) or type(value).__module__.startswith("captum."):
+            raise OptionError(self._unmade(kind, value if isinstance(value, type) else type(value)))
         return value
+
+    def _unmade(self, kind: str, given: type) -> str:
+        named = [name for name in self.available(kind) if name == f"captum:{given.__name__}"]
+        way = f"its name is {named[0]!r}" if named else f"make one: {given.__name__}(...)"
+        return (
+            f"expected a name, (name, options) or a {_singular(kind)}, got {given.__module__}.{given.__name__}; {way}"
+        )
 
     def plugins(self) -> list[PluginRecord]:
         """What became of every plugin, trimkit's own first."""
@@ -191,9 +194,6 @@ class Registry:
         record, specs = _loader.load(entry_point, taken, self.calls)
         self._records.append(record)
         self._specs += [(spec, record) for spec in specs]
-
-    def _of(self, kind: str) -> list[tuple[Spec, PluginRecord]]:
-        return [(spec, record) for spec, record in self._specs if spec.kind == kind]
 
     def _way_out(self, kind: str, name: str) -> str:
         distribution = distribution_of(_singular(kind), name)
@@ -278,22 +278,19 @@ def _singular(kind: str) -> str:
     return KINDS[plural(kind)].kind
 
 
-def _load(spec: Spec, label: str) -> Any:
+def load_target(spec: Spec, label: str = "") -> Any:
+    """Import the class or function that a spec names.
+
+    Raises:
+        PluginError: that failed; names the target and the cause. It is called by the label, or by kind and name.
+    """
     try:
         return import_target(spec.target)
     except KeyboardInterrupt:
         raise
     except BaseException as error:
+        label = label or f"{spec.kind} {spec.name!r}"
         raise PluginError(f"{label} cannot be imported from {spec.target!r}: {_loader.summary(error)}") from error
-
-
-def load_target(spec: Spec) -> Any:
-    """Import the class or function that a spec names.
-
-    Raises:
-        PluginError: that failed; names the target and the cause.
-    """
-    return _load(spec, f"{spec.kind} {spec.name!r}")
 
 
 @functools.cache

@@ -58,11 +58,16 @@ def parse_values(pairs: Sequence[str], of: str) -> dict[str, Any]:
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals or not name:
-            raise OptionError(f"{of}: expected name=value, got {pair!r}")
+            hint = "; quote a value with a comma in it: name=\"'a,b'\"" if values and not equals else ""
+            raise OptionError(f"{of}: expected name=value, got {pair!r}{hint}")
+        if name in values:
+            raise OptionError(f"{of}: {name} is given twice, as {values[name]!r} and as {value!r}; give it once")
         try:
             values[name] = value[1:-1] if re.fullmatch(_QUOTED, value) else _plain(value, yaml.safe_load(value))
         except yaml.YAMLError as error:
-            raise OptionError(f"{of}: the value of {name!r} cannot be read: {value!r}") from error
+            raise OptionError(
+                f"{of}: the value of {name!r} cannot be read: {value!r}; quote a name: {name}=\"'…'\""
+            ) from error
     return values
 
 

@@ -51,9 +51,9 @@ def run_user_code(label: str, error: type[TrimkitError], run: Callable[[], Any])
     """
     try:
         return run()
-    except TrimkitError:
+    except (TrimkitError, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as raised:
+    except BaseException as raised:
         raise error(f"{label} cannot be made: {first_line(raised)}") from raised
 
 
@@ -78,7 +78,9 @@ def _from_name(name: str, error: type[TrimkitError]) -> ModuleType:
         if name == missing or name.startswith(f"{missing}."):
             raise error(f"there is no module {missing!r}, neither installed nor in the working folder") from raised
         raise error(f"module {name!r} needs {missing!r}, which is not installed") from raised
-    except (Exception, SystemExit) as raised:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as raised:
         raise error(f"module {name!r} cannot be imported: {first_line(raised)}") from raised
     finally:
         if added and "" in sys.path:
@@ -95,6 +97,8 @@ def _from_file(path: Path, kind: str, error: type[TrimkitError]) -> ModuleType:
     sys.modules.setdefault(path.stem, module)
     try:
         specification.loader.exec_module(module)
-    except (Exception, SystemExit) as raised:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as raised:
         raise error(f"{kind} file {path} cannot be run: {first_line(raised)}") from raised
     return module

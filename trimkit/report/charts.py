@@ -165,10 +165,8 @@ class Chart:
     def _cell(self, series: Series, i: int) -> str:
         if i >= len(series.values):
             return "–"
-        ends = (
-            (f"[{_label(series.low[i], self.percent)}, {_label(series.high[i], self.percent)}]",) if series.low else ()
-        )
-        return " ".join((_label(series.values[i], self.percent), *ends))
+        ends = f" [{_label(series.low[i], self.percent)}, {_label(series.high[i], self.percent)}]" if series.low else ""
+        return f"{_label(series.values[i], self.percent)}{ends}"
 
     def _shape(self, series: Series) -> Shape:
         points = tuple((self._x(i), self._y(v)) for i, v in enumerate(series.values))

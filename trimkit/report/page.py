@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import json
 import re
 from collections.abc import Sequence
-from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -43,15 +43,17 @@ def render(
         >>> "&lt;script&gt;" in render("<script>", "", [Text("Notes", paragraphs=("Calm.",))])
         True
     """
-    shown = {"title": title, "lead": lead, "sections": list(sections), "brand": brand}
-    script, readout = _file("page.js"), Readout() if interactive else None
+    script = _file("page.js")
     return fill(
         "page.html.jinja",
-        **shown,
+        title=title,
+        lead=lead,
+        sections=list(sections),
+        brand=brand,
         style=_file("page.css"),
         script=script if interactive else "",
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        readout=readout,
+        readout=Readout() if interactive else None,
         version=installed_version("trimkit"),
     )
 
@@ -94,7 +96,7 @@ def write_text(path: Path, text: str) -> None:
     write_atomically(path, text.encode())
 
 
-@cache
+@functools.cache
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("trimkit.report", "templates"),
@@ -103,14 +105,10 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["pretty"] = _pretty
+    environment.filters["pretty"] = functools.partial(json.dumps, indent=2, ensure_ascii=False)
     environment.filters["glue"] = _glue
     environment.filters["percent"] = lambda value: f"{value:.2f}%"
     return environment
-
-
-def _pretty(value: Any) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False)
 
 
 def _glue(text: str) -> str:
@@ -118,6 +116,6 @@ def _glue(text: str) -> str:
     return re.sub(r"(?<=[≤≥=]) | (?=[%=])|(?<=\S,) (?=[^][]*\])", "\u00a0", text)
 
 
-@cache
+@functools.cache
 def _file(name: str) -> Markup:
     return Markup(files("trimkit.report").joinpath("templates", name).read_text(encoding="utf-8"))

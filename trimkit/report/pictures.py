@@ -177,11 +177,14 @@ def bar_figure(values: Sequence[float], caption: str, alt: str) -> Figure:
     """Signed numbers as bars from a line at zero."""
     most = max((abs(v) for v in values), default=0.0) or 1.0
     width = 100 / max(1, len(values))
-    bars = tuple(
-        Bar(i * width + 0.1 * width, 0.8 * width, 50 - max(0.0, v) / most * 48, max(0.4, abs(v) / most * 48), v < 0)
-        for i, v in enumerate(values)
-    )
+    bars = tuple(_bar(i * width + 0.1 * width, 0.8 * width, v, most) for i, v in enumerate(values))
     return Figure(caption, alt, bars=bars)
+
+
+def _bar(x: float, width: float, value: float, most: float) -> Bar:
+    """A bar from the line at zero, in the middle of the picture; one of the largest magnitude reaches its edge."""
+    length = abs(value) / most * 48
+    return Bar(x, width, 50 - max(0.0, value) / most * 48, max(0.4, length), value < 0)
 
 
 def span_figure(groups: Groups, values: Sequence[float], caption: str, alt: str) -> Figure:
@@ -205,13 +208,7 @@ def span_figure(groups: Groups, values: Sequence[float], caption: str, alt: str)
         return bar_figure(values, caption, alt)
     most = max(abs(v) for _, v in placed) or 1.0
     scale = 100 / (high - low)
-    bars = tuple(
-        Bar(
-            (a - low) * scale, max(0.4, (b - a) * scale - 0.3), 50 - max(0.0, v) / most * 48,
-            max(0.4, abs(v) / most * 48), v < 0,
-        )
-        for (a, b), v in placed
-    )  # fmt: skip
+    bars = tuple(_bar((a - low) * scale, max(0.4, (b - a) * scale - 0.3), v, most) for (a, b), v in placed)
     apart = [name for name, span in zip(groups.names, groups.spans, strict=True) if span is None]
     beside = f"; not drawn: {', '.join(apart)}" if apart else ""
     return Figure(f"{caption}, {low:.4g} to {high:.4g}{beside}", alt, bars=bars)

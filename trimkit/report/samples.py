@@ -67,13 +67,15 @@ class SampleTable(Section):
 
     Attributes:
         measures: the columns.
-        names: sample's id → what it is called, for samples whose pictures are on the page.
+        names: sample's id → its caption, for samples whose pictures are on the page.
+        called: sample's id → what the data call it, for others.
     """
 
     macro = "sample_table"
 
     measures: tuple[Measure, ...] = ()
     names: Mapping[str, str] = field(default_factory=dict)
+    called: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def rows(self) -> list[tuple[str, list[tuple[str, str]]]]:

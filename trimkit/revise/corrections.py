@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
-from trimkit.audit.examine import logits
+from trimkit.audit.examine import logits, place
 from trimkit.coefficients import tree
 from trimkit.coefficients.tree import Tree
-from trimkit.data import Dataset, in_memory
+from trimkit.data import Dataset
 from trimkit.errors import ModelError, TrainingError
 from trimkit.predictor.state import copy_of
 from trimkit.targets import log_probabilities
@@ -73,7 +73,7 @@ class Task:
         order = torch.randperm(len(self.data), generator=torch.Generator().manual_seed(1_000_003 * self.seed + purpose))
         assert self.data.y is not None
         for rows in order.split(self.batch_size):
-            yield in_memory(self.data.x[rows]).to(self.device), self.data.y[rows].to(self.device)
+            yield place(self.data.x[rows], self.model), self.data.y[rows].to(self.device)
 
 
 Correction: TypeAlias = Callable[[Task], nn.Module]

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from trimkit.attributions.base import Attribution
-from trimkit.audit.examine import Data, as_dataset, logits
+from trimkit.audit.examine import Data, as_dataset, logits, place
 from trimkit.audit.performance import performance, right
 from trimkit.audit.report import Report
 from trimkit.audit.runner import MOST_FITTED, audit
 from trimkit.audit.selection import Forbid, Forbidden, forbidden
 from trimkit.audit.subject import filled
-from trimkit.data import Dataset, few, in_memory
+from trimkit.data import Dataset, few
 from trimkit.errors import DataError, ModelError, OptionError, TrimkitWarning, nearest
 from trimkit.registry import resolve
 from trimkit.registry.options import one_of, real_number, whole_number
@@ -123,16 +123,15 @@ def revise(
 def suggested(report: Report) -> list[str]:
     """What a search shows, as `trimkit.audit` takes it after ``forbid``: the groups that stand out, at most three."""
     rows = report.evidence.get(report.labels[0], {}).get("reliance", {}).get("searched", [])
-    standing = [row["forbid"] for row in rows if row["useless"] or row["outweighs"]]
+    standing = [row["forbid"] for row in rows if row["stands_out"]]
     return list(dict.fromkeys(standing))[:3]
 
 
 @torch.no_grad()
 def outputs_and_labels(model: nn.Module, data: Dataset, batch_size: int) -> tuple[Tensor, Tensor]:
     """Logits (N, K) and labels (N,) of all samples, on the CPU."""
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
     rows = torch.arange(len(data)).split(batch_size)
-    outputs = torch.cat([logits(model(in_memory(data.x[part]).to(device))).cpu() for part in rows])
+    outputs = torch.cat([logits(model(place(data.x[part], model))).cpu() for part in rows])
     assert data.y is not None
     return outputs, data.y
 

@@ -81,10 +81,10 @@ def _selected(output: Any, target: Target, copies: int, rows: int | None) -> Ten
     if callable(target):
         return _one_a_row(target(output), output, rows)
     if not isinstance(output, Tensor):
-        raise ShapeError(
-            f"expected a tensor from the model, got {type(output).__name__}; "
-            "pass a callable target that picks the number, e.g. target=lambda out: out[0][:, 3]"
-        )
+        way = "pass a callable target that picks the number, e.g. target=lambda out: out[0][:, 3]"
+        if hasattr(output, "__array__"):
+            way = "return torch.as_tensor(...) of it; attributions that take gradients need a model of torch throughout"
+        raise ShapeError(f"expected a tensor from the model, got {type(output).__name__}; {way}")
     if target is None:
         return _only_column(output)
     if isinstance(target, NextTokens):

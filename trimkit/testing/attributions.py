@@ -14,7 +14,17 @@ from trimkit.attributions.base import Attribution
 from trimkit.attributions.check import check_attribution
 from trimkit.coefficients import tree
 from trimkit.errors import AttributionError, TrimkitError
-from trimkit.testing.promises import BrokenPromise, Inapplicable, Size, Trial, gap, promise, require, same_randomness
+from trimkit.testing.promises import (
+    BrokenPromise,
+    Inapplicable,
+    Size,
+    Trial,
+    gap,
+    network,
+    own_draws,
+    promise,
+    require,
+)
 
 SIZES: tuple[Size, ...] = ((6,), (1, 6, 6))
 TARGET = torch.tensor([0, 2, 1, 1])
@@ -35,13 +45,6 @@ class Case(NamedTuple):
         return self.attribution(self.model, self.s[rows], target=TARGET[rows], generator=generator)
 
 
-def network(size: Size) -> nn.Module:
-    """A small classifier with smooth activations, the same each time."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(size), 8), nn.Tanh(), nn.Linear(8, 3))
-
-
 def cases(trial: Trial) -> Iterator[Case]:
     """The attribution at each size that it takes."""
     for _, case in trial.accepted(SIZES, lambda size: _case(trial, size)):
@@ -55,20 +58,15 @@ def _case(trial: Trial, size: Size) -> Case:
     return case
 
 
-@promise("attribution", light=True)
-def scores(trial: Trial) -> None:
+@promise("attribution", light=True, each=cases)
+def scores(case: Case) -> None:
     """Scores are real, finite, shaped like the coefficients, of their number type, and detached."""
-    for case in cases(trial):
-        (leaf,) = tree.leaves(case.scores())
-        require(
-            leaf.shape == case.s.shape, f"scores are {tuple(leaf.shape)} for {tuple(case.s.shape)}; one a coefficient"
-        )
-        require(leaf.dtype == case.s.dtype, f"scores of {case.s.dtype} coefficients are {leaf.dtype}; keep the dtype")
-        require(bool(torch.isfinite(leaf).all()), "scores hold NaN or infinity; look for 0/0 or √0")
-        require(not leaf.requires_grad, "scores have a graph without create_graph; override attribute, not explain")
-        require(
-            bool(leaf.any()), "all scores of a model that uses every coefficient are 0; use probe.gradient or values"
-        )
+    (leaf,), s = tree.leaves(case.scores()), case.s
+    require(leaf.shape == s.shape, f"scores are {tuple(leaf.shape)} for {tuple(s.shape)}; one a coefficient")
+    require(leaf.dtype == s.dtype, f"scores of {s.dtype} coefficients are {leaf.dtype}; keep the dtype")
+    require(bool(torch.isfinite(leaf).all()), "scores hold NaN or infinity; look for 0/0 or √0")
+    require(not leaf.requires_grad, "scores have a graph without create_graph; override attribute, not explain")
+    require(bool(leaf.any()), "all scores of a model that uses every coefficient are 0; use probe.gradient or values")
 
 
 @promise("attribution", light=True)
@@ -88,87 +86,72 @@ def complex_and_trees(trial: Trial) -> None:
     require(
         real, "a complex coefficient has a complex score; give Re(conj(g)·Δ), or refuse it with an AttributionError"
     )
-    expected = tree.map_leaves(lambda leaf: leaf.real, pair)
+    alike = gap(result, tree.map_leaves(lambda leaf: leaf.real, pair)) < math.inf
+    require(alike, "the scores have another structure than the coefficients; use tree.map_leaves")
+
+
+@promise("attribution", light=True, each=cases)
+def gradient(case: Case) -> None:
+    """With ``differentiable`` its scores' gradient equals finite differences; without, a graph is refused."""
+    if case.attribution.differentiable:
+        fixed = case.s.flip(0) if case.attribution.stochastic else None
+        check = check_attribution(case.attribution, case.model, case.s, target=TARGET, baseline=fixed)
+        way_out = "Keep the graph in attribute(), or set differentiable = False"
+        require(check.ok, f"differentiable = True, but {check.message} {way_out}")
+        return
+    try:
+        case.attribution(case.model, case.s, target=TARGET, create_graph=True)
+    except AttributionError:
+        return
+    raise BrokenPromise("differentiable = False, but create_graph=True is taken; leave require_differentiable alone")
+
+
+@promise("attribution", light=True, when=lambda target: getattr(target, "complete", False), each=cases)
+def completeness(case: Case) -> None:
+    """Where ``complete`` says so, the scores of a sample sum to f(s) − f(s₀)."""
+    base = 0.3 * case.s.flip(0)
+    result = case.attribution(case.model, case.s, target=TARGET, baseline=base)
+    start = case.attribution.resolve_baseline(base, case.s)
+    here, there = (case.model(point)[torch.arange(4), TARGET] for point in (case.s, start))
+    missed = (tree.sample_sums(result) - (here - there)).abs()
+    worst = float((missed / (here - there).abs().clamp_min(1e-3)).max())
     require(
-        gap(result, expected) < math.inf, "the scores have another structure than the coefficients; use tree.map_leaves"
+        worst <= LEAST_COMPLETE,
+        f"complete = True, but the scores miss f(s) − f(s₀) by up to {worst:.0%} of it; add quadrature steps, mend "
+        "the scores, or set complete = False",
     )
 
 
-@promise("attribution", light=True)
-def gradient(trial: Trial) -> None:
-    """With ``differentiable`` its scores' gradient equals finite differences; without, a graph is refused."""
-    for case in cases(trial):
-        if case.attribution.differentiable:
-            fixed = case.s.flip(0) if case.attribution.stochastic else None
-            check = check_attribution(case.attribution, case.model, case.s, target=TARGET, baseline=fixed)
-            way_out = "Keep the graph in attribute(), or set differentiable = False"
-            require(check.ok, f"differentiable = True, but {check.message} {way_out}")
-            continue
-        try:
-            case.attribution(case.model, case.s, target=TARGET, create_graph=True)
-        except AttributionError:
-            continue
-        raise BrokenPromise(
-            "differentiable = False, but create_graph=True is taken; leave require_differentiable alone"
-        )
-
-
-@promise("attribution", light=True, when=lambda target: getattr(target, "complete", False))
-def completeness(trial: Trial) -> None:
-    """Where ``complete`` says so, the scores of a sample sum to f(s) − f(s₀)."""
-    for case in cases(trial):
-        base = 0.3 * case.s.flip(0)
-        result = case.attribution(case.model, case.s, target=TARGET, baseline=base)
-        start = case.attribution.resolve_baseline(base, case.s)
-        here, there = (case.model(point)[torch.arange(4), TARGET] for point in (case.s, start))
-        missed = (tree.sample_sums(result) - (here - there)).abs()
-        worst = float((missed / (here - there).abs().clamp_min(1e-3)).max())
-        require(
-            worst <= LEAST_COMPLETE,
-            f"complete = True, but the scores miss f(s) − f(s₀) by up to {worst:.0%} of it; add quadrature steps, mend "
-            "the scores, or set complete = False",
-        )
-
-
-@promise("attribution", light=True)
-def randomness(trial: Trial) -> None:
+@promise("attribution", light=True, each=cases)
+def randomness(case: Case) -> None:
     """Scores depend on the generator alone: equal seeds, equal scores; ``stochastic`` says whether seeds matter."""
-    for case in cases(trial):
-        before = torch.get_rng_state()
+    with own_draws("it draws from torch's global random state; draw from the generator it is given"):
         once, again, other = case.scores(), case.scores(), case.scores(seed=1)
-        require(
-            same_randomness(before), "it draws from torch's global random state; draw from the generator it is given"
-        )
-        require(gap(once, again) == 0, "the same seed gives other scores; draw from the generator that it is given")
-        differs = gap(once, other) > 0
-        stochastic = case.attribution.stochastic
-        require(stochastic or not differs, "another seed gives other scores; set stochastic = True")
-        require(not stochastic or differs, "stochastic = True, but another seed gives the same scores; set it to False")
+    require(gap(once, again) == 0, "the same seed gives other scores; draw from the generator that it is given")
+    differs, stochastic = gap(once, other) > 0, case.attribution.stochastic
+    require(stochastic or not differs, "another seed gives other scores; set stochastic = True")
+    require(not stochastic or differs, "stochastic = True, but another seed gives the same scores; set it to False")
 
 
-@promise("attribution", light=True, when=lambda target: not _sees_others(target))
-def batch_independence(trial: Trial) -> None:
+@promise("attribution", light=True, when=lambda target: not _sees_others(target), each=cases)
+def batch_independence(case: Case) -> None:
     """Each sample is explained alone, whatever shares its batch."""
-    for case in cases(trial):
-        error = gap(case.scores(slice(1, 2)), tree.map_leaves(lambda leaf: leaf[1:2], case.scores()))
-        require(
-            error <= 1e-9, f"the scores of a row differ by {error:.2g} with other rows beside it; no batch statistics"
-        )
+    error = gap(case.scores(slice(1, 2)), tree.map_leaves(lambda leaf: leaf[1:2], case.scores()))
+    require(error <= 1e-9, f"the scores of a row differ by {error:.2g} with other rows beside it; no batch statistics")
 
 
-@promise("attribution", light=True)
-def leaves_the_model(trial: Trial) -> None:
+@promise("attribution", light=True, each=cases)
+def leaves_the_model(case: Case) -> None:
     """Model and coefficients are as before: values, gradients, modes, hooks; also after a call that is refused."""
-    for case in cases(trial):
-        before, given = _snapshot(case.model), case.s.clone()
-        case.scores()
-        _compare(case, before, given, "a call")
-        try:
-            case.attribution(case.model, case.s, target=99)
-        except (TrimkitError, IndexError):
-            _compare(case, before, given, "a call that raised")
-        else:
-            raise Inapplicable("it explains no single output, so that no target is refused")
+    before, given = _snapshot(case.model), case.s.clone()
+    case.scores()
+    _compare(case, before, given, "a call")
+    try:
+        case.attribution(case.model, case.s, target=99)
+    except (TrimkitError, IndexError):
+        _compare(case, before, given, "a call that raised")
+    else:
+        raise Inapplicable("it explains no single output, so that no target is refused")
 
 
 def _sees_others(target: Any) -> bool:

@@ -88,13 +88,14 @@ def _scores(attribution: Attribution, model: nn.Module, s: Tensor, device: torch
 
 
 def _penalty(trial: Trial) -> Iterator[Placed]:
-    penalty, scores = penalties.case(trial)
-    yield Placed("values", lambda device: penalty(scores.float().to(device)))
+    (case,) = penalties.cases(trial)
+    yield Placed("values", lambda device: case.penalty(case.scores.float().to(device)))
 
 
 def _method(trial: Trial) -> Iterator[Placed]:
     part = methods.prepared(trial)
-    x, aux = methods.samples(trial, part).x[:3], methods.samples(trial, part).aux[:3]  # type: ignore[index]
+    batch = methods.batch_of(trial, part, slice(3))
+    x, aux = batch.x, torch.as_tensor(batch.aux)
     for space in part.latent_spaces():
         name, z = space.name, torch.randn(3, *space.shape, generator=torch.Generator().manual_seed(0))
         if space.can_encode:

@@ -13,31 +13,23 @@ import sys
 from typing import Any
 
 import torch
-from torch import nn
 
 from trimkit.audit import Check, Report, Status, Verdict, audit
 from trimkit.data import Dataset, Samples
 from trimkit.errors import TrimkitError
 from trimkit.report.verdicts import judge
-from trimkit.testing.promises import BrokenPromise, Inapplicable, Trial, promise, require, same_randomness
+from trimkit.testing.promises import BrokenPromise, Inapplicable, Trial, network, own_draws, promise, require
 
 AUDITED = 40
 MOST_COMPARED = 65_536
 """Samples of a split that are looked for in the other."""
 
 
-def _model() -> nn.Module:
-    """Three classes of 4 × 4 pictures, from their rows."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.Tanh(), nn.Linear(8, 3)).eval()
-
-
 def _audited(check: Check, batch_size: int = AUDITED) -> Report:
     x = torch.randn(AUDITED, 1, 4, 4, generator=torch.Generator().manual_seed(0))
     y = torch.arange(AUDITED) % 3
     data = Dataset("conformance", x, y, "test", ("a", "b", "c"))
-    return audit(_model(), data, transform="dct", checks=[check], samples=AUDITED, batch_size=batch_size)
+    return audit(network((1, 4, 4)), data, transform="dct", checks=[check], samples=AUDITED, batch_size=batch_size)
 
 
 @promise("check", light=True)
@@ -69,10 +61,8 @@ def verdict_rules(trial: Trial) -> None:
 
 
 def _require_rule(verdict: Verdict) -> None:
-    rested = verdict.estimate is not None and verdict.threshold is not None
-    require(rested, f"{verdict.status} without an estimate and a threshold; give both to self.verdict")
-    assert verdict.estimate is not None
-    assert verdict.threshold is not None
+    if verdict.estimate is None or verdict.threshold is None:
+        raise BrokenPromise(f"{verdict.status} without an estimate and a threshold; give both to self.verdict")
     ruled = judge(verdict.estimate, verdict.threshold, verdict.direction)
     require(
         ruled is verdict.status,
@@ -102,9 +92,8 @@ def _agree(one: Verdict, other: Verdict) -> bool:
 @promise("check")
 def repeats(trial: Trial) -> None:
     """The same seed gives the same verdict, and the caller's random state stays as it was."""
-    before = torch.get_rng_state()
-    one, other = (_audited(trial.make()) for _ in range(2))
-    require(same_randomness(before), "it draws from torch's global random state; use findings.bootstrap or the seed")
+    with own_draws("it draws from torch's global random state; use findings.bootstrap or the seed"):
+        one, other = (_audited(trial.make()) for _ in range(2))
     require(one.verdicts == other.verdicts, "twice the same audit gives two verdicts; draw from the subject's seed")
 
 
@@ -137,11 +126,8 @@ def splits(trial: Trial) -> None:
 @promise("dataset")
 def keyed_draws(trial: Trial) -> None:
     """Two calls give the same bytes, and leave the global random state alone."""
-    before = torch.get_rng_state()
-    one, other = (trial.make(split="train") for _ in range(2))
-    require(
-        same_randomness(before), "it draws from torch's global random state; use a generator with a seed of its own"
-    )
+    with own_draws("it draws from torch's global random state; use a generator with a seed of its own"):
+        one, other = (trial.make(split="train") for _ in range(2))
     require(one.sha256 == other.sha256, "two calls give other samples; draw them from a generator with a fixed seed")
 
 
@@ -203,9 +189,8 @@ def example(trial: Trial) -> None:
     name = trial.part.spec.name
     require(words[:2] == ["trimkit", name], f"expected an example that begins with 'trimkit {name}', got {words[:2]}")
     options = {word.partition("=")[0] for word in words if word.startswith("--")}
-    unknown = sorted(
-        options - set(re.findall(r"--[\w.-]+", _help(trial, [word for word in words[2:3] if not word.startswith("-")])))
-    )
+    first = [word for word in words[2:3] if not word.startswith("-")]
+    unknown = sorted(options - set(re.findall(r"--[\w.-]+", _help(trial, first))))
     require(not unknown, f"the example has {', '.join(unknown)}, which --help does not name; mend the example")
 
 

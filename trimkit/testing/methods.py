@@ -16,13 +16,25 @@ from trimkit.data import Dataset
 from trimkit.errors import TrimkitError
 from trimkit.methods import Batch, Method, Phase, StepResult, Term, decode_codes
 from trimkit.objective import Objective
-from trimkit.testing.promises import BrokenPromise, Inapplicable, Size, Trial, gap, promise, require, same_randomness
+from trimkit.testing.promises import (
+    BrokenPromise,
+    Inapplicable,
+    Size,
+    Trial,
+    gap,
+    own_draws,
+    promise,
+    require,
+    seeded,
+)
 from trimkit.training import train
 from trimkit.trim import Trim
 
 SHAPES: tuple[Size, ...] = ((6,), (1, 8, 8))
 SAMPLES = 40
-STEPS = {"batch_size": 8, "log_every": 1, "checkpoint_every": 100, "evaluated": 8, "device": "cpu"}
+ROWS = 8
+"""Samples of one batch."""
+STEPS = {"batch_size": ROWS, "log_every": 1, "checkpoint_every": 100, "evaluated": 8, "device": "cpu"}
 
 
 def made(trial: Trial) -> Method:
@@ -32,8 +44,7 @@ def made(trial: Trial) -> Method:
 
 
 def _made(trial: Trial, size: Size) -> Method:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    with seeded():
         method = trial.make(shape=size).eval()
     method.check(samples(trial, method).x)
     return method
@@ -45,6 +56,13 @@ def samples(trial: Trial, method: Method) -> Dataset:
     x = (noise if trial.example.data else torch.special.ndtr(noise)).float()
     y = (torch.arange(SAMPLES) % 2).long()
     return Dataset("conformance", x, y, classes=("even", "odd"), aux=y)
+
+
+def batch_of(trial: Trial, method: Method, rows: slice) -> Batch:
+    """Some of the `samples`, as a step sees them."""
+    data = samples(trial, method)
+    assert data.y is not None
+    return Batch(data.x[rows], data.y[rows], data.y[rows])
 
 
 def prepared(trial: Trial) -> Method:
@@ -83,19 +101,18 @@ def options(trial: Trial) -> None:
 def codes(trial: Trial) -> None:
     """Each space encodes to (N, *space.shape) and decodes to (N, *shape), each sample alone."""
     method = prepared(trial)
-    data = samples(trial, method)
-    assert data.aux is not None
+    batch, second = (batch_of(trial, method, rows) for rows in (slice(3), slice(1, 2)))
     for space in method.latent_spaces():
         z = torch.zeros(3, *space.shape)
         if space.can_encode:
-            z = _encoded(method, data, space.name, slice(3))
+            z = encoded(method, batch, space.name)
             require(z.shape == (3, *space.shape), f"encode gives {tuple(z.shape)} for {space}; mend the space's shape")
-            error = gap(_encoded(method, data, space.name, slice(1, 2)), z[1:2])
+            error = gap(encoded(method, second, space.name), z[1:2])
             require(error < 1e-4, f"the code of a row differs by {error:.2g} with other rows beside it, in eval mode")
         if space.can_decode:
-            x = decode_codes(method, z, space, data.aux[:3])
+            x = decode_codes(method, z, space, batch.aux)
             require(x.shape == (3, *method.shape), f"decode gives {tuple(x.shape)}; expected {(3, *method.shape)}")
-            error = gap(decode_codes(method, z[1:2], space, data.aux[1:2]), x[1:2])
+            error = gap(decode_codes(method, z[1:2], space, second.aux), x[1:2])
             require(error < 1e-4, f"the data of a code differ by {error:.2g} with other codes beside it, in eval mode")
 
 
@@ -103,7 +120,7 @@ def codes(trial: Trial) -> None:
 def terms(trial: Trial) -> None:
     """A phase's loss returns a StepResult whose terms are `Term` objects with the names that have weights."""
     method = prepared(trial).train()
-    for phase, batch, result in _turns(trial, method):
+    for phase, batch, result in turns(trial, method):
         where = f"phase {phase.name!r}"
         require(
             isinstance(result, StepResult), f"{where} returns {type(result).__name__}; return StepResult(terms={{…}})"
@@ -133,7 +150,7 @@ def terms(trial: Trial) -> None:
 def phases_freeze(trial: Trial) -> None:
     """A phase's step changes its own parameters and no others."""
     method = prepared(trial).train()
-    for phase, batch, _ in _turns(trial, method):
+    for phase, batch, _ in turns(trial, method):
         own = {id(p) for p in phase.parameters}
         names = {id(p): name for name, p in method.named_parameters()}
         strangers = own - set(names)
@@ -153,13 +170,11 @@ def phases_freeze(trial: Trial) -> None:
 def trains(trial: Trial) -> None:
     """Two steps of `trimkit.train`, or a fit, leave finite parameters; draws do not touch the global random state."""
     before, ready = torch.get_rng_state(), prepared(trial).train()
-    for phase, *_ in _turns(trial, ready) if ready.phases() else ():
-        drawn = not same_randomness(before)
-        require(
-            not drawn, f"phase {phase.name!r} draws from torch's global random state; draw from the generator given"
-        )
-    method = trained(trial)
-    require(same_randomness(before), "training draws from torch's global random state; draw from the generator given")
+    for phase, *_ in turns(trial, ready) if ready.phases() else ():
+        own = torch.equal(before, torch.get_rng_state())
+        require(own, f"phase {phase.name!r} draws from torch's global random state; draw from the generator given")
+    with own_draws("training draws from torch's global random state; draw from the generator given"):
+        method = trained(trial)
     bad = [name for name, value in method.state_dict().items() if not bool(torch.isfinite(value).all())]
     require(not bad, f"after training {', '.join(bad)} hold NaN or infinity; lower the learning rate, or mend the loss")
 
@@ -169,17 +184,12 @@ def state(trial: Trial) -> None:
     """All that training changes is saved: the state of a trained method makes a new one give the same."""
     method, twin = trained(trial), made(trial)
     twin.load_state_dict(method.state_dict())
-    data = samples(trial, method)
-    assert data.aux is not None
-    for space in method.latent_spaces():
-        where = f"the space {space.name!r}"
-        if space.can_encode:
-            same = gap(_encoded(twin, data, space.name, slice(3)), _encoded(method, data, space.name, slice(3))) == 0
-            require(same, f"a loaded copy encodes to {where} otherwise; register what training changes as buffers")
-        if space.can_decode:
-            z = torch.randn(3, *space.shape, generator=torch.Generator().manual_seed(0))
-            same = gap(decode_codes(twin, z, space, data.aux[:3]), decode_codes(method, z, space, data.aux[:3])) == 0
-            require(same, f"a loaded copy decodes {where} otherwise; register what training changes as buffers")
+    batch = batch_of(trial, method, slice(3))
+    again = codes_and_data(twin, batch)
+    for (does, name), value in codes_and_data(method, batch).items():
+        what = {"encode": "encodes to", "decode": "decodes"}[does]
+        same = gap(again[does, name], value) == 0
+        require(same, f"a loaded copy {what} the space {name!r} otherwise; register what training changes as buffers")
 
 
 @promise("method")
@@ -203,9 +213,9 @@ def resume(trial: Trial) -> None:
 def as_transform(trial: Trial) -> None:
     """Each space that encodes and decodes is a transform in which a model can be explained."""
     method = trained(trial)
-    data = samples(trial, method)
+    x = batch_of(trial, method, slice(3)).x
     for transform in transforms(method):
-        space, x = transform.space, data.x[:3]
+        space = transform.space
         s = transform(x)
         error = gap(transform.inverse(s) + transform.residual(x, s), x)
         require(error < 1e-4, f"space {space.name!r}: inverse(s) + residual differs from x by {error:.2g}")
@@ -224,7 +234,7 @@ def as_transform(trial: Trial) -> None:
 def sampling(trial: Trial) -> None:
     """``sample`` gives (n, *shape) of its generator alone, where the method has a prior."""
     method = trained(trial)
-    aux = samples(trial, method).aux
+    aux = batch_of(trial, method, slice(4)).aux
     draws = [_sampled(method, aux, seed) for seed in (0, 0, 1)]
     require(draws[0].shape == (4, *method.shape), f"sample(4) gives {tuple(draws[0].shape)}; give {(4, *method.shape)}")
     require(gap(draws[0], draws[1]) == 0, "the same generator gives other samples; draw from it alone")
@@ -232,32 +242,43 @@ def sampling(trial: Trial) -> None:
 
 
 def _sampled(method: Method, aux: Tensor | None, seed: int) -> Tensor:
-    generator, before = torch.Generator().manual_seed(seed), torch.get_rng_state()
     try:
-        x = method.sample(4, generator, None if aux is None else aux[:4])
+        with own_draws("sample draws from torch's global random state; draw from its generator"):
+            return method.sample(4, torch.Generator().manual_seed(seed), aux)
+    except BrokenPromise:
+        raise
     except TrimkitError as refusal:
         raise Inapplicable(str(refusal)) from refusal
-    require(same_randomness(before), "sample draws from torch's global random state; draw from its generator")
-    return x
 
 
-def _encoded(method: Method, data: Dataset, space: str, rows: slice) -> Tensor:
-    x = data.x[rows]
-    assert data.aux is not None
+def encoded(method: Method, batch: Batch, space: str) -> Tensor:
+    """The codes of a batch: (N, *shape of the space)."""
     with torch.no_grad():
-        return method.encode(x, data.aux[rows], space).mean
+        return method.encode(batch.x, batch.aux, space).mean
 
 
-def _turns(trial: Trial, method: Method) -> Iterator[tuple[Phase, Batch, StepResult]]:
+@torch.no_grad()
+def codes_and_data(method: Method, batch: Batch) -> dict[tuple[str, str], Tensor]:
+    """("encode", space) → codes of the batch, ("decode", space) → data of codes that are the same each time."""
+    given: dict[tuple[str, str], Tensor] = {}
+    for space in method.latent_spaces():
+        if space.can_encode:
+            given["encode", space.name] = encoded(method, batch, space.name)
+        if space.can_decode:
+            z = torch.randn(len(batch), *space.shape, generator=torch.Generator().manual_seed(0))
+            given["decode", space.name] = decode_codes(method, z, space, batch.aux)
+    return given
+
+
+def turns(trial: Trial, method: Method, begin: int = 0, count: int = ROWS) -> Iterator[tuple[Phase, Batch, StepResult]]:
     """Each phase with a batch as it sees it, and its result; in train mode, as in training.
 
-    Raises:
-        Inapplicable: there are no phases.
+    Of the batch's `ROWS` rows, ``count`` from ``begin`` on are taken. Inapplicable where there are no phases.
     """
     if not method.phases():
         raise Inapplicable("it is fitted in closed form")
-    data = samples(trial, method)
-    first, second = (Batch(data.x[rows], data.y[rows], data.aux[rows]) for rows in (slice(8), slice(8, 16)))  # type: ignore[index]
+    starts = (begin, ROWS + begin)
+    first, second = (batch_of(trial, method, slice(start, start + count)) for start in starts)
     carried: dict[str, Tensor] = {}
     for phase in method.phases():
         batch = replace(first, other=second if phase.draws == 2 else None, carried=dict(carried))

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from trimkit import processes as _processes
 from trimkit.audit import audit
-from trimkit.data import Dataset
-from trimkit.methods import Batch, Method, decode_codes
+from trimkit.methods import Method
 from trimkit.processes import Share, sharing
 from trimkit.report.verdicts import Status
-from trimkit.testing.methods import SAMPLES, made, prepared, samples, transforms
-from trimkit.testing.promises import BrokenPromise, Inapplicable, Trial, gap, promise, require
+from trimkit.testing.methods import (
+    ROWS,
+    SAMPLES,
+    batch_of,
+    codes_and_data,
+    made,
+    prepared,
+    samples,
+    transforms,
+    turns,
+)
+from trimkit.testing.promises import BrokenPromise, Inapplicable, Trial, gap, network, promise, require
 
-ROWS = 8
 MOST_ROUNDS = 8
 """Gathered rows may depend on rows that were gathered before, in a chain that is no longer."""
 
@@ -26,8 +33,6 @@ MOST_ROUNDS = 8
 def processes(trial: Trial) -> None:
     """Two processes with half a batch each get the terms that one gets with the whole: draws and statistics by row."""
     method = prepared(trial).train()
-    if not method.phases():
-        raise Inapplicable("it is fitted in closed form")
     if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in method.modules()):
         raise Inapplicable("batch normalisation takes the statistics of the rows that a process has")
     halves = _rehearsed(trial, method)
@@ -91,24 +96,12 @@ def _rehearsed(trial: Trial, method: Method) -> list[dict[str, dict[str, float]]
 
 def _terms(trial: Trial, method: Method, share: Share) -> dict[str, dict[str, float]]:
     """Phase → term → its mean over a share of a batch."""
-    method = copy.deepcopy(method)
-    data = samples(trial, method)
-    terms: dict[str, dict[str, float]] = {}
-    carried: dict[str, Tensor] = {}
-    first, second = (_share_of(data, start, share) for start in (0, ROWS))
-    for phase in method.phases():
-        batch = replace(first, other=second if phase.draws == 2 else None, carried=dict(carried))
-        with sharing(share):
-            result = phase.loss(batch, torch.Generator().manual_seed(0), 0)
-        carried |= {name: value.detach() for name, value in result.carried.items()}
-        terms[phase.name] = {name: float(term.values.detach().mean()) for name, term in result.terms.items()}
-    return terms
-
-
-def _share_of(data: Dataset, start: int, share: Share) -> Batch:
-    begin = start + share.index * share.rows
-    rows = slice(begin, begin + share.rows)
-    return Batch(data.x[rows], data.y[rows], data.aux[rows])  # type: ignore[index]
+    with sharing(share):
+        taken = list(turns(trial, copy.deepcopy(method), share.index * share.rows, share.rows))
+    return {
+        phase.name: {name: float(term.values.detach().mean()) for name, term in result.terms.items()}
+        for phase, _, result in taken
+    }
 
 
 @promise("method")
@@ -116,33 +109,23 @@ def averages(trial: Trial) -> None:
     """Codes, data and samples come from the weights as they are now: an average that is put in their place counts."""
     method, twin = prepared(trial).eval(), made(trial)
     twin.load_state_dict(method.state_dict())
-    before = _given(trial, method)  # whoever keeps weights aside does so now, at the latest
+    batch = batch_of(trial, method, slice(3))
+    before = codes_and_data(method, batch)  # whoever keeps weights aside does so now, at the latest
     for each in (method, twin):
         with torch.no_grad():
             for parameter in each.parameters():
                 parameter.mul_(0.7)
     if not any(True for _ in method.parameters()):
         raise Inapplicable("it has no parameters")
-    for name, value in _given(trial, twin).items():
+    changed = codes_and_data(method, batch)
+    for (does, space), value in codes_and_data(twin, batch).items():
+        name = f"{does} {'to' if does == 'encode' else 'from'} {space!r}"
         require(
-            gap(_given(trial, method)[name], value) <= 1e-5,
+            gap(changed[does, space], value) <= 1e-5,
             f"{name} of changed weights is that of other weights; keep nothing that is computed from parameters "
             "between calls, and no second reference to their values",
         )
-        require(before[name].shape == value.shape, f"{name} changes its shape with the weights")
-
-
-def _given(trial: Trial, method: Method) -> dict[str, Tensor]:
-    """Codes and data of each space, the same draws each time."""
-    data, given = samples(trial, method), {}
-    with torch.no_grad():
-        for space in method.latent_spaces():
-            if space.can_encode:
-                given[f"encode to {space.name!r}"] = method.encode(data.x[:3], data.aux[:3], space.name).mean  # type: ignore[index]
-            if space.can_decode:
-                z = torch.randn(3, *space.shape, generator=torch.Generator().manual_seed(0))
-                given[f"decode from {space.name!r}"] = decode_codes(method, z, space, data.aux[:3])  # type: ignore[index]
-    return given
+        require(before[does, space].shape == value.shape, f"{name} changes its shape with the weights")
 
 
 @promise("method")
@@ -150,16 +133,10 @@ def audited(trial: Trial) -> None:
     """A model is audited in each space that encodes and decodes: its explanation repeats, and the data come back."""
     method = prepared(trial).eval()
     data = samples(trial, method)
-    model = _model(method.shape)
+    model = network(method.shape, outputs=2)
     for transform in transforms(method):
         where = f"space {transform.space.name!r}"
         report = audit(model, data, transform=transform, samples=SAMPLES // 2, checks=["reproducibility"])
         (verdict,) = report.verdicts
         wrong = verdict.status in (Status.FAIL, Status.NOT_APPLICABLE)
         require(not wrong, f"{where}: {verdict.sentence} Draw nothing in encode and decode of a space in eval mode")
-
-
-def _model(shape: tuple[int, ...]) -> nn.Module:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return nn.Sequential(nn.Flatten(), nn.Linear(torch.Size(shape).numel(), 2), nn.Tanh()).eval()

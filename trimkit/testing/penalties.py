@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -25,15 +26,15 @@ class Case(NamedTuple):
     scores: Tensor
 
 
-def case(trial: Trial) -> Case:
-    """The penalty with its options, of groups too where it wants them."""
+def cases(trial: Trial) -> Iterator[Case]:
+    """The penalty with its options, of groups too where it wants them: the only case."""
     size = (*trial.example.sizes, *SIZES)[0]
     penalty = trial.make()
     if _wants_groups(penalty):
         names = ("first", "second", "third", "fourth")
         count = torch.Size(size).numel()
         penalty = partial(penalty, groups=Groups(names, (torch.arange(count) * 4 // count).view(size), "position"))
-    return Case(penalty, trial.draw(ROWS, size))
+    yield Case(penalty, trial.draw(ROWS, size))
 
 
 def _wants_groups(penalty: Any) -> bool:
@@ -42,10 +43,10 @@ def _wants_groups(penalty: Any) -> bool:
     return "groups" in inspect.signature(penalty).parameters and "groups" not in given
 
 
-@promise("penalty", light=True)
-def values(trial: Trial) -> None:
+@promise("penalty", light=True, each=cases)
+def values(case: Case) -> None:
     """Scores (N, ...) give (N,) finite values of their number type, in float32 too; a measure's lie in [0, 1]."""
-    penalty, scores = case(trial)
+    penalty, scores = case
     for typed in (scores, scores.float()):
         result = penalty(typed)
         shape = tuple(result.shape) if isinstance(result, Tensor) else type(result).__name__
@@ -58,10 +59,10 @@ def values(trial: Trial) -> None:
         require(not is_measure(penalty) or inside, "@measure, but values leave [0, 1], so that 1 − value is no loss")
 
 
-@promise("penalty", light=True)
-def rows(trial: Trial) -> None:
+@promise("penalty", light=True, each=cases)
+def rows(case: Case) -> None:
     """The value of a sample depends on its scores alone, wherever it stands in the batch."""
-    penalty, scores = case(trial)
+    penalty, scores = case
     whole, order = penalty(scores), torch.tensor([3, 0, 4, 1, 2])
     require(
         torch.allclose(penalty(scores[order]), whole[order]), "other order of samples, other values; reduce each row"
@@ -72,10 +73,10 @@ def rows(trial: Trial) -> None:
     )
 
 
-@promise("penalty", light=True, when=lambda target: is_scale_invariant(target))
-def scale(trial: Trial) -> None:
+@promise("penalty", light=True, when=lambda target: is_scale_invariant(target), each=cases)
+def scale(case: Case) -> None:
     """Where it is marked so, the value does not change when all scores are multiplied by c > 0."""
-    penalty, scores = case(trial)
+    penalty, scores = case
     for c in (1e-3, 7.0):
         same = torch.allclose(penalty(c * scores), penalty(scores), rtol=1e-6, atol=1e-9)
         require(
@@ -83,10 +84,10 @@ def scale(trial: Trial) -> None:
         )
 
 
-@promise("penalty", light=True)
-def dead_rows(trial: Trial) -> None:
+@promise("penalty", light=True, each=cases)
+def dead_rows(case: Case) -> None:
     """A sample whose scores are all 0 has a finite value, a finite gradient, and hurts no other."""
-    penalty, scores = case(trial)
+    penalty, scores = case
     alone = penalty(scores)[1:]
     dead = torch.cat([torch.zeros_like(scores[:1]), scores[1:]]).requires_grad_()
     result = penalty(dead)
@@ -99,10 +100,10 @@ def dead_rows(trial: Trial) -> None:
     require(bool(slope[1:].any()), "no gradient reaches the scores; write it with differentiable operations")
 
 
-@promise("penalty", light=True)
-def nan_is_not_hidden(trial: Trial) -> None:
+@promise("penalty", light=True, each=cases)
+def nan_is_not_hidden(case: Case) -> None:
     """A NaN among a sample's scores is NaN in its value, and in no other."""
-    penalty, scores = case(trial)
+    penalty, scores = case
     marred = scores.clone()
     marred[0] = float("nan")
     result = penalty(marred)
@@ -110,16 +111,16 @@ def nan_is_not_hidden(trial: Trial) -> None:
     require(bool(torch.isfinite(result[1:]).all()), "NaN in one row reaches other rows; reduce each row alone")
 
 
-@promise("penalty")
-def first_derivatives(trial: Trial) -> None:
+@promise("penalty", each=cases)
+def first_derivatives(case: Case) -> None:
     """Its gradient equals finite differences."""
-    _check(gradcheck, case(trial))
+    _check(gradcheck, case)
 
 
-@promise("penalty")
-def second_derivatives(trial: Trial) -> None:
+@promise("penalty", each=cases)
+def second_derivatives(case: Case) -> None:
     """Its second derivative equals finite differences."""
-    _check(gradgradcheck, case(trial))
+    _check(gradgradcheck, case)
 
 
 def _gradient(result: Tensor, scores: Tensor) -> tuple[Tensor, ...]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, TypeAlias
@@ -146,27 +148,31 @@ class Promise:
 _PROMISES: list[Promise] = []
 
 _WRITTEN_IN = (
-    "attributions",
-    "devices",
-    "evaluations",
-    "methods",
-    "methods_in_use",
-    "parts",
-    "penalties",
-    "transforms",
+    *("attributions", "devices", "evaluations", "methods", "methods_in_use", "parts", "penalties", "transforms"),
 )
 """The modules that register promises, imported at the first question for them."""
 
 
 def promise(
-    kind: str, *, light: bool = False, when: Callable[[Any], bool] = lambda target: True
-) -> Callable[[Callable[[Trial], None]], Callable[[Trial], None]]:
-    """Register a function as a promise: its name is the promise's, the first line of its docstring the statement."""
+    kind: str,
+    *,
+    light: bool = False,
+    when: Callable[[Any], bool] = lambda target: True,
+    each: Callable[[Trial], Iterable[Any]] = lambda trial: (trial,),
+) -> Callable[[Callable[[Any], None]], Callable[[Any], None]]:
+    """Register a function as a promise: its name is the promise's, the first line of its docstring the statement.
 
-    def register(run: Callable[[Trial], None]) -> Callable[[Trial], None]:
-        statement = (inspect.getdoc(run) or "").partition("\n")[0]
-        _PROMISES.append(Promise(kind, run.__name__, statement, run, light, when))
-        return run
+    It is called with the trial, or with each of the cases that ``each`` makes of it.
+    """
+
+    def register(tries: Callable[[Any], None]) -> Callable[[Any], None]:
+        def run(trial: Trial) -> None:
+            for case in each(trial):
+                tries(case)
+
+        statement = (inspect.getdoc(tries) or "").partition("\n")[0]
+        _PROMISES.append(Promise(kind, tries.__name__, statement, run, light, when))
+        return tries
 
     return register
 
@@ -181,6 +187,21 @@ def promises(kind: str) -> list[Promise]:
 make_callable(__name__, f"{__name__}:promises")  # once imported, it hides the function of its package
 
 
+@contextmanager
+def seeded() -> Iterator[None]:
+    """Let modules be made with the same weights each time; the caller's random state is as before."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield
+
+
+def network(size: Size, outputs: int = 3) -> nn.Module:
+    """A small classifier with smooth activations, the same each time: (N, *size) → (N, outputs), in eval mode."""
+    with seeded():
+        inner = nn.Linear(math.prod(size), 8)
+        return nn.Sequential(nn.Flatten(), inner, nn.Tanh(), nn.Linear(8, outputs)).eval()
+
+
 def require(condition: bool, message: str) -> None:
     """Break the promise, with what to change, where the condition does not hold."""
     if not condition:
@@ -192,9 +213,9 @@ def gap(one: Tree, other: Tree) -> float:
     try:
         pairs = list(zip(tree.leaves(one), tree.matched_leaves(one, other), strict=True))
     except TrimkitError:
-        return float("inf")
+        return math.inf
     if any(a.shape != b.shape or a.is_complex() != b.is_complex() for a, b in pairs):
-        return float("inf")
+        return math.inf
     return max((_distance(a, b) for a, b in pairs), default=0.0)
 
 
@@ -202,7 +223,7 @@ def _distance(a: Tensor, b: Tensor) -> float:
     if not a.numel():
         return 0.0
     difference = (a.detach() - b.detach()).abs().max()
-    return float("inf") if bool(torch.isnan(difference)) else float(difference)
+    return math.inf if bool(torch.isnan(difference)) else float(difference)
 
 
 def shapes(coefficients: Tree) -> list[Size]:
@@ -210,6 +231,9 @@ def shapes(coefficients: Tree) -> list[Size]:
     return [tuple(leaf.shape[1:]) for leaf in tree.leaves(coefficients)]
 
 
-def same_randomness(before: Tensor) -> bool:
-    """Whether torch's global random state is still the one that was saved."""
-    return torch.equal(before, torch.get_rng_state())
+@contextmanager
+def own_draws(message: str) -> Iterator[None]:
+    """Break the promise where torch's global random state is another one at the end."""
+    before = torch.get_rng_state()
+    yield
+    require(torch.equal(before, torch.get_rng_state()), message)

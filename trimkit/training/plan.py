@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from trimkit.data import Dataset, few, in_memory
+from trimkit.data.arrays import needs_double
 from trimkit.errors import OptionError, TrimkitError
 from trimkit.methods import Method, Weight, stored
 from trimkit.methods.stored import plain
@@ -120,7 +122,7 @@ class Plan:
             "data": self.data.sha256,
             **{name: getattr(self.settings, name) for name in DECIDING},
             "processes": processes,
-            "weights": dict(self.weights),
+            "weights": {name: _told_apart(weight) for name, weight in self.weights.items()},
             **(guidance.describe() if guidance else {}),
         }
         return plain(identity)
@@ -129,6 +131,16 @@ class Plan:
         """What config.yaml tells: the identity, with the data by their name and their hash, and all settings."""
         data = {"data": self.data.name, "data_sha256": identity["data"]}
         return {**identity, **data, **asdict(self.settings)}
+
+
+def _told_apart(weight: Weight) -> Any:
+    """A weight as it is recorded; a function by its name and a hash of its code, for another one may have its name."""
+    code = getattr(weight, "__code__", None)
+    if code is None:
+        return weight
+    constants = [value for value in code.co_consts if not hasattr(value, "co_code")]
+    digest = hashlib.sha256(code.co_code + repr((constants, code.co_names)).encode()).hexdigest()
+    return f"{stored.plain(weight)} {digest[:8]}"
 
 
 def _require_loadable(method: Method) -> None:
@@ -153,7 +165,7 @@ def _require_loadable(method: Method) -> None:
 
 
 def fit(plan: Plan) -> Run:
-    """Train a method in closed form.
+    """Train a method in closed form, in float64 where float32 could not tell the data apart.
 
     Args:
         plan: checked.
@@ -163,6 +175,8 @@ def fit(plan: Plan) -> Run:
     nothing = OptionError(f"{type(plan.method).__name__} is fitted in closed form: there is nothing to resume")
     if plan.resume and plan.folder is None:
         raise nothing
+    if needs_double(plan.data.x):
+        plan = replace(plan, settings=replace(plan.settings, precision="64"))
     engine = Engine(plan.settings)
     if engine.processes > 1:
         raise OptionError(f"{type(plan.method).__name__} is fitted in closed form, by one process; start only one")

@@ -54,7 +54,7 @@ class RunFolder:
     which stays as it is until the longer one takes its place.
 
     Args:
-        path: of the complete run.
+        path: of the complete run; of a link, what it points to.
         command: what started it, a line of command.txt.
         config: plain values for config.yaml; by default those that `begin` is given.
 
@@ -62,12 +62,12 @@ class RunFolder:
         OptionError: a path without a name of its own, such as ``.``.
 
     Attributes:
-        path: as given.
+        path: of the complete run.
         working: where it is built.
     """
 
     def __init__(self, path: str | Path, command: str = "", config: Mapping[str, Any] | None = None) -> None:
-        self.path = Path(path)
+        self.path = Path(path).resolve() if Path(path).is_symlink() else Path(path)  # renames would replace the link
         if self.path.name in ("", ".."):
             raise OptionError(f"expected a new folder for the run, got {str(path)!r}; give it a name, such as runs/a")
         self.working = self.path.with_name(f"{self.path.name}.partial")
@@ -79,6 +79,11 @@ class RunFolder:
     def current(self) -> Path:
         """Where its newest files are now."""
         return self.path if self.path.exists() and not self.working.exists() else self.working
+
+    @property
+    def is_complete(self) -> bool:
+        """True where the newest files are those of a complete run."""
+        return self.current == self.path and self.path.exists()
 
     @contextmanager
     def held(self, *, resume: bool) -> Iterator[None]:

@@ -15,6 +15,7 @@ from typing import Any
 from torch import Tensor
 
 from trimkit.data import Dataset, in_memory
+from trimkit.data.arrays import needs_double
 from trimkit.data.samples import MOST_BYTES
 from trimkit.errors import CheckpointError, TrimkitWarning
 from trimkit.methods import Method, Phase, stored
@@ -39,6 +40,12 @@ LAST_WEIGHTS = "last.safetensors"
 
 HELD = 2**16
 """Samples that `Method.prepare` and `Method.finish` see at most, all at once; fewer where they take `MOST_BYTES`."""
+
+
+_ROUNDED = (
+    "data {!r}: float32 does not tell the values of a feature apart, which are large beside their spread; subtract "
+    "their mean, or train in float64 (precision='64')"
+)
 
 
 class Session:
@@ -66,6 +73,8 @@ class Session:
         check_weights(phases, guidance, plan.weights)
         runners = make_runners(plan.method, phases, guidance, plan.weights)
         self.board = make_board(plan.folder, plan.settings)
+        if plan.settings.precision != "64" and needs_double(plan.data.x):
+            warnings.warn(_ROUNDED.format(plan.data.name), TrimkitWarning, stacklevel=3)
         plan.settings.check_shares(len(plan.data), processes_of(plan.settings))
         self.engine = Engine(plan.settings)
         self.engine.place(plan.method)
@@ -185,13 +194,17 @@ class Session:
         checkpoints = Checkpoints(self.folder.current / CHECKPOINTS, self.identity, free)
         if checkpoints.started:
             return checkpoints.newest(set_aside=False)  # the complete run stays as it is
+        if self.folder.is_complete:
+            raise CheckpointError(
+                f"{self.folder.path} is complete and has no checkpoints any more, so nothing to go on from; begin a "
+                f"new run with its weights: --init-from {self.folder.path}"
+            )
         message = f"{self.folder.current} has no checkpoint yet: the run stopped before its first, and begins at step 0"
         warnings.warn(message, TrimkitWarning, stacklevel=2)
         return None
 
     def _require_steps_left(self, done: int) -> None:
-        folder = self.plan.folder
-        complete = folder is not None and folder.current == folder.path and folder.path.exists()
+        complete = self.plan.folder is not None and self.plan.folder.is_complete
         if done > self.total or (complete and done == self.total):
             raise CheckpointError(
                 f"the run is at step {done} already, and {self.total} are asked for; ask for more steps to go on"

@@ -11,6 +11,7 @@ from trimkit.coefficients.axes import Axes, Layout
 from trimkit.errors import OptionError
 from trimkit.transforms.along import Dims
 from trimkit.transforms.filterbank import FilterBank
+from trimkit.transforms.lattice import angles_of_filter, filter_of_angles
 from trimkit.transforms.wavelet import Multilevel, pywt_filters
 
 
@@ -26,6 +27,9 @@ class AdaptiveWavelet(Multilevel):
     shrinking h. With ``unit_norm`` it cannot; without, as published, only the constraint losses forbid it, and a large
     penalty overcomes them.
 
+    With ``lattice`` what is learned is angles, see `trimkit.transforms.lattice.filter_of_angles`: every filter is
+    orthogonal with one vanishing moment, so the inverse is exact, the constraint losses are zero and the norm is 1.
+
     Args:
         wavelet: where to start: name of an orthogonal wavelet of PyWavelets, such as "db5".
         levels: J ≥ 1; by default as many as leave the low part at least as long as the filter, and at least one.
@@ -33,9 +37,10 @@ class AdaptiveWavelet(Multilevel):
         unit_norm: filter with h / ‖h‖ instead of h.
         axes: the axes instead of dims, by position or name.
         layout: names of a sample's axes, in order: "time channel" for (N, T, C).
+        lattice: learn angles in place of taps; of a filter of at least four taps.
 
     Attributes:
-        raw: (L,), the parameter; h up to its norm, L even.
+        raw: the parameter: (L,) h up to its norm, L even; of a lattice (L/2 − 1,) angles.
 
     Example:
         >>> transform = AdaptiveWavelet("db5", levels=4)
@@ -54,6 +59,7 @@ class AdaptiveWavelet(Multilevel):
         unit_norm: bool = True,
         axes: Axes = None,
         layout: Layout = None,
+        lattice: bool = False,
     ) -> None:
         super().__init__(levels, dims, axes, layout)
         low, _, low_back, _ = pywt_filters(wavelet, "adaptive_wavelet")
@@ -61,17 +67,26 @@ class AdaptiveWavelet(Multilevel):
             raise OptionError(
                 f"adaptive_wavelet: {wavelet!r} is not orthogonal; start from one that is, such as 'db5' or 'sym5'"
             )
-        self.raw = nn.Parameter(torch.tensor(low))
-        self.norm_constrained = unit_norm
+        if lattice and len(low) < 4:
+            raise OptionError(
+                f"adaptive_wavelet: expected a wavelet of at least 4 taps for a lattice, got "
+                f"{wavelet!r} with {len(low)}; start from one such as 'db2'"
+            )
+        start = angles_of_filter(low).to(torch.get_default_dtype()) if lattice else torch.tensor(low)
+        self.raw = nn.Parameter(start)
+        self.lattice = self.exact = lattice
+        self.norm_constrained = unit_norm or lattice
 
     @property
     def filter_length(self) -> int:
         """L, the number of taps of each filter."""
-        return len(self.raw)
+        return 2 * len(self.raw) + 2 if self.lattice else len(self.raw)
 
     @property
     def lowpass(self) -> Tensor:
         """h, (L,), in the graph of the parameter."""
+        if self.lattice:
+            return filter_of_angles(self.raw)
         return self.raw / torch.linalg.vector_norm(self.raw) if self.norm_constrained else self.raw
 
     def _filters(self) -> Tensor:

@@ -40,6 +40,9 @@ class Along(Transform):
     along: str = ""
     sampled: str = ""
 
+    _owner = ""
+    """The name in messages, where it is not the class's: of the transform that this one is a part of."""
+
     _growth = 0
     """How many axes a leaf of coefficients has more than the data."""
 
@@ -60,7 +63,7 @@ class Along(Transform):
 
     @property
     def _name(self) -> str:
-        return type(self).__name__.lower()
+        return self._owner or type(self).__name__.lower()
 
     def places(self, size: Size) -> Places:
         """The axes that the transform works on, as places in the shape of one sample.

@@ -83,6 +83,4 @@ class FrequencyBands(Transform):
 
 
 class _Spectrum(FFT):
-    @property
-    def _name(self) -> str:
-        return "frequency_bands"
+    _owner = "frequency_bands"

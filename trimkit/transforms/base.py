@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +40,15 @@ class Transform(nn.Module, ABC):
     needs_fit: bool = False
     norm_constrained: bool = False
 
+    def __call__(self, x: Tensor, *rest: Any, **options: Any) -> Any:
+        """`forward`, of samples that hold numbers.
+
+        Raises:
+            ShapeError: no tensor (N, ...), no samples, or a tensor on the device "meta".
+        """
+        require_samples(type(self).__name__.lower(), x)
+        return super().__call__(x, *rest, **options)
+
     @abstractmethod
     def forward(self, x: Tensor) -> Tree:
         """Coefficients of data.
@@ -65,6 +74,14 @@ class Transform(nn.Module, ABC):
     @abstractmethod
     def groups(self, size: Size) -> Groups:
         """Named groups that partition the coefficients of one sample of this size."""
+
+    def groups_of(self, x: Tensor) -> Groups:
+        """The groups of these samples: `groups` of their size, unless each sample has groups of its own.
+
+        Args:
+            x: (N, ...) data.
+        """
+        return self.groups(tuple(x.shape[1:]))
 
     def fit(self, x: Tensor) -> Self:
         """Learn from data what the transform needs before use; most need nothing, and do nothing.
@@ -153,6 +170,23 @@ class Identity(Transform):
         across = int(columns.max()) + 1
         names = (f"row {r}, column {c}" for r in range(int(rows.max()) + 1) for c in range(across))
         return Groups(tuple(names), (rows[:, None] * across + columns).expand(*size), "patch")
+
+
+def require_samples(name: str, x: Any) -> None:
+    """Refuse what no transform can take.
+
+    Raises:
+        ShapeError: no tensor (N, ...), no samples or nothing in them, or a tensor on the device "meta".
+    """
+    if not isinstance(x, Tensor):
+        raise ShapeError(f"{name}: expected a tensor (N, ...), got {type(x).__name__}; convert it with torch.as_tensor")
+    if x.ndim < 2 or 0 in x.shape:
+        raise ShapeError(
+            f"{name}: expected (N, ...) with at least one sample and one feature, got {tuple(x.shape)}; one sample "
+            "alone is x[None]"
+        )
+    if x.device.type == "meta":
+        raise ShapeError(f"{name}: x is on the device 'meta', which holds no numbers; move the data to a real device")
 
 
 def single_leaf(s: Tree, name: str) -> Tensor:

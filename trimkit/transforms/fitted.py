@@ -13,7 +13,7 @@ from trimkit.coefficients.tree import Tree
 from trimkit.errors import DataError, OptionError, TrimkitWarning
 from trimkit.registry.options import real_number, whole_number
 from trimkit.transforms.base import Identity, Size, single_leaf
-from trimkit.transforms.linear import Components, Fitted
+from trimkit.transforms.linear import Components, Fitted, require_floating
 
 
 class PCA(Fitted, Components):
@@ -121,6 +121,8 @@ class NMF(Fitted, Components):
         """(N, *size) → (N, k), ≥ 0."""
         self.require_fit(x.shape[1:])
         rows, parts = self._rows(x), self.components.to(x)
+        if not bool(torch.isfinite(rows).all()):
+            raise DataError("nmf: expected finite data, got NaN or infinity, which have no least squares; clean them")
         on = active_parts(rows.detach(), parts)
         gram = parts @ parts.T * on[:, :, None] * on[:, None, :] + torch.diag_embed(1 - on)
         wide = torch.promote_types(x.dtype, torch.float32)  # half precision has no solver
@@ -178,6 +180,7 @@ class ZCA(Fitted):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, *size) → the same shape."""
+        require_floating("zca", x)
         self.require_fit(x.shape[1:])
         return ((x.flatten(1) - self.mean.to(x)) @ self.whitening.to(x)).reshape(x.shape)
 

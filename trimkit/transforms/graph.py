@@ -37,6 +37,8 @@ class GraphFourier(Along):
     basis: Tensor
     eigenvalues: Tensor
 
+    _owner = "graph_fourier"
+
     def __init__(
         self,
         adjacency: Tensor | Sequence[Sequence[float]],
@@ -56,10 +58,6 @@ class GraphFourier(Along):
         self.bands = show_bands(self._bands) if isinstance(self._bands, tuple) else self._bands
         self.register_buffer("basis", vectors)
         self.register_buffer("eigenvalues", values.masked_fill(zero, 0.0))
-
-    @property
-    def _name(self) -> str:
-        return "graph_fourier"
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, ..., n) → the same shape."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from trimkit.coefficients.groups import Groups
 from trimkit.coefficients.tree import Tree
@@ -58,10 +58,19 @@ class Components(Transform):
         return found
 
     def _rows(self, x: Tensor) -> Tensor:
-        if not x.is_floating_point():
-            raise ShapeError(f"{self._name}: expected real floating data, got {x.dtype}; convert with x.float()")
+        require_floating(self._name, x)
         self._sample_size(x.shape[1:])
         return x.flatten(1)
+
+
+def require_floating(name: str, x: Tensor) -> None:
+    """Refuse data that are not real and floating.
+
+    Raises:
+        ShapeError: complex, whole or boolean numbers.
+    """
+    if not x.is_floating_point():
+        raise ShapeError(f"{name}: expected real floating data, got {x.dtype}; convert with x.float()")
 
 
 class Dictionary(Components):
@@ -159,8 +168,13 @@ class Fitted(Transform):
             raise ShapeError(f"{name}: fitted to samples of size {self.fitted_size}, got {tuple(size)}")
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        for name, buffer in self.named_buffers(recurse=False):
-            saved = state_dict.get(prefix + name)
-            if isinstance(saved, Tensor) and saved.shape != buffer.shape:
-                setattr(self, name, torch.empty_like(saved, device=buffer.device))
+        fit_buffers_to(self, state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def fit_buffers_to(module: nn.Module, state_dict: Mapping[str, Any], prefix: str) -> None:
+    """Give a module's own buffers the shapes of saved ones, so that what another has learned can be loaded."""
+    for name, buffer in module.named_buffers(recurse=False):
+        saved = state_dict.get(prefix + name)
+        if isinstance(saved, Tensor) and saved.shape != buffer.shape:
+            setattr(module, name, torch.empty_like(saved, device=buffer.device))

@@ -60,7 +60,7 @@ class Mel(Transform):
         (rate,) = read_rates("mel", sample_rate, 1)
         if rate.unit != "s":
             raise OptionError(f"mel: expected sample_rate in Hz, got {sample_rate!r}")
-        self._stft = STFT(n_fft, hop, axes=axes, layout=layout)
+        self._stft = _Frames(n_fft, hop, axes=axes, layout=layout)
         self.mels, self.n_fft, self.hop, self.sample_rate = mels, n_fft, self._stft.hop, rate.value
         filters = mel_filters(mels, n_fft, rate.value)
         if bool((filters.sum(1) == 0).any()):
@@ -92,6 +92,10 @@ class Mel(Transform):
         amplitude = torch.arange(self.mels)[:, None].expand(*labels.shape[:-2], self.mels, frames)  # type: ignore[union-attr]
         phase = torch.full_like(labels, self.mels)  # type: ignore[arg-type]
         return Groups((*names, "phase"), {"amplitude": amplitude, "phase": phase}, "pitch (mel)", spans=(*spans, None))
+
+
+class _Frames(STFT):
+    _owner = "mel"
 
 
 def mel(frequency: float) -> float:

@@ -32,6 +32,8 @@ class ChannelsXBands(FFT):
         ('alpha, Cz', 'alpha, Pz', 'other, Cz', 'other, Pz')
     """
 
+    _owner = "channels_x_bands"
+
     def __init__(
         self,
         bands: Bands = 4,
@@ -45,10 +47,6 @@ class ChannelsXBands(FFT):
             raise OptionError(f"channels_x_bands: expected channels as a list of different names, got {channels!r}")
         self.channels = None if channels is None else ", ".join(channels)
         self._channels = None if channels is None else tuple(channels)
-
-    @property
-    def _name(self) -> str:
-        return "channels_x_bands"
 
     def groups(self, size: Size) -> Groups:
         """Bands low to high, each with all its channels in their order.

@@ -39,6 +39,8 @@ class WaveletPacket(Along):
         ('0–8 Hz', '8–16 Hz', '16–24 Hz', '24–32 Hz')
     """
 
+    _owner = "wavelet_packet"
+
     def __init__(
         self,
         wavelet: str = "db2",
@@ -53,10 +55,6 @@ class WaveletPacket(Along):
         self.wavelet = wavelet
         self.levels = levels
         self.exact = self._wavelet.exact
-
-    @property
-    def _name(self) -> str:
-        return "wavelet_packet"
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """(N, ..., n) → 2^J leaves (N, ..., about n / 2^J), low to high frequency.

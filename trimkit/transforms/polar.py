@@ -47,7 +47,7 @@ class Polar(Transform):
         sample_rate: SampleRate = None,
     ) -> None:
         super().__init__()
-        self._fft = FFT(dims, bands, axes, layout, sample_rate)
+        self._fft = _Spectrum(dims, bands, axes, layout, sample_rate)
         self.bands = self._fft.bands
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
@@ -63,6 +63,10 @@ class Polar(Transform):
     def groups(self, size: Size) -> Groups:
         """Bands of amplitudes, then of phases, low to high."""
         return amplitude_and_phase(self._fft.groups(size))
+
+
+class _Spectrum(FFT):
+    _owner = "polar"
 
 
 def to_polar(s: Tensor) -> dict[str, Tensor]:

@@ -34,15 +34,13 @@ class LaplacianPyramid(Along):
         layout: names of a sample's axes, in order: "time channel" for (N, T, C).
     """
 
+    _owner = "laplacian_pyramid"
+
     def __init__(self, levels: int | None = None, dims: Dims = None, axes: Axes = None, layout: Layout = None) -> None:
         super().__init__(dims, axes, layout)
         whole_number("laplacian_pyramid", levels=1 if levels is None else levels)
         self.levels = levels
         self.dims = dims
-
-    @property
-    def _name(self) -> str:
-        return "laplacian_pyramid"
 
     def depth(self, size: Size) -> int:
         """Number of levels for samples of this size.

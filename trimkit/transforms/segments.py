@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import Self
+from collections.abc import Callable
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor
@@ -23,10 +24,11 @@ from trimkit.coefficients.axes import (
     take_bands,
 )
 from trimkit.coefficients.groups import Groups, equal_parts
-from trimkit.errors import ShapeError, TransformError
-from trimkit.registry.options import real_number, refused, whole_number
+from trimkit.errors import OptionError, ShapeError, TransformError
+from trimkit.registry.options import one_of, real_number, refused, whole_number
 from trimkit.transforms.along import Along
 from trimkit.transforms.base import Identity, Size
+from trimkit.transforms.linear import fit_buffers_to
 
 
 class Segments(Identity, Along):
@@ -104,40 +106,70 @@ class Superpixels(Identity):
     """The data's own space, grouped into patches that follow the edges of a picture (SLIC, Achanta et al. 2012).
 
     The patches are those of the mean of the pictures that it is fitted to: of one picture, ``fit(x[:1])``, or of
-    registered ones. Clusters of colour and place, from a grid of seeds; each pixel joins the nearest seed of those
-    around it, ten times, without joining up what falls apart.
+    registered ones. With ``each``, every picture has patches of its own and nothing is fitted: `groups_of` tells them,
+    and so do the groups of a result of `trimkit.Trim`. What averages over pictures by group refuses them.
 
     Args:
         count: about how many patches, at least 1.
         compactness: how much place counts against colour, above 0; colours are scaled to unit spread.
+        each: patches of each picture instead of those of the mean picture.
+        algorithm: "own", see `superpixels`, or "skimage", scikit-image's, which makes each patch hang together.
 
     Attributes:
-        labels: (H, W), of each pixel; empty before `fit`.
+        labels: (H, W), of each pixel; empty before `fit`, and with ``each``.
+
+    Example:
+        >>> groups = Superpixels(4, each=True).groups_of(torch.rand(2, 1, 8, 8))
+        >>> tuple(groups.labels.shape), groups.names[0], groups.each
+        ((2, 1, 8, 8), 'own patch 0', True)
     """
 
-    needs_fit = True
     labels: Tensor
 
-    def __init__(self, count: int = 16, compactness: float = 1.0) -> None:
+    def __init__(
+        self,
+        count: int = 16,
+        compactness: float = 1.0,
+        each: bool = False,
+        algorithm: Literal["own", "skimage"] = "own",
+    ) -> None:
         super().__init__()
         whole_number("superpixels", count=count)
         real_number("superpixels", above=True, compactness=compactness)
-        self.count = count
-        self.compactness = compactness
+        one_of("superpixels", tuple(ALGORITHMS), algorithm=algorithm)
+        self.count, self.compactness, self.each, self.algorithm = count, compactness, each, algorithm
+        self.needs_fit = not each
         self.register_buffer("labels", torch.empty(0, 0, dtype=torch.long))
 
     @torch.no_grad()
     def fit(self, x: Tensor) -> Self:
-        """Find the patches of the mean picture of x, (N, C, H, W)."""
-        if x.ndim != 4 or not x.is_floating_point():
-            raise ShapeError(
-                f"superpixels.fit: expected floating pictures (N, C, H, W), got {x.dtype} {tuple(x.shape)}"
-            )
-        self.labels = superpixels(x.double().mean(0), self.count, self.compactness)
+        """Find the patches of the mean picture of x, (N, C, H, W); with ``each`` nothing is to be found."""
+        if not self.each:
+            self.labels = self._patches(_pictures(x).mean(0))
         return self
 
+    @torch.no_grad()
+    def groups_of(self, x: Tensor) -> Groups:
+        """``patch 0`` on, from the top left; with ``each``, ``own patch 0`` on, as many as the most of a picture."""
+        if not self.each:
+            return super().groups_of(x)
+        labels = torch.stack([self._patches(picture) for picture in _pictures(x)])
+        names = tuple(f"own patch {i}" for i in range(int(labels.max()) + 1))
+        return Groups(names, labels[:, None].expand(x.shape), "patch of the picture itself", each=True)
+
     def groups(self, size: Size) -> Groups:
-        """``patch 0`` on, from the top left."""
+        """``patch 0`` on, from the top left.
+
+        Raises:
+            TransformError: it is not fitted, or each picture has patches of its own.
+        """
+        if self.each:
+            raise TransformError(
+                "superpixels: each picture has patches of its own, which mean nothing in another picture, so that no "
+                "average over pictures by group, as of an audit or a penalty by groups, makes sense. Take those of "
+                "given pictures, transform.groups_of(x) or Trim(…)(x).groups, or patches that all share: each=False, "
+                "or segments"
+            )
         if not self.labels.numel():
             raise TransformError("superpixels is not fitted; call fit(pictures) first")
         if tuple(size[-2:]) != tuple(self.labels.shape):
@@ -145,10 +177,26 @@ class Superpixels(Identity):
         names = tuple(f"patch {i}" for i in range(int(self.labels.max()) + 1))
         return Groups(names, self.labels.cpu().expand(*size), "patch")
 
+    def _patches(self, picture: Tensor) -> Tensor:
+        return ALGORITHMS[self.algorithm](picture, self.count, self.compactness)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        fit_buffers_to(self, state_dict, prefix)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def _pictures(x: Tensor) -> Tensor:
+    if x.ndim != 4 or not x.is_floating_point() or not bool(torch.isfinite(x).all()):
+        raise ShapeError(
+            f"superpixels: expected finite floating pictures (N, C, H, W), got {x.dtype} {tuple(x.shape)}"
+            + (" with NaN or infinity" if x.ndim == 4 and x.is_floating_point() else "")
+        )
+    return x.double()
+
 
 def superpixels(picture: Tensor, count: int, compactness: float = 1.0, rounds: int = 10) -> Tensor:
     """Labels of patches of similar colour, see `Superpixels`: (C, H, W) → (H, W) integers without gaps."""
-    colour = (picture - picture.mean((1, 2), keepdim=True)) / picture.std().clamp_min(1e-12)
+    colour = _standardised(picture)
     height, width = picture.shape[-2:]
     rows = max(1, round(math.sqrt(count * height / width)))
     grid = (min(rows, height), min(max(1, round(count / rows)), width))
@@ -165,3 +213,27 @@ def superpixels(picture: Tensor, count: int, compactness: float = 1.0, rounds: i
         sizes = torch.bincount(labels, minlength=len(centres))[:, None]
         centres = torch.where(sizes > 0, sums / sizes.clamp_min(1), centres)
     return labels.unique(return_inverse=True)[1].reshape(height, width)
+
+
+def connected_superpixels(picture: Tensor, count: int, compactness: float = 1.0) -> Tensor:
+    """The same by scikit-image's SLIC, which joins up what falls apart: (C, H, W) → (H, W) integers without gaps.
+
+    Raises:
+        OptionError: scikit-image is not installed.
+    """
+    try:
+        from skimage.segmentation import slic  # type: ignore[import-not-found]
+    except ImportError as error:
+        raise OptionError(
+            "superpixels: algorithm='skimage' needs scikit-image; pip install scikit-image, or algorithm='own'"
+        ) from error
+    colour = _standardised(picture).movedim(0, -1).cpu().numpy()
+    found = slic(colour, n_segments=count, compactness=compactness, convert2lab=False, start_label=0)
+    return torch.from_numpy(found).to(picture.device).unique(return_inverse=True)[1]
+
+
+def _standardised(picture: Tensor) -> Tensor:
+    return (picture - picture.mean((1, 2), keepdim=True)) / picture.std(correction=0).clamp_min(1e-12)
+
+
+ALGORITHMS: dict[str, Callable[[Tensor, int, float], Tensor]] = {"own": superpixels, "skimage": connected_superpixels}

@@ -65,12 +65,12 @@ class STFT(Along):
     ) -> None:
         super().__init__(None if axes is not None else 1, axes, layout, sample_rate)
         if n_fft < 4 or n_fft % 2:
-            raise OptionError(f"stft: expected n_fft even and ≥ 4, got {n_fft}")
-        (self._one,) = read_rates("stft", sample_rate, 1)
+            raise OptionError(f"{self._name}: expected n_fft even and ≥ 4, got {n_fft}")
+        (self._one,) = read_rates(self._name, sample_rate, 1)
         self._unit = "cycles/sample" if sample_rate is None else self._one.frequency_unit
-        self._bands = take_bands("stft", bands, self._unit)
+        self._bands = take_bands(self._name, bands, self._unit)
         if window not in WINDOWS:
-            raise OptionError(f"stft: there is no window {window!r}. {nearest(str(window), WINDOWS)}")
+            raise OptionError(f"{self._name}: there is no window {window!r}. {nearest(str(window), WINDOWS)}")
         self.n_fft = n_fft
         self.hop = n_fft // 4 if hop is None else hop
         self.window = window
@@ -81,7 +81,8 @@ class STFT(Along):
         """(N, ..., L) → (N, ..., n_fft / 2 + 1, L // hop + 1) complex, frequency and frames last."""
         if x.ndim not in (2, 3) or x.dtype not in (torch.float32, torch.float64):
             raise ShapeError(
-                f"stft: expected signals (N, L) or (N, C, L), float32 or float64, got {x.dtype} {tuple(x.shape)}"
+                f"{self._name}: expected signals (N, L) or (N, C, L), float32 or float64, got {x.dtype} "
+                f"{tuple(x.shape)}"
             )
 
         def split(y: Tensor, _: int) -> Tensor:
@@ -89,19 +90,19 @@ class STFT(Along):
             s = torch.stft(flat, self.n_fft, self.hop, window=window, pad_mode="constant", return_complex=True)
             return s.reshape(*y.shape[:-1], *s.shape[-2:])
 
-        return single_leaf(self._forth(x, split), "stft")
+        return single_leaf(self._forth(x, split), self._name)
 
     def inverse(self, s: Tree, size: Size | None = None) -> Tensor:
         """(N, ..., n_fft / 2 + 1, frames) → (N, ..., L); without ``size``, L is the shortest with so many frames."""
-        leaf = single_leaf(s, "stft")
+        leaf = single_leaf(s, self._name)
         if leaf.ndim < 3 or leaf.shape[-2] != self.n_fft // 2 + 1 or not leaf.is_complex():
             raise ShapeError(
-                f"stft: expected complex coefficients (N, ..., {self.n_fft // 2 + 1}, frames), got {leaf.dtype} "
-                f"{tuple(leaf.shape)}"
+                f"{self._name}: expected complex coefficients (N, ..., {self.n_fft // 2 + 1}, frames), got "
+                f"{leaf.dtype} {tuple(leaf.shape)}"
             )
 
         def join(moved: Tree, _: int, size: Size | None) -> Tensor:
-            frames = single_leaf(moved, "stft")
+            frames = single_leaf(moved, self._name)
             length = size[-1] if size else (frames.shape[-1] - 1) * self.hop
             flat = frames.reshape(-1, *frames.shape[-2:])
             x = torch.istft(flat, self.n_fft, self.hop, window=self._window(frames.real), length=length)
@@ -128,10 +129,10 @@ class STFT(Along):
     def _require_cover(self) -> None:
         """Signals end anywhere within a hop after the last frame's centre: that far, every sample must be covered."""
         if not 1 <= self.hop <= self.n_fft // 2:
-            raise OptionError(f"stft: expected 1 ≤ hop ≤ n_fft / 2 = {self.n_fft // 2}, got {self.hop}")
+            raise OptionError(f"{self._name}: expected 1 ≤ hop ≤ n_fft / 2 = {self.n_fft // 2}, got {self.hop}")
         square = WINDOWS[self.window](self.n_fft, dtype=torch.float64).square()
         if square[self.n_fft // 2 + self.hop - 1] < COVER:
             raise OptionError(
-                f"stft: with hop {self.hop} a signal's last samples lie at the edge of a {self.window} window of "
-                f"{self.n_fft}, which cannot be inverted; lower hop, e.g. to {self.n_fft // 4}"
+                f"{self._name}: with hop {self.hop} a signal's last samples lie at the edge of a {self.window} window "
+                f"of {self.n_fft}, which cannot be inverted; lower hop, e.g. to {self.n_fft // 4}"
             )

@@ -18,12 +18,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.func import functional_call, grad_and_value, vmap
 
 from trimkit.coefficients import tree
-from trimkit.errors import ShapeError, TrainingError
+from trimkit.errors import OptionError, ShapeError, TrainingError
+from trimkit.registry.options import whole_number
 from trimkit.targets import Target, select
 from trimkit.transforms.adaptive_wavelet import AdaptiveWavelet
+from trimkit.transforms.filterbank import FilterBank
 
 
 @dataclass(frozen=True)
@@ -77,18 +80,22 @@ def awd_terms(transform: AdaptiveWavelet, x: Tensor, gradients: Tensor) -> dict[
     Raises:
         ShapeError: gradients of another shape than x.
     """
+    bank, _ = transform.banks(x)
+    both, sizes = _analysed(transform, x, gradients, bank)
+    s: Any = tree.map_leaves(lambda leaf: leaf[: len(x)], both)
+    reconstruction = (x - transform.synthesise(s, bank)).square().sum() / len(x)
+    return {"reconstruction": reconstruction, **sizes, **transform.constraint_losses()}
+
+
+def _analysed(
+    transform: AdaptiveWavelet, x: Tensor, gradients: Tensor, bank: FilterBank
+) -> tuple[list[Any], dict[str, Tensor]]:
+    """Coefficients of x and of ∇f, rows of one above those of the other, and the two L1 terms."""
     if gradients.shape != x.shape:
         raise ShapeError(f"expected one gradient a datum, of shape {tuple(x.shape)}, got {tuple(gradients.shape)}")
-    bank, _ = transform.banks(x)
     both = transform.analyse(torch.cat([x, gradients]), bank)  # T⁻¹ is the adjoint of T: ∇_s f is the transform of ∇f
-    s: Any = tree.map_leaves(lambda leaf: leaf[: len(x)], both)
     coefficients, scores = (tree.rows(both).abs().sum(1) / len(both)).chunk(2)
-    return {
-        "reconstruction": (x - transform.synthesise(s, bank)).square().sum() / len(x),
-        "coefficients": coefficients.mean(),
-        "scores": scores.mean(),
-        **transform.constraint_losses(),
-    }
+    return both, {"coefficients": coefficients.mean(), "scores": scores.mean()}
 
 
 def distill(
@@ -131,6 +138,80 @@ def distill(
     if not all(map(_finite, last.values())):
         raise TrainingError(f"distillation diverged: {last}; lower learning_rate or the weight of scores")
     return last
+
+
+def search(
+    transform: AdaptiveWavelet,
+    x: Tensor,
+    gradients: Tensor,
+    weights: AwdWeights = AwdWeights(),
+    *,
+    starts: int = 1024,
+    steps: int = 150,
+    batch: int = 8,
+    learning_rate: float = 0.1,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Fit many lattices side by side from random angles, and keep the one of the smallest loss in place.
+
+    The L1 norm of attributions has a narrow minimum at the wavelet that is looked for, and many others: from another
+    wavelet `distill` ends in the nearest. All starts see the same samples, with Adam and a rate that falls to zero.
+    What is kept fits these samples; `distill` then fits it to all data.
+
+    Args:
+        transform: a lattice, ``AdaptiveWavelet(…, lattice=True)``; it says how long the filter is, and is the first
+            start.
+        x: (N, ...) data.
+        gradients: ∇f(x), like x, from `input_gradients`.
+        weights: of the terms.
+        starts: how many, at least 1; one in a hundred or fewer ends in the best minimum of filters of ten taps or more.
+        steps: of each, at least 1.
+        batch: samples that all steps see, at most N.
+        learning_rate: of Adam at the start, in radians.
+        generator: source of the angles and of the choice of samples.
+    Returns:
+        (starts,) losses at the end, in the order of the starts.
+    Raises:
+        OptionError: no lattice.
+        ShapeError: gradients of another shape than x.
+        TrainingError: no start ends with a finite loss.
+    """
+    whole_number("search", starts=starts, steps=steps, batch=batch)
+    if not transform.lattice:
+        raise OptionError("expected a lattice, whose angles can be drawn; give AdaptiveWavelet(…, lattice=True)")
+    rows = torch.randint(len(x), (min(batch, len(x)),), generator=generator).to(x.device)
+    loss = _Loss(transform, x[rows], gradients[rows], weights)
+    losses_of = vmap(grad_and_value(lambda raw: functional_call(loss, {"transform.raw": raw}, ())), chunk_size=_AT_ONCE)
+    raw = torch.pi * (torch.rand(starts, len(transform.raw), generator=generator).to(transform.raw) - 0.5)
+    raw[0] = transform.raw.detach()
+    optimiser = torch.optim.Adam([raw], learning_rate)
+    rate = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.0, steps)
+    for _ in range(steps):
+        raw.grad, _ = losses_of(raw)
+        optimiser.step()
+        rate.step()
+    losses = losses_of(raw)[1].nan_to_num(torch.inf)
+    if not bool(losses.isfinite().any()):
+        raise TrainingError("no start of the search ends with a finite loss; lower learning_rate, or look at x")
+    transform.raw.data.copy_(raw[losses.argmin()])
+    return losses
+
+
+_AT_ONCE = 128
+"""Filters in one pass of `search`: as many matrices of each level are in memory."""
+
+
+class _Loss(nn.Module):
+    """The loss of a lattice on a few samples; its other terms are zero, whatever the angles."""
+
+    def __init__(self, transform: AdaptiveWavelet, x: Tensor, gradients: Tensor, weights: AwdWeights) -> None:
+        super().__init__()
+        self.transform, self.x, self.gradients, self.weights = transform, x, gradients, weights
+
+    def forward(self) -> Tensor:
+        """A scalar."""
+        _, terms = _analysed(self.transform, self.x, self.gradients, self.transform.banks(self.x)[0])
+        return self.weights.total(terms)
 
 
 def _finite(value: float) -> bool:

@@ -124,7 +124,7 @@ class TrimPenalty:
         self._generator = torch.Generator().manual_seed(seed)
         self._meant = None if parameters is None else list(parameters)
         self._wants_groups = _wants_groups(self.penalty)
-        self._groups_of_size: dict[tuple[int, ...], Groups] = {}
+        self._grouped: tuple[Transform, tuple[int, ...], Groups] | None = None  # of the latest space and size
         self._examined: WeakKeyDictionary[Any, int] = WeakKeyDictionary()  # model → parameters reached
 
     def __call__(
@@ -229,9 +229,9 @@ class TrimPenalty:
         """The transform's groups, for penalties that have a parameter of that name which nobody has filled."""
         if not self._wants_groups:
             return {}
-        if size not in self._groups_of_size:
-            self._groups_of_size[size] = space.groups(size)
-        return {"groups": self._groups_of_size[size]}
+        if self._grouped is None or self._grouped[0] is not space or self._grouped[1] != size:
+            self._grouped = space, size, space.groups(size)
+        return {"groups": self._grouped[2]}
 
     def _examine(self, composed: Composed, result: Explanation, values: Tensor) -> int:
         """Once for each model: can the penalty be differentiated, and does it train what it is meant to?"""

@@ -69,6 +69,8 @@ def _group_chart(result: TrimResult) -> tuple[Chart, ...]:
     magnitude = tree.map_leaves(lambda leaf: leaf.detach().abs(), result.scores)
     try:
         groups = result.groups
+        if groups.each:  # a group means something in its sample alone
+            return ()
         means = groups.sums(magnitude).mean(0).tolist()[:MOST_GROUPS]
     except (TrimkitError, NotImplementedError):  # a result without groups, or a space that names none
         return ()

@@ -18,9 +18,9 @@ from trimkit.attributions.base import Attribution
 from trimkit.attributions.gradient import IntegratedGradients
 from trimkit.coefficients import tree
 from trimkit.coefficients.baseline import Baseline
-from trimkit.errors import DataError, ModelError
+from trimkit.errors import DataError
 from trimkit.predictor.composed import Composed, Model, Reference
-from trimkit.predictor.guards import is_finite, is_still, unchanged, warn_of_train_mode
+from trimkit.predictor.guards import is_finite, is_still, require_callable, unchanged, warn_of_train_mode
 from trimkit.predictor.inputs import At, Inputs, Site, take_rows
 from trimkit.predictor.raised import told_plainly
 from trimkit.predictor.rows import Rows, check_rows
@@ -64,8 +64,7 @@ class Trim:
         at: At = None,
         rows: Rows = None,
     ) -> None:
-        if not callable(model):
-            raise ModelError(f"Trim: expected a callable model, got {type(model).__name__}")
+        require_callable(model)
         self.model = model
         self.transform: Transform = space_of(transform, at)
         self.attribution: Attribution = resolve("attribution", attribution)
@@ -126,7 +125,7 @@ class Trim:
             composed.given(composed.residual),
             gap,
             change,
-            _name_groups=partial(composed.transform.groups, tuple(composed.size)),
+            _name_groups=partial(composed.transform.groups_of, composed.x),
         )
         changing = create_graph or site.seen.mixes or site.seen.drops
         if changing or not isinstance(self.attribution, IntegratedGradients):

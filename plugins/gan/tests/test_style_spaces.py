@@ -12,7 +12,7 @@ from trimkit.errors import ShapeError, UnknownNameError
 from trimkit.methods import Batch, GeneratedTransform
 from trimkit.training.guidance import TrimTerm, make_guidance
 
-SMALL = {"z_dim": 6, "w_dim": 6, "mapping_layers": 2, "channel_max": 6}
+SMALL = {"z_dim": 6, "w_dim": 6, "mapping_layers": 2, "channel_max": 6, "convolutions": 2}
 SPACES = ("z", "w", "w+", "s")
 
 

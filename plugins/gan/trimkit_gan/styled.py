@@ -18,7 +18,7 @@ from trimkit.errors import OptionError
 from trimkit.methods import Batch, Phase, StepResult, Term, adam
 from trimkit_gan.augmentation import Augmentation
 from trimkit_gan.conditions import seen_of
-from trimkit_gan.discriminator import Discriminator
+from trimkit_gan.discriminator import GROUP, Discriminator
 from trimkit_gan.generating import StyleSpaces
 from trimkit_gan.growing import shrink
 from trimkit_gan.layers import pixel_norm
@@ -43,14 +43,20 @@ class Usual(NamedTuple):
 
     Attributes:
         mapping_layers: depth of the mapping network.
+        convolutions: of each resolution.
+        channel_base: channels of a layer, times its resolution.
         channel_max: most channels of a layer.
         r1_gamma: γ.
+        learning_rate: of Adam.
         path_interval: steps between two path-length phases.
     """
 
     mapping_layers: int
+    convolutions: int
+    channel_base: int
     channel_max: int
     r1_gamma: float
+    learning_rate: float
     path_interval: int
 
 
@@ -58,15 +64,16 @@ def usual_options(shape: Sequence[int]) -> Usual:
     """What small images need to be drawn in minutes of a CPU, or the published options at a laptop's width.
 
     The published γ, 2·10⁻⁴ · S² / 16, is .0128 at 32 pixels: too weak for a generator that sees thousands of images
-    instead of millions. `examples/stylegan_sprites.py` names the trials that γ = 1 and 32 channels come from.
+    instead of millions. `examples/stylegan_sprites.py` names the trials that γ = 1 comes from, docs/methods/gan.md
+    those of the rest.
 
     Args:
         shape: of an image, (C, S, S).
     """
     if shape[-1] < SMALL_BELOW:
-        return Usual(mapping_layers=4, channel_max=32, r1_gamma=1.0, path_interval=16)
+        return Usual(2, 1, channel_base=512, channel_max=64, r1_gamma=1.0, learning_rate=4e-3, path_interval=16)
     gamma = auto_r1_weight(shape, USUAL_BATCH)
-    return Usual(mapping_layers=8, channel_max=64, r1_gamma=gamma, path_interval=4)
+    return Usual(8, 2, channel_base=2048, channel_max=64, r1_gamma=gamma, learning_rate=2e-3, path_interval=4)
 
 
 class Drawn(NamedTuple):
@@ -90,15 +97,17 @@ class StyleBased(StyleSpaces):
         shape: of one sample: (C, S, S) with S = 8, 16, … 1024.
         z_dim: entries of z.
         w_dim: entries of w.
-        mapping_layers: depth of the mapping network; by default 4 below 64 pixels, else 8 as in the papers.
-        channel_base: layers at resolution r have min(channel_base / r, channel_max) channels. The papers' 16384
-            (StyleGAN), 32768 (StyleGAN2) and 512 are for GPUs.
-        channel_max: see there; by default 32 below 64 pixels, else 64.
+        mapping_layers: depth of the mapping network; by default 2 below 64 pixels, else 8 as in the papers.
+        convolutions: of each resolution in both networks, 1 or 2; by default 1 below 64 pixels, else 2 as in the
+            papers. The discriminator's single ones are DCGAN's, see `Discriminator`.
+        channel_base: layers at resolution r have min(channel_base / r, channel_max) channels; by default 512 below 64
+            pixels, else 2048. The papers' 16384 (StyleGAN), 32768 (StyleGAN2) and 512 are for GPUs.
+        channel_max: see there; by default 64.
         mixing: probability of style mixing in training.
         r1_gamma: γ, 0 for none; by default 1 below 64 pixels, else 2·10⁻⁴ · S² / 16. StyleGAN's paper has 10 at 1024
             pixels.
         r1_interval: steps between two R1 phases; in StyleGAN's paper 1.
-        learning_rate: of Adam, for both players.
+        learning_rate: of Adam, for both players; by default .004 below 64 pixels, else .002.
         ema_decay: of the generator's running average, which is what is evaluated and saved: half of it is from the last
             139 steps by default.
         low: data value that is as dark as can be.
@@ -120,12 +129,13 @@ class StyleBased(StyleSpaces):
         w_dim: int = 64,
         mapping_layers: int | None = None,
         *,
-        channel_base: int = 2048,
+        convolutions: int | None = None,
+        channel_base: int | None = None,
         channel_max: int | None = None,
         mixing: float = 0.9,
         r1_gamma: float | None = None,
         r1_interval: int = 16,
-        learning_rate: float = 2e-3,
+        learning_rate: float | None = None,
         ema_decay: float = 0.995,
         low: float = 0.0,
         high: float = 1.0,
@@ -135,12 +145,13 @@ class StyleBased(StyleSpaces):
         usual = usual_options(self.shape)
         self.z_dim, self.w_dim = z_dim, w_dim
         self.mapping_layers = usual.mapping_layers if mapping_layers is None else mapping_layers
-        self.channel_base = channel_base
+        self.convolutions = usual.convolutions if convolutions is None else convolutions
+        self.channel_base = usual.channel_base if channel_base is None else channel_base
         self.channel_max = usual.channel_max if channel_max is None else channel_max
         self.mixing = mixing
         self.r1_gamma = usual.r1_gamma if r1_gamma is None else r1_gamma
         self.r1_interval = r1_interval
-        self.learning_rate = learning_rate
+        self.learning_rate = usual.learning_rate if learning_rate is None else learning_rate
         self.ema_decay = ema_decay
         self.low, self.high = low, high
         self.augmentation: Augmentation | None = None
@@ -149,6 +160,8 @@ class StyleBased(StyleSpaces):
     def _check_options(self) -> None:
         require_shares(self, "mixing")
         require_counts(self, "r1_interval")
+        if self.convolutions not in (1, 2):
+            raise OptionError(f"expected convolutions as 1 or 2, or null for the usual number, got {self.convolutions}")
         if not -math.inf < self.low < self.high < math.inf:
             raise OptionError(f"expected finite low < high, got {self.low} and {self.high}")
         if not 0 <= self.r1_gamma < math.inf:
@@ -163,13 +176,15 @@ class StyleBased(StyleSpaces):
             residual: see `Discriminator`.
             growing: see `Discriminator`.
         """
-        widths = {"channel_base": self.channel_base, "channel_max": self.channel_max}
+        sizes = {
+            "channel_base": self.channel_base,
+            "channel_max": self.channel_max,
+            "convolutions": self.convolutions,
+        }
         size = 0 if self.condition is None else self.condition.size
         self.mapping = Mapping(self.z_dim, self.w_dim, self.mapping_layers, condition_size=size)
-        self.synthesis = Synthesis(self.shape, self.w_dim, modulation=modulation, output=output, **widths)
-        self.discriminator = Discriminator(
-            self.shape, residual=residual, growing=growing, condition_size=size, **widths
-        )
+        self.synthesis = Synthesis(self.shape, self.w_dim, modulation=modulation, output=output, **sizes)
+        self.discriminator = Discriminator(self.shape, residual=residual, growing=growing, condition_size=size, **sizes)
 
     def reach(self, step: int) -> Stage:
         """The stage of a training step; networks that grow take note of it."""
@@ -240,14 +255,21 @@ class StyleBased(StyleSpaces):
         with torch.no_grad():
             styles = self.synthesis.styles(self.draw(len(batch), generator, c).ws)
             images = self.synthesis(styles, "random", generator, stage)
-        fake = self.discriminator(self._augmented(images, generator), stage, c)
-        real = self.discriminator(self._augmented(self._seen(batch.x, stage), generator), stage, c)
+        seen = [self._augmented(x, generator) for x in (images, self._seen(batch.x, stage))]
+        fake, real = self._judge_apart(seen, stage, c)
         diagnostics: dict[str, Tensor] = {}
         if self.augmentation is not None:
             if self.training:
                 self.augmentation.observe(real)
             diagnostics["augmentation_probability"] = self.augmentation.probability.clone()
         return StepResult({"real": Term(softplus(-real)), "fake": Term(softplus(fake))}, diagnostics=diagnostics)
+
+    def _judge_apart(self, sets: Sequence[Tensor], stage: Stage, c: Tensor | None) -> Sequence[Tensor]:
+        """The logits of sets of as many images; in one pass where groups of the deviation lie within a set."""
+        if len(sets[0]) % GROUP:
+            return [self.discriminator(x, stage, c) for x in sets]
+        repeated = None if c is None else c.repeat(len(sets), 1)
+        return self.discriminator(torch.cat(list(sets)), stage, repeated).chunk(len(sets))
 
     def penalise_discriminator(self, batch: Batch, generator: torch.Generator, step: int) -> StepResult:
         """R1 on the batch.

@@ -12,6 +12,7 @@ resolution, and its last resolution faded in (`Stage`), for progressive growing.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any, Literal, NamedTuple, TypeAlias, cast
 
 import torch
@@ -107,6 +108,8 @@ class Synthesis(nn.Module):
         output: what the image is made of, see `Output`.
         channel_base: layers at resolution r have min(channel_base / r, channel_max) channels.
         channel_max: see there.
+        convolutions: layers of each resolution, 1 or 2, as in the papers. The first of StyleGAN at 4 × 4 pixels only
+            styles the constant.
     Raises:
         ShapeError: another shape.
         OptionError: an unknown choice.
@@ -127,16 +130,22 @@ class Synthesis(nn.Module):
         output: Output = "skip",
         channel_base: int = 2048,
         channel_max: int = 64,
+        convolutions: int = 2,
     ) -> None:
         super().__init__()
         self.shape = tuple(shape)
         self.top = Stage(levels_of(shape))
-        make = _choice("modulation", modulation, {"demodulated": _demodulated, "adaptive": _adaptive})
+        kinds = {"demodulated": (_demodulated, StyledToRGB), "adaptive": (_adaptive, _plain_to_rgb)}
+        make, to_rgb = _choice("modulation", modulation, kinds)
         self.join = _choice("output", output, {"skip": _skip, "last": _last})
         widths = [width_at(4 * 2**n, channel_base, channel_max) for n in range(self.top.level + 1)]
         self.constant = nn.Parameter(torch.randn(widths[0], 4, 4))
         self.blocks = nn.ModuleList(
-            make(widths[max(n - 1, 0)], width, self.shape[0], n, w_dim) for n, width in enumerate(widths)
+            Block(
+                list(islice(make(widths[max(n - 1, 0)], width, n, w_dim), convolutions)),
+                to_rgb(width, self.shape[0], w_dim),
+            )
+            for n, width in enumerate(widths)
         )
         self.taps = tuple(self._find_taps())
         self.num_ws = 1 + max(tap.w_index for tap in self.taps)
@@ -219,22 +228,23 @@ def _noise(layer: Any, samples: int, mode: NoiseMode, generator: torch.Generator
     raise OptionError(f"expected noise 'random', 'constant' or 'none', got {mode!r}")
 
 
-def _demodulated(inputs: int, channels: int, image_channels: int, level: int, w_dim: int) -> Block:
+def _demodulated(inputs: int, channels: int, level: int, w_dim: int) -> Iterator[nn.Module]:
     """One layer at 4 × 4 pixels, two above: a doubling one and one more."""
     resolution = 4 * 2**level
-    first = [] if level == 0 else [DemodulatedLayer(inputs, channels, resolution, w_dim, up=True)]
-    layers = [*first, DemodulatedLayer(channels, channels, resolution, w_dim, up=False)]
-    return Block(layers, StyledToRGB(channels, image_channels, w_dim))
+    if level:
+        yield DemodulatedLayer(inputs, channels, resolution, w_dim, up=True)
+    yield DemodulatedLayer(channels, channels, resolution, w_dim, up=False)
 
 
-def _adaptive(inputs: int, channels: int, image_channels: int, level: int, w_dim: int) -> Block:
+def _adaptive(inputs: int, channels: int, level: int, w_dim: int) -> Iterator[nn.Module]:
     """Two layers: at 4 × 4 pixels the first only styles the constant, above it doubles the size."""
     resolution = 4 * 2**level
-    layers = [
-        AdaptiveLayer(inputs, channels, resolution, w_dim, up=level > 0, convolve=level > 0),
-        AdaptiveLayer(channels, channels, resolution, w_dim, up=False),
-    ]
-    return Block(layers, EqualisedConv(channels, image_channels, 1))
+    yield AdaptiveLayer(inputs, channels, resolution, w_dim, up=level > 0, convolve=level > 0)
+    yield AdaptiveLayer(channels, channels, resolution, w_dim, up=False)
+
+
+def _plain_to_rgb(channels: int, image_channels: int, w_dim: int) -> nn.Module:
+    return EqualisedConv(channels, image_channels, 1)
 
 
 def _skip(image: Tensor | None, more: Tensor, fade: float) -> Tensor:

@@ -88,7 +88,7 @@ def _check(arguments: argparse.Namespace) -> IcaReport:
     from trimkit_ica.assumptions import check_ica
 
     with one_line_warnings():
-        data = load(arguments.data, arguments.split)
+        data = load(arguments.data, arguments.split, double=True)
     if not arguments.json:
         sys.stdout.write(f"{'data':<12} {_described(data)}\n")
         sys.stdout.flush()

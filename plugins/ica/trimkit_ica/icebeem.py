@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, softplus
 
-from trimkit.errors import OptionError, nearest
+from trimkit.errors import DataError, OptionError, nearest
 from trimkit.methods import (
     Batch,
     Phase,
@@ -137,9 +137,17 @@ class ICEBeeM(FeatureMethod):
             self.whitener: Tensor
 
     def prepare(self, x: Tensor, aux: Tensor | None, generator: torch.Generator) -> None:
-        """Measure what ``invertible`` and ``whitened`` need of the training data, (N, *shape)."""
+        """Measure what ``invertible`` and ``whitened`` need of the training data, (N, *shape).
+
+        Raises:
+            DataError: data that are all alike.
+        """
         if self.estimation == "classes" and self.invertible:
             variance = x.flatten(1).double().var(0, correction=0).mean()
+            if not variance > 0:
+                raise DataError(
+                    "ICEBeeM: expected data that vary, got samples that are all alike; they tell no classes"
+                )
             self.spread.copy_(variance.clamp_min(torch.finfo(torch.float32).tiny))
         if self.whitened:
             whitening = whiten(x.flatten(1))

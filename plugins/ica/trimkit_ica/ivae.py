@@ -55,8 +55,9 @@ class IVAE(Method):
     write u itself into the latents, which ``encoder_aux=False`` rules out; with it, runs that had ended far from the
     sources at as low a loss found them (examples/nonlinear_ica.py).
 
-    "annealed" is a path in the authors' code that is off there: from (50, 15, 0, 25), where u tells latents apart,
-    linearly to (100, 1, 1, 1) after ``anneal_steps``, the ELBO of an observation noise of σ²/100.
+    "annealed" follows a path in the authors' code that is off there: from (50, 15, 0, 25), where u tells latents apart,
+    linearly to (100, 1, 1, 1) after ``anneal_steps``, the ELBO of an observation noise of σ²/100. In their code b and d
+    fall to 0 and are held at 1 from there, which they reach a fifteenth and a twenty-fifth of the way earlier.
 
     Where b = c = d the terms of log q(z) cancel, and one term kl, in closed form, takes the place of the three.
     Otherwise they are estimated from one draw a sample, with q(z) the mean of the batch's posteriors.
@@ -167,8 +168,21 @@ class IVAE(Method):
         Raises:
             DataError: no u, or not n of them.
         """
-        u = self.auxiliary.needed(aux, "of each sample to draw", n)
-        return self.decode(self.conditional.sample(u, generator))
+        return self.decode(self.sample_codes(n, generator, aux=aux))
+
+    def sample_codes(
+        self,
+        n: int,
+        generator: torch.Generator | None = None,
+        space: str | None = None,
+        aux: Tensor | None = None,
+    ) -> Tensor:
+        """z ~ p(z|u), one for each u: (n, D).
+
+        Raises:
+            DataError: no u, or not n of them.
+        """
+        return self.conditional.sample(self.auxiliary.needed(aux, "of each sample to draw", n), generator)
 
     def phases(self) -> Sequence[Phase]:
         """One phase for all networks."""

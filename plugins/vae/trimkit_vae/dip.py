@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trimkit.errors import ShapeError
 from trimkit.methods import (
     DiagonalGaussian,
     Schedule,
@@ -60,7 +61,11 @@ class DIPVAEI(VAE):
         }
 
     def regularise(self, q: DiagonalGaussian, z: Tensor, generator: torch.Generator, step: int) -> dict[str, Term]:
-        """KL, and the two parts of ‖S − I‖², statistics of the whole batch."""
+        """KL, and the two parts of ‖S − I‖², statistics of the whole batch.
+
+        Raises:
+            ShapeError: a batch of one, whose covariance is 0 whatever the encoder gives.
+        """
         s = self.covariance(q)
         variances = s.diagonal()
         return {
@@ -106,7 +111,13 @@ class DIPVAEII(DIPVAEI):
 
 
 def biased_covariance(rows: Tensor) -> Tensor:
-    """1/B Σ_i (a_i − ā)(a_i − ā)ᵀ: (B, D) → (D, D)."""
+    """1/B Σ_i (a_i − ā)(a_i − ā)ᵀ: (B, D) → (D, D).
+
+    Raises:
+        ShapeError: fewer than two rows.
+    """
+    if len(rows) < 2:
+        raise ShapeError("DIP-VAE takes the covariance of a batch's codes: expected at least 2 samples a batch, got 1")
     centred = rows - rows.mean(0)
     with no_autocast(rows):
         return centred.T @ centred / len(rows)

@@ -27,7 +27,6 @@ from trimkit.methods import (
     as_schedule,
     at_least_float32,
     make_likelihood,
-    standard_normal,
 )
 from trimkit_vae.networks import Beside, NetworkChoice, make_networks
 
@@ -113,16 +112,6 @@ class VAE(ConditionalMethod):
         if self.condition is not None and aux is None:
             aux = self.condition.draw(n, generator, "of each sample to draw")
         return self.decode(self.sample_codes(n, generator), aux=aux)
-
-    def sample_codes(
-        self,
-        n: int,
-        generator: torch.Generator | None = None,
-        space: str | None = None,
-        aux: Tensor | None = None,
-    ) -> Tensor:
-        """z ~ N(0, I), whatever u is: (n, D)."""
-        return standard_normal(next(self.parameters()).new_empty(n, self.latent_dim), generator)
 
     def check(self, x: Tensor) -> None:
         """As every method, and data in the likelihood's range."""

@@ -126,6 +126,7 @@ def _modules_below(function: Any) -> set[nn.Module]:
     below = function.site.below if isinstance(function, Composed) else None
     if below is None or not isinstance(function.model, nn.Module):
         return set()
+    assert isinstance(function.model, nn.Module)  # a function has no layers
     model = unwrapped(function.model)
     parts = {part for path, _ in below.outputs for part in model.get_submodule(path).modules()}
     return parts - {model.get_submodule(path) for path in below.above}

@@ -43,6 +43,11 @@ class Findings:
         """Number of samples."""
         return self.bootstrap.n
 
+    def band(self, values: Column) -> dict[str, list[float]]:
+        """Means of (n, m) values with their pointwise intervals: "value", "low" and "high", as plain JSON values."""
+        ends = zip(("value", "low", "high"), self.bootstrap.band(values), strict=True)
+        return {name: end.tolist() for name, end in ends}
+
 
 class Check(ABC):
     """One question. A subclass measures values of samples and concludes from them.

@@ -166,9 +166,7 @@ class Controls(Check):
         """Curves with pointwise intervals, and the comparisons."""
         groups = len(findings.subject.groups.names)
         operators = {
-            operator: {
-                order: _band(findings, findings.values[f"{operator}/{order}"]) for order in ("scores", *CONTROLS)
-            }
+            operator: {order: findings.band(findings.values[f"{operator}/{order}"]) for order in ("scores", *CONTROLS)}
             for operator in OPERATORS
         }
         compared = [
@@ -255,18 +253,19 @@ class Controls(Check):
         return replace(verdict, samples_needed=None)
 
     def _sentence(self, compared: list[Comparison], won: list[str], worst: Comparison) -> str:
+        d = worst.difference
+        against = f"the {worst.control} control with coefficients {OPERATORS[worst.operator]}"
         if len(won) == len(OPERATORS):
             return (
                 "Removing first what the scores rank first lowers the output faster than random and input-only orders "
-                f"do, under all {len(OPERATORS)} removal operators."
+                f"do, under all {len(OPERATORS)} removal operators; least, by {number(d.value)} on the mean of the "
+                f"curve, against {against}."
             )
-        d = worst.difference
-        gap = f"{number(d.value)} [{number(d.low)}, {number(d.high)}]"
-        lost = f"not shown against the {worst.control} control with coefficients {OPERATORS[worst.operator]}: {gap}"
+        lost = f"not shown against {against}: {number(d.value)} [{number(d.low)}, {number(d.high)}]"
         if won:
             return (
-                f"Better than both controls under {_and(won)} only; {lost}. The ranking holds for that removal; "
-                "look at the curves before relying on it elsewhere, or audit another attribution."
+                f"Better than both controls under {' and '.join(won)} only; {lost}. The ranking holds for that "
+                "removal; look at the curves before relying on it elsewhere, or audit another attribution."
             )
         return f"Under no removal operator better than both controls; {lost}."
 
@@ -311,12 +310,3 @@ def _headroom(findings: Findings, operator: str, control: str) -> float | None:
     curve = findings.values[f"{operator}/{control}"].rows[some]
     fall = np.abs(curve[:, 0] - curve[:, -1]).mean()
     return float((curve[:, 1:-1].mean(1) - best[some]).mean() / fall) if fall > 0 else 0.0
-
-
-def _band(findings: Findings, curve: Column) -> dict[str, list[float]]:
-    value, low, high = findings.bootstrap.band(curve)
-    return {"value": value.tolist(), "low": low.tolist(), "high": high.tolist()}
-
-
-def _and(names: list[str]) -> str:
-    return " and ".join(names)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
-from itertools import combinations
 from typing import Any, Literal
 
 import numpy as np
@@ -15,8 +15,9 @@ from trimkit.audit.checks.controls import magnitude
 from trimkit.audit.columns import Array, Column
 from trimkit.audit.copies import CopyBootstrap, Likeness
 from trimkit.audit.counted import Counted
+from trimkit.audit.examine import parameters_of
 from trimkit.audit.randomise import randomised_copies
-from trimkit.audit.statistics import centred_ranks, rank_correlation
+from trimkit.audit.statistics import centred_ranks, rank_correlation, rank_correlations
 from trimkit.audit.subject import Batch, Subject
 from trimkit.coefficients import tree
 from trimkit.errors import ModelError, OptionError
@@ -28,6 +29,12 @@ EDGES = np.linspace(-1, 1, 41)
 
 FEWEST_COEFFICIENTS = 8
 """Below so many, two unrelated rankings are alike too often: their correlation spreads by 1/√(n − 1)."""
+
+COPIES = (8, 128)
+"""Fewest and most copies that are drawn where nobody says how many."""
+
+MOST_WEIGHTS = 2**23
+"""Numbers in all copies together, beyond which no more than the fewest are drawn."""
 
 
 class Randomisation(Check):
@@ -44,6 +51,7 @@ class Randomisation(Check):
         saturated: random–random correlation above which nothing is shown.
         blind: trained–random correlation from which the scores ignore the model.
         copies: models with random weights, at least 2; all samples share them, so few of them leave a wide interval.
+            None for as many as the number of coefficients asks for, see `copies_for`.
         samples: how many of the audited samples are used.
     """
 
@@ -55,21 +63,23 @@ class Randomisation(Check):
         margin: float = 0.1,
         saturated: float = 0.5,
         blind: float = 0.99,
-        copies: int = 8,
+        copies: int | None = None,
         samples: int | None = 64,
     ) -> None:
-        if copies < 2:
+        if copies is not None and copies < 2:
             raise OptionError(f"randomisation: expected copies ≥ 2, got {copies}")
         self.margin = margin
         self.saturated = saturated
         self.blind = blind
         self.copies = copies
+        self._asked = copies
         self.samples = samples
         self._models: list[Counted] = []
         self._reason = ""
 
     def prepare(self, subject: Subject) -> None:
         """Draw the copies."""
+        self.copies = self._asked or copies_for(_coefficients(subject), subject.model.model, self.margin)
         try:
             copies = randomised_copies(subject.model.model, self.copies, subject.seed)
             self._models = [subject.model.beside(model) for model in copies]
@@ -90,10 +100,12 @@ class Randomisation(Check):
         for label in labels:
             scores = tree.rows(batch.explained[label].scores)
             own = centred_ranks(scores)
-            other = [self._ranks(subject, batch, label, model) for model in self._models]
+            other = [self._ranks(subject, batch, label, model) for model in self._beside(subject, label)]
+            alike = rank_correlations([own, *other])
+            first, second = torch.triu_indices(len(other), len(other), 1) + 1
             measured[label] = {
-                "trained": torch.stack([rank_correlation(own, ranks) for ranks in other], dim=1),
-                "null": torch.stack([rank_correlation(a, b) for a, b in combinations(other, 2)], dim=1),
+                "trained": alike[:, 0, 1:],
+                "null": alike[:, first, second],
                 "input": rank_correlation(own, amplitude),
                 "size": scores.abs().amax(1),
             }
@@ -108,11 +120,11 @@ class Randomisation(Check):
         similarity, level = draws.trained(trained).estimate, draws.null(null).estimate
         likeness = draws.excess(trained, null)
         excess = likeness.estimate
-        if reason := _too_little(findings):
-            return self._open(findings, reason, excess)
         if similarity.low >= self.blind:
             sentence = "The scores are the same whatever the model's weights: they say nothing about this model."
             return self.verdict(findings, Status.FAIL, sentence, similarity, ("≤", self.blind))
+        if reason := _too_little(findings):
+            return self._open(findings, reason, excess)
         if judge(excess, self.margin, "≤") is Status.FAIL:
             sentence = (
                 f"The scores resemble those of untrained models {_by(excess)} more than untrained models do each other."
@@ -157,6 +169,13 @@ class Randomisation(Check):
         trained, null = (tuple(evidence["histograms"][name]) for name in ("trained", "null"))
         return [RandomisationPanel("Randomisation", _LEAD, tuple(evidence["edges"]), trained, null, markers)]
 
+    def _beside(self, subject: Subject, label: str) -> list[Counted]:
+        """The copies that an attribution explains: no more than the fewest, unless asked, where it takes samples one
+        by one.
+        """
+        few = self._asked is None and subject.attributions[label].stochastic
+        return self._models[: COPIES[0]] if few else self._models
+
     def _ranks(self, subject: Subject, batch: Batch, label: str, model: Counted) -> Array:
         return centred_ranks(tree.rows(subject.explain(batch, label, model=model).scores))
 
@@ -170,8 +189,9 @@ class Randomisation(Check):
             sentence += self._more_samples(n, needed) if needed else self._more_copies(findings, likeness)
             return replace(self._open(findings, sentence, excess), samples_needed=needed)
         sentence = (
-            "With random weights the scores change about as much as between two random models "
-            f"(rank correlation {_two(level.value + excess.value)} against {_two(level.value)})."
+            "With random weights the scores change about as much as between two random models (rank correlation "
+            f"{_two(level.value + excess.value)} with {findings.values['trained'].shape[1]} random copies, "
+            f"{_two(level.value)} among these)."
         )
         return self.verdict(findings, Status.PASS, sentence, excess, ("≤", self.margin))
 
@@ -196,6 +216,31 @@ class Randomisation(Check):
         )
 
 
+def copies_for(coefficients: int, model: Any, margin: float) -> int:
+    """How many copies leave an interval that a margin mostly decides, of scores whose ranks are unrelated.
+
+    A correlation of n unrelated ranks spreads by 1/√(n − 1), that of a mean over K copies by 1/√(K (n − 1)); four such
+    spreads are to fit into the margin. At least and at most `COPIES`; the fewest of a model of many weights, and where
+    ranks are too few to be judged.
+
+    Args:
+        coefficients: n.
+        model: its weights are counted.
+        margin: of the excess.
+
+    Example:
+        >>> import torch
+        >>> [copies_for(n, torch.nn.Linear(n, 1), margin=0.1) for n in (5, 12, 33, 784)]
+        [8, 128, 50, 8]
+    """
+    fewest, most = COPIES
+    if coefficients < FEWEST_COEFFICIENTS:
+        return fewest
+    weights = sum(p.numel() for p in parameters_of(model))
+    wanted = math.ceil(round(16 / (coefficients - 1) / margin**2, 6))
+    return max(fewest, min(wanted, most, MOST_WEIGHTS // max(1, weights)))
+
+
 _LEAD = (
     "Rank correlation of maps. If the scores depend on what was learned, a trained model's map is no more like "
     "a random model's than two random models' maps are like each other."
@@ -213,14 +258,17 @@ def _too_little(findings: Findings) -> str:
     n = findings.n
     if missing(n):
         return too_few(n, "for a 95 % interval", missing(n))
-    leaves = tree.leaves(findings.subject.groups.labels)
-    coefficients = sum(leaf.numel() for leaf in leaves)
+    coefficients = _coefficients(findings.subject)
     if coefficients >= FEWEST_COEFFICIENTS:
         return ""
     return (
         f"{coefficients} coefficients are too few to rank: two random rankings are often alike by chance. "
         f"At least {FEWEST_COEFFICIENTS} are needed; see the controls instead."
     )
+
+
+def _coefficients(subject: Subject) -> int:
+    return sum(leaf.numel() for leaf in tree.leaves(subject.groups.labels))
 
 
 def _two(correlation: float) -> str:

@@ -81,7 +81,7 @@ class Reliance(Check):
         self._probes = probe_accuracies(subject, self._searched) if labelled else {}
 
     def inapplicable(self, subject: Subject, label: str) -> str:
-        """A search needs several groups, and a model that has learned something."""
+        """A search needs several groups, and a model that looks at its input."""
         if subject.forbidden:
             return ""
         if len(subject.groups.names) < FEWEST_GROUPS:
@@ -89,8 +89,7 @@ class Reliance(Check):
             return (
                 f"Nothing is forbidden, and {few} group{'s are' if few > 1 else ' is'} too few to search: use --forbid."
             )
-        reason = subject.performance.warning
-        return f"{reason} There is nothing to search; forbid what you suspect." if reason else ""
+        return _unsearchable(subject) if subject.performance.ignores_input else ""
 
     def measure(self, subject: Subject, batch: Batch, labels: list[str]) -> dict[str, dict[str, Tensor]]:
         """By forbidden set or group: shares, effects, and with labels what becomes of right answers."""
@@ -117,7 +116,8 @@ class Reliance(Check):
                 ]
             }
         rows = self._standings(findings)
-        return {"searched": [{**asdict(row), "forbid": self._to_forbid(findings, row)} for row in rows]}
+        own = ({"stands_out": row.stands_out, "forbid": self._to_forbid(findings, row)} for row in rows)
+        return {"searched": [{**asdict(row), **beside} for row, beside in zip(rows, own, strict=True)]}
 
     def paired(self, findings: Findings) -> dict[str, tuple[Column, Literal["higher", "lower"]]]:
         """Shares and effects of every forbidden set."""
@@ -169,15 +169,16 @@ class Reliance(Check):
     def _measure_groups(self, subject: Subject, batch: Batch) -> dict[str, Tensor]:
         probe = ChangedInputs(subject, batch)
         amplitude = subject.groups.sums(magnitude(batch.s))
-        columns: dict[str, list[Tensor]] = {"removed": [], "replaced": [], "flips": [], "loss": []}
+        columns: dict[str, list[Tensor]] = {"removed": [], "replaced": [], "flips": [], "loss": [], "gain": []}
         for group in self._searched:
             gone = (self._labels == group).expand(len(batch), -1)
-            columns["removed"].append(probe.without(gone, "removed")["effect"])
-            changed = probe.without(gone, "replaced")
-            columns["replaced"].append(changed["effect"])
+            removed, replaced = (probe.without(gone, operation) for operation in ("removed", "replaced"))
+            columns["removed"].append(removed["effect"])
+            columns["replaced"].append(replaced["effect"])
             if "right" in probe.start:
-                columns["flips"].append(changed["flip"])
-                columns["loss"].append(probe.start["right"] - changed["right"])
+                columns["flips"].append(replaced["flip"])
+                columns["loss"].append(probe.start["right"] - replaced["right"])
+                columns["gain"].append(removed["right"] - probe.start["right"])
         measured = {name: torch.stack(several, dim=1) for name, several in columns.items() if several}
         return {**measured, "amplitude": _normalised(amplitude)[:, self._searched]}
 
@@ -218,6 +219,8 @@ class Reliance(Check):
     def _judge_search(self, findings: Findings) -> Verdict:
         rows = self._standings(findings)
         flagged = [row for row in rows if row.stands_out]
+        if findings.subject.performance.at_chance and not flagged:
+            return self.not_applicable(findings.subject, findings.label, _unsearchable(findings.subject))
         top = rows[0]
         if flagged:
             sentence = warning_sentence(flagged, self._to_forbid(findings, top))
@@ -246,6 +249,8 @@ class Reliance(Check):
         alpha = self.alpha * findings.bootstrap.spent
         values = {name: column for name, column in findings.values.items() if name not in self.totals}
         rows = standings(names, values, energy, findings.bootstrap, (alpha, self.effect))
+        if findings.subject.performance.at_chance:  # what is of use, or of weight, is no question there
+            rows = [replace(row, useless=False, outweighs=False) for row in rows]
         number_of = dict(zip(names, self._searched, strict=True))
         return [replace(row, probe=self._probes.get(number_of[row.name])) for row in rows]
 
@@ -284,6 +289,10 @@ class Reliance(Check):
     @staticmethod
     def _as_json(m: Measurement) -> dict[str, Any]:
         return {**asdict(m), "status": str(m.status)}
+
+
+def _unsearchable(subject: Subject) -> str:
+    return f"{subject.performance.warning} There is nothing to search; forbid what you suspect."
 
 
 def _normalised(sizes: Tensor) -> Tensor:

@@ -177,19 +177,111 @@ class Unrepeatable(Right):
         return exact * (1 + 0.1 * torch.randn(exact.shape, generator=self._source).to(exact))
 
 
-KINDS: tuple[type[Right], ...] = (
-    Right,
-    Permuted,
-    Flipped,
-    Smeared,
-    Doubled,
-    InputOnly,
-    OtherModel,
-    RandomScores,
-    Unrepeatable,
-    AbsenceIgnored,
-)
-"""In the order of tables."""
+class Zero(Right):
+    """Nothing is said to matter."""
+
+    complete = False
+    kind = "zero"
+    seen_by = frozenset({"controls"})
+
+    def falsified(self, exact: Tensor, x: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Zeros."""
+        return torch.zeros_like(exact)
+
+
+class Constant(Right):
+    """Everything is said to matter alike."""
+
+    complete = False
+    kind = "constant"
+    seen_by = frozenset({"controls", "randomisation"})
+
+    def falsified(self, exact: Tensor, x: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Ones."""
+        return torch.ones_like(exact)
+
+
+class LargestInput(Right):
+    """The largest input value alone is said to matter."""
+
+    complete = False
+    kind = "largest input"
+    seen_by = frozenset({"controls", "randomisation"})
+
+    def falsified(self, exact: Tensor, x: Tensor, generator: torch.Generator | None) -> Tensor:
+        """1 there, 0 elsewhere."""
+        return torch.zeros_like(exact).scatter(1, x.abs().argmax(1, keepdim=True), 1.0)
+
+
+class OtherSample(Right):
+    """Every sample gets the exact contributions of one and the same sample.
+
+    Args:
+        x: (1, 32) that sample.
+    """
+
+    complete = False
+    kind = "another sample's"
+    seen_by = frozenset({"controls"})
+
+    def __init__(self, x: Tensor) -> None:
+        self._x = x
+
+    def attribute(self, probe: Probe, s: Tree, baseline: Tree, generator: torch.Generator | None) -> Tree:
+        """Contributions of the other sample."""
+        x = single_leaf(s, self.kind).detach()
+        return planted(probe.model).contributions(self._x.to(x).expand_as(x), single_leaf(baseline, self.kind))
+
+
+class Rescaled(Right):
+    """In the right order, but of another size in each sample, from one to ten times as large."""
+
+    kind = "rescaled"
+    seen_by = frozenset({"completeness"})
+
+    def falsified(self, exact: Tensor, x: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Times a number that the sample decides."""
+        return exact * (1 + 9 * _keyed(x).sin().abs())
+
+
+class Noisy(Right):
+    """The exact contributions with noise three times as large, the same at each call."""
+
+    complete = False
+    kind = "drowned in noise"
+    seen_by = frozenset({"controls"})
+    size: ClassVar[float] = 3.0
+
+    def falsified(self, exact: Tensor, x: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Plus numbers that only the sample decides, with a standard deviation of `size` times theirs."""
+        places = torch.arange(1, x.shape[1] + 1, device=x.device).to(x)
+        noise = torch.sin(1e4 * _keyed(x) + 1e3 * places.square()) * 2**0.5
+        return exact + self.size * exact.std(1, keepdim=True) * noise
+
+
+class SlightlyNoisy(Noisy):
+    """The exact contributions with a tenth of noise: as good as right."""
+
+    kind = "right, a tenth of noise"
+    seen_by = frozenset()
+    size = 0.1
+
+
+class Quantised(Right):
+    """The exact contributions in sixteen steps: as good as right."""
+
+    complete = False
+    kind = "right, in 16 steps"
+
+    def falsified(self, exact: Tensor, x: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Rounded to eighths of the largest magnitude."""
+        step = exact.abs().amax(1, keepdim=True).clamp_min(torch.finfo(exact.dtype).tiny) / 8
+        return (exact / step).round() * step
+
+
+def _keyed(x: Tensor) -> Tensor:
+    """(N, 1) a number that differs between samples."""
+    return (x * torch.arange(1, x.shape[1] + 1, device=x.device)).sum(1, keepdim=True)
 
 
 def closed_forms(case: Case, seed: int) -> list[Right]:
@@ -197,7 +289,9 @@ def closed_forms(case: Case, seed: int) -> list[Right]:
     right = [Right()] if case.truth is None else [RightFromElsewhere(case.truth), AbsenceIgnored()]
     other = OtherModel(case.model(seed + 1_000_000))
     wrong = [Permuted(), Flipped(), Smeared(), Doubled(), InputOnly(), other, RandomScores(), Unrepeatable(seed)]
-    return [*right, *(wrong if case.truth is None else [])]
+    wrong += [Zero(), Constant(), LargestInput(), OtherSample(case.data(seed + 1_000_000, 1)), Rescaled(), Noisy()]
+    near = [SlightlyNoisy(), Quantised()]
+    return [*right, *(wrong + near if case.truth is None else [])]
 
 
 def planted(model: Any) -> Planted:

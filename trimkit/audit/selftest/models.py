@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from trimkit.audit.statistics import generator
 
 FEATURES = 32
-"""Even; with the 32 copies of the check `randomisation`, enough for two unrelated rankings to look unrelated."""
+"""Even; enough for two unrelated rankings to look unrelated."""
 
 SHATTERED = (0.05, 200.0)
 """ε and k of ε sin(kx): too small to matter to the output, and ten times the weights in its gradient."""

@@ -172,9 +172,10 @@ def _by_check(result: SelfTest) -> Table:
     rows = []
     for kind in result.values("subject", about="closed form"):
         wanted = {"about": "closed form", "subject": kind}
-        judge_ = result.false_alarms if kind == "right" else result.power
+        right = result.values("truth", **wanted) == ["right"]
+        judge_ = result.false_alarms if right else result.power
         cells = [judge_(**wanted, check=check).text for check in checks]
-        asked = [kind == "right" or any(result.values("asked", **wanted, check=check)) for check in checks]
+        asked = [right or any(result.values("asked", **wanted, check=check)) for check in checks]
         rows.append([kind, *(text if yes else f"({text})" for text, yes in zip(cells, asked, strict=True))])
     title = "Right: how often FAIL. Wrong: how often WARN or FAIL; in brackets where the check asks something else."
     return title, ["explanation", *checks], rows
@@ -184,7 +185,8 @@ def _overall(result: SelfTest) -> Table:
     rows = []
     for kind in result.values("subject", about="closed form"):
         wanted = {"about": "closed form", "subject": kind, "check": OVERALL}
-        bad = result.false_alarms(**wanted) if kind == "right" else result.missed(**wanted)
+        right = result.values("truth", **wanted) == ["right"]
+        bad = result.false_alarms(**wanted) if right else result.missed(**wanted)
         rows.append([kind, *map(str, _statuses(result.counts(**wanted))), bad.text])
     headings = ["explanation", *_STATUS_NAMES, "mistaken: right that FAIL, wrong that PASS"]
     return "The overall answer, how often", headings, rows

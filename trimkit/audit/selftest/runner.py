@@ -33,9 +33,6 @@ NEAR, FAR = 0.95, 0.5
 MISSED = 0.25
 """Share of the contributions on features with a score of zero from which scores are wrong all the same."""
 
-RANDOMISATION = {"randomisation.copies": 32, "randomisation.samples": 32}
-"""Options of the check, but for attributions that draw: with its own 8 copies the intervals are wide."""
-
 COMPARED = 32
 """Samples by which an attribution is held to be right or wrong."""
 
@@ -125,7 +122,7 @@ class _Trial:
     def in_closed_form(self) -> Iterator[Outcome]:
         """Verdicts on the right explanation and on every wrong one."""
         several = closed_forms(self.case, self.seed)
-        report = self._audit(several, RANDOMISATION)
+        report = self._audit(several)
         for label, explanation in zip(report.labels, several, strict=True):
             asked = explanation.seen_by | {OVERALL}
             for check, status in _statuses(report, label):
@@ -134,27 +131,26 @@ class _Trial:
     def registered(self, made: Mapping[str, Any], refused: dict[str, tuple[int, str]]) -> Iterator[Outcome]:
         """Verdicts on attributions by their names; those that do not take the model are written down as refused."""
         judged: dict[str, Truth | None] = {name: self._truth(name, part, refused) for name, part in made.items()}
-        for draws, thresholds in ((False, RANDOMISATION), (True, {})):
-            taken = {name: made[name] for name, truth in judged.items() if truth and made[name].stochastic is draws}
-            for name, report, label in self._reports(taken, thresholds, refused):
-                for check, status in _statuses(report, label):
-                    yield self._outcome("registered", name, judged[name] or "between", check, True, status)
+        taken = {name: made[name] for name, truth in judged.items() if truth}
+        for name, report, label in self._reports(taken, refused):
+            for check, status in _statuses(report, label):
+                yield self._outcome("registered", name, judged[name] or "between", check, True, status)
 
     def _reports(
-        self, made: Mapping[str, Any], thresholds: Mapping[str, float], refused: dict[str, tuple[int, str]]
+        self, made: Mapping[str, Any], refused: dict[str, tuple[int, str]]
     ) -> Iterator[tuple[str, Result, str]]:
         """Name, report and label: all in one audit, which is cheaper; one by one where that is refused."""
         if not made:
             return
         try:
-            report = self._audit(list(made.values()), thresholds)
+            report = self._audit(list(made.values()))
             yield from zip(made, [report] * len(made), report.labels, strict=True)
         except TrimkitError as error:
             if len(made) == 1:
                 _refuse(refused, next(iter(made)), error)
                 return
             for name, part in made.items():
-                yield from self._reports({name: part}, thresholds, refused)
+                yield from self._reports({name: part}, refused)
 
     def _truth(self, name: str, attribution: Any, refused: dict[str, tuple[int, str]]) -> Truth | None:
         """Whether scores are right, from a few samples; None where the attribution does not take the model."""
@@ -174,7 +170,7 @@ class _Trial:
             return self.case.right(self.model, x)
         return torch.stack([self.model.contributions(x, one[None].expand_as(x)) for one in x]).mean(0)
 
-    def _audit(self, attributions: list[Any], thresholds: Mapping[str, float]) -> Result:
+    def _audit(self, attributions: list[Any]) -> Result:
         checks = [name for name in available("checks") if name not in BESIDE]
         return audit(
             self.model,
@@ -184,7 +180,6 @@ class _Trial:
             samples=self.samples,
             seed=self.seed,
             baseline=self.case.baseline,
-            thresholds=thresholds,
         )
 
     def _outcome(self, about: str, subject: str, truth: Truth, check: str, asked: bool, status: Status) -> Outcome:

@@ -35,14 +35,15 @@ def linear_baselines(x: Any, components: int, *, seed: int = 0) -> dict[str, Pro
     """
     if components < 1:
         raise OptionError(f"components: expected at least 1, got {components}")
-    rows = as_codes(x, "x").astype(np.float32)
+    rows = as_codes(x, "x")
+    mean = rows.mean(0)
+    rows = (rows - mean).astype(np.float32)  # centred first: float32 has no digits left for what varies far from 0
     components = min(components, *rows.shape)
     rng = generator(seed, "linear_baselines")
     random = rng.standard_normal((rows.shape[1], components), dtype=np.float32) / math.sqrt(rows.shape[1])
-    mean = rows.mean(0)
-    basis = randomized_svd(rows - mean, components, random_state=seed_of(rng))[2].T
+    basis = randomized_svd(rows, components, random_state=seed_of(rng))[2].T
     ica = np.eye(components, dtype=np.float32)
-    scores = (rows - mean) @ basis
+    scores = rows @ basis
     spread = scores.std(0)
     live = spread > 1e-6 * spread.max(initial=0)  # components beyond the rank of the data cannot be whitened
     if live.any():
@@ -55,7 +56,7 @@ def linear_baselines(x: Any, components: int, *, seed: int = 0) -> dict[str, Pro
 
 def _projection(mean: NDArray[Any], basis: NDArray[Any]) -> Projection:
     def project(x: Any) -> NDArray[np.float32]:
-        rows = np.asarray(x, dtype=np.float32)
-        return (rows.reshape(len(rows), -1) - mean) @ basis
+        rows = np.asarray(x, dtype=np.float64)
+        return (rows.reshape(len(rows), -1) - mean).astype(np.float32) @ basis
 
     return project

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.stats import entropy
 
 from trimkit.errors import UnknownNameError, nearest
-from trimkit.metrics.arrays import Floats, Halves, Integers, as_codes, as_factors, halves
+from trimkit.metrics.arrays import Floats, Halves, Integers, as_codes, as_factors, for_trees, halves, warn_of_one
 from trimkit.metrics.bootstrap import DRAWS, generator, interval, row_weights, weighted_means
 from trimkit.metrics.predictors import PREDICTORS, quiet, seed_of
 from trimkit.metrics.results import MetricResult, by_name, plain
@@ -66,10 +66,31 @@ def dci(
     Raises:
         UnknownNameError: no such predictor.
         ShapeError, DataError, OptionError: arrays or options that do not fit.
+    Warns:
+        TrimkitWarning: one factor varies, or there is one code: then one of the three is 1 for everything.
     """
+    scores = dci_scores(codes, factors, predictor, test_share, refits, names=names, seed=seed, draws=draws)
+    importances = np.asarray(scores.disentanglement.parts["importances"])
+    warn_of_one("disentanglement", importances.shape[1], "factor")
+    warn_of_one("completeness", importances.shape[0], "code")
+    return scores
+
+
+def dci_scores(
+    codes: Any,
+    factors: Any,
+    predictor: str,
+    test_share: float = 1 / 3,
+    refits: int = 0,
+    *,
+    names: Sequence[str],
+    seed: int,
+    draws: int,
+) -> DCI:
+    """What `dci` gives, for those who leave out what is not applicable."""
     if predictor not in PREDICTORS:
         raise UnknownNameError(f"There is no predictor {predictor!r}. {nearest(predictor, PREDICTORS)}")
-    z = as_codes(codes)
+    z = for_trees(as_codes(codes))
     v = as_factors(factors, len(z), names)
     rng = generator(seed, "dci")
     parts = halves(len(z), test_share, rng)

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from trimkit.errors import OptionError
-from trimkit.metrics.arrays import FEWEST, Floats, as_array, as_codes
+from trimkit.metrics.arrays import FEWEST, Floats, as_array, as_codes, as_factors
 from trimkit.metrics.bootstrap import DRAWS, generator
-from trimkit.metrics.disentanglement.dci import dci
+from trimkit.metrics.disentanglement.dci import dci_scores
 from trimkit.metrics.disentanglement.irs import irs
 from trimkit.metrics.disentanglement.modularity import explicitness, modularity
 from trimkit.metrics.disentanglement.mutual_information import mutual_information_gap
@@ -26,6 +26,12 @@ from trimkit.metrics.results import MetricResult
 Results = dict[str, MetricResult]
 """Name of the metric → its result, in the order in which they are shown."""
 
+NEED_FACTORS = ("dci_disentanglement", "modularity", "factor_vae_score", "beta_vae_score")
+"""Metrics of how few factors a code is about: 1 for every code, noise too, where one factor varies."""
+
+NEED_CODES = ("dci_completeness",)
+"""Metrics of how few codes a factor needs: 1 for every code, noise too, where there is one."""
+
 
 def report(
     codes: Any,
@@ -36,7 +42,7 @@ def report(
     seed: int = 0,
     draws: int = DRAWS,
 ) -> Results:
-    """Every metric that needs no more than codes and factors.
+    """Every metric that needs no more than codes and factors, but those that are 1 by definition (`NEED_FACTORS`).
 
     Args:
         codes: (N, D) real, N ≥ 20: of any encoder, posterior means where it gives distributions.
@@ -70,7 +76,10 @@ def report(
     if factors is None:
         return _by_name(*_unsupervised(codes, shared))
     shared["names"] = names
-    return _by_name(*_descriptive(codes, factors, shared), *_predictive(codes, factors, protocol, shared))
+    z = as_codes(codes)
+    several = len(as_factors(factors, len(z), names).sizes) > 1
+    results = (*_descriptive(z, factors, shared, several=several), *_predictive(z, factors, protocol, shared))
+    return _applicable(_by_name(*results), codes=z.shape[1] > 1, factors=several)
 
 
 def evaluate(
@@ -84,6 +93,8 @@ def evaluate(
     draws: int = DRAWS,
 ) -> Results:
     """Every metric of `report`, and those that hold factors fixed: the FactorVAE and the BetaVAE score.
+
+    Where one factor varies, or there is one code, those that are 1 by definition are left out.
 
     Args:
         encode: codes (n, D) of the samples of the numbers (n,) int64, such as ``lambda rows: my_encoder(x[rows])``; or
@@ -120,26 +131,34 @@ def evaluate(
     table = as_array(sampler.factors)
     wanted = 3 * samples // 2 if protocol == "dlib" else samples
     numbers = generator(seed, "evaluate").permutation(len(table))[:wanted]
-    codes, factors = codes_of(encode, numbers), table[numbers]
+    codes, factors = as_codes(codes_of(encode, numbers)), table[numbers]
+    several = len(as_factors(factors[:samples], len(codes[:samples]), names).sizes) > 1
     shared: dict[str, Any] = {"names": names, "seed": seed, "draws": draws}
-    return _by_name(
-        *_descriptive(codes[:samples], factors[:samples], shared),
-        factor_vae_score(encode, sampler, protocol=protocol, **shared),
-        beta_vae_score(encode, sampler, protocol=protocol, **shared),
+    votes = (factor_vae_score, beta_vae_score) if several else ()
+    results = _by_name(
+        *_descriptive(codes[:samples], factors[:samples], shared, several=several),
+        *(vote(encode, sampler, protocol=protocol, **shared) for vote in votes),
         *_predictive(codes, factors, protocol, shared),
     )
+    return _applicable(results, codes=codes.shape[1] > 1, factors=several)
+
+
+def _applicable(results: Results, *, codes: bool, factors: bool) -> Results:
+    """Without what is 1 by definition, where there are not several codes or factors."""
+    left_out = {*(() if codes else NEED_CODES), *(() if factors else NEED_FACTORS)}
+    return {name: result for name, result in results.items() if name not in left_out}
 
 
 def _by_name(*results: MetricResult) -> Results:
     return {result.name: result for result in results}
 
 
-def _descriptive(codes: Any, factors: Any, shared: dict[str, Any]) -> list[MetricResult]:
+def _descriptive(codes: Any, factors: Any, shared: dict[str, Any], *, several: bool) -> list[MetricResult]:
     """Of all rows at once."""
     few = {name: value for name, value in shared.items() if name != "names"}
     return [
         mutual_information_gap(codes, factors, **shared),
-        modularity(codes, factors, **shared),
+        *([modularity(codes, factors, **shared)] if several else []),
         irs(codes, factors, **shared),
         *_unsupervised(codes, few),
     ]
@@ -159,7 +178,7 @@ def _predictive(codes: Any, factors: Any, protocol: str, shared: dict[str, Any])
     groups_of(protocol)
     predictor = "boosting" if protocol == "dlib" else "forest"
     return [
-        *dci(codes, factors, predictor=predictor, **shared),
+        *dci_scores(codes, factors, predictor, **shared),
         sap(codes, factors, **shared),
         explicitness(codes, factors, **shared),
     ]

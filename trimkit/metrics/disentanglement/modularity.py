@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 from sklearn.linear_model import LogisticRegression
 
-from trimkit.metrics.arrays import Factors, Floats, Halves, as_codes, as_factors, halves
+from trimkit.metrics.arrays import Factors, Floats, Halves, as_codes, as_factors, halves, warn_of_one
 from trimkit.metrics.bootstrap import DRAWS, generator, interval, row_weights
 from trimkit.metrics.disentanglement.histograms import (
     BINS,
@@ -48,9 +48,12 @@ def modularity(
         A value in [0, 1]. Parts: "per_code" and "mutual_information" (D, K).
     Raises:
         ShapeError, DataError, OptionError: arrays or options that do not fit.
+    Warns:
+        TrimkitWarning: one factor varies.
     """
     z = as_codes(codes)
     v = as_factors(factors, len(z), names)
+    warn_of_one("modularity", len(v.sizes), "factor")
     binned = equal_width_bins(z, bins)
     information = information_and_entropy(binned, v.values)[0]
     resampled = np.empty(0)

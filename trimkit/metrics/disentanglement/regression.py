@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from trimkit.metrics.arrays import Floats, Integers
+from trimkit.metrics.arrays import Floats, Integers, warn_of_one
 from trimkit.metrics.bootstrap import DRAWS, generator, share_interval, torch_generator
 from trimkit.metrics.disentanglement.sampling import Encoder, Groups, Sampler, codes_of, groups_of, shares, varying
 from trimkit.metrics.predictors import quiet
@@ -43,8 +43,11 @@ def beta_vae_score(
         A value in [0, 1]; chance is 1/K. Parts: "per_factor" (accuracy) and "train".
     Raises:
         ShapeError, DataError, OptionError, UnknownNameError: arrays or options that do not fit.
+    Warns:
+        TrimkitWarning: one factor varies.
     """
     groups, factors = groups_of(protocol), varying(sampler, names)
+    warn_of_one("the BetaVAE score", len(factors), "factor")
     rng = generator(seed, "beta_vae_score")
     shared = rng.integers(len(factors), size=groups.train + groups.test)
     features = _features(encode, sampler, groups.size, np.array([*factors])[shared], torch_generator(rng))

@@ -15,7 +15,9 @@ from trimkit.metrics.arrays import (
     as_array,
     as_codes,
     as_factors,
+    centred,
     halves,
+    lies_far,
     with_second_code,
 )
 from trimkit.metrics.bootstrap import DRAWS, generator, interval, row_weights, weighted_means
@@ -41,7 +43,8 @@ def sap(
     mean_k (S₍₁₎k − S₍₂₎k), S_dk the test accuracy of a linear classifier of factor k from code d alone: the support
     vector machine of disentanglement_lib (squared hinge, C .01, balanced classes), solved exactly. For continuous
     factors S_dk is the squared correlation of code and factor, of all rows. One code alone has a constant one beside
-    it. Rows are divided at random. The value depends on the scale of the codes, whose weights the machine penalises.
+    it. Rows are divided at random. The value depends on the scale of the codes, whose weights the machine penalises;
+    codes further than ten of their standard deviations from 0 are brought to mean 0, and named in the protocol.
 
     Args:
         codes: (N, D) real, N ≥ 20.
@@ -57,9 +60,11 @@ def sap(
         ShapeError, DataError, OptionError: arrays or options that do not fit.
     """
     z = with_second_code(as_codes(codes))
+    far = lies_far(z)  # the machine penalises the way there
+    z, moved = np.where(far, centred(z), z), np.flatnonzero(far).tolist()
     v = as_factors(factors, len(z), names)
     rng = generator(seed, "sap")
-    protocol = v.protocol() | {"seed": seed, "draws": draws}
+    protocol = v.protocol() | {"seed": seed, "draws": draws} | ({"centred": moved} if moved else {})
     if continuous:
         weights = np.vstack([np.ones((1, len(z)), dtype=np.uint8), row_weights(len(z), draws, rng)])
         scores = np.stack([squared_correlation(z, _numbers(factors, v), w) for w in weights])

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from trimkit.errors import OptionError
-from trimkit.metrics.arrays import Floats, Integers
+from trimkit.metrics.arrays import Floats, Integers, warn_of_one
 from trimkit.metrics.bootstrap import DRAWS, generator, share_interval, torch_generator
 from trimkit.metrics.disentanglement.sampling import Encoder, Groups, Sampler, codes_of, groups_of, shares, varying
 from trimkit.metrics.results import MetricResult, by_name, plain
@@ -46,10 +46,13 @@ def factor_vae_score(
         A value in [0, 1]; chance is 1/K. Parts: "per_factor" (accuracy), "train", "votes" (D, K), "active" codes.
     Raises:
         ShapeError, DataError, OptionError, UnknownNameError: arrays or options that do not fit.
+    Warns:
+        TrimkitWarning: one factor varies.
     """
     if dead < 0:
         raise OptionError(f"dead: expected a standard deviation ≥ 0, got {dead}")
     groups, factors = groups_of(protocol), varying(sampler, names)
+    warn_of_one("the FactorVAE score", len(factors), "factor")
     rng = generator(seed, "factor_vae_score")
     fixed = rng.integers(len(factors), size=groups.train + groups.test)
     within, variances = _codes(encode, sampler, groups, np.array([*factors])[fixed], torch_generator(rng))

@@ -81,20 +81,31 @@ def _linear_codes(rows: Floats, fit: Floats, components: int, seed: int) -> tupl
     if not np.ptp(fit, axis=0).any():
         return {}, {}
     centre = fit.mean(0)
-    pca = PCA(svd_solver="full").fit(fit - centre)
-    kept = max(1, min(components, int((pca.explained_variance_ > _rounding(fit)).sum())))
+    wanted = min(components, fit.shape[1])
+    pca, units, kept = _principal(fit, np.ones(fit.shape[1]))
+    if kept < wanted:  # entries whose units are far apart hide each other's directions
+        spread = fit.std(0)
+        alike = _principal(fit, np.where(spread > 0, spread, 1))
+        pca, units, kept = alike if alike[2] > kept else (pca, units, kept)
+    kept = max(1, min(components, kept))
     scales = np.sqrt(pca.explained_variance_[:kept] * (1 - 1 / len(fit)))  # so that the variance is 1 with ddof 0
-    white, codes = (pca.transform(x - centre)[:, :kept] / scales for x in (fit, rows))
+    white, codes = (pca.transform((x - centre) / units)[:, :kept] / scales for x in (fit, rows))
     best = max(_fits(white, seed), key=lambda ica: float(contrast(torch.from_numpy(ica.transform(white))).sum()))
     protocol = {"starts": STARTS, "converged": best.n_iter_ < best.max_iter}
     return {"pca": codes, "fastica": best.transform(codes)}, protocol
 
 
-def _rounding(fit: Floats) -> float:
+def _principal(fit: Floats, units: Floats) -> tuple[PCA, Floats, int]:
+    """PCA of data in units (p,), the units, and how many components stand above the rounding of the data."""
+    pca = PCA(svd_solver="full").fit((fit - fit.mean(0)) / units)
+    return pca, units, int((pca.explained_variance_ > _rounding(fit, units)).sum())
+
+
+def _rounding(fit: Floats, units: Floats) -> float:
     """Variance that the rounding of the data gives a direction: of single precision, where that holds them exactly."""
     narrow = fit.astype(np.float32)
     dtype = np.float32 if np.array_equal(narrow, fit) else np.float64
-    return float(np.finfo(dtype).eps ** 2 * np.square(fit).mean(0).max())
+    return float(np.finfo(dtype).eps ** 2 * np.square(fit / units).mean(0).max())
 
 
 def _fits(white: Floats, seed: int) -> list[FastICA]:
