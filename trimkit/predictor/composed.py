@@ -200,7 +200,7 @@ class Composed:
         held = _unsteady.setdefault(self.model, {}) if is_weakly_held(self.model) else {}
         key = str(self.site.layer)
         if key not in held:
-            with unchanged(self.model):
+            with unchanged(self.model, watch=False):
                 target = resolve_target(target, output)
                 values = select(output, target, rows=self.site.samples).detach()
                 held[key] = why_unsteady(lambda: select(self(self.s), target, rows=self.site.samples), values)
@@ -220,11 +220,11 @@ class Composed:
         settled = _replayed.setdefault(self.model, {}) if is_weakly_held(self.model) else {}
         if str(layer) not in settled:
             double = tree.concatenate([tree.map_leaves(lambda leaf: leaf.flip(0) / 2, self.s), self.s])
-            with unchanged(self.model), keyed_draws(), recording(self.model, layer) as twice:
+            with unchanged(self.model, watch=False), keyed_draws(), recording(self.model, layer) as twice:
                 full = self(double)
             n = self.site.samples
             self.site.replayed = frozenset(below.with_rows(n) & twice.with_rows(2 * n))
-            with unchanged(self.model), keyed_draws():
+            with unchanged(self.model, watch=False), keyed_draws():
                 settled[str(layer)] = self.site.replayed if same_rows(full, self(double)) else frozenset()
         self.site.replayed = settled[str(layer)]
 
@@ -239,16 +239,16 @@ class Composed:
         key = str(self.site.layer)
         if key not in held:
             samples = torch.arange(self.site.samples - 1, -1, -1)
-            with torch.no_grad(), unchanged(self.model), keyed_draws():
+            with torch.no_grad(), unchanged(self.model, watch=False), keyed_draws():
                 one = self.run(self.model, self.s)
-            with torch.no_grad(), unchanged(self.model), keyed_draws():
+            with torch.no_grad(), unchanged(self.model, watch=False), keyed_draws():
                 turned = self.run(self.model, tree.map_leaves(lambda leaf: leaf.flip(0), self.s), samples)
             held[key] = not same_rows(one, map_tensors(lambda leaf: leaf.flip(0) if leaf.ndim else leaf, turned))
         if held[key]:
             self.site.rows = "copies"
 
     def _measure_rows(self, output: Any, target: Target) -> str | None:
-        with unchanged(self.model), keyed_draws():
+        with unchanged(self.model, watch=False), keyed_draws():
             values = select(output, target, rows=self.site.samples)
 
             def run(s: Tree) -> Tensor:
