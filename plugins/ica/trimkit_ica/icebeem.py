@@ -22,10 +22,11 @@ from trimkit.methods import (
     at_least_float32,
     standard_normal,
 )
+from trimkit.registry.options import whole_number
 from trimkit_ica.auxiliary import FunctionOfAux, accuracy
 from trimkit_ica.features import FeatureMethod
 from trimkit_ica.flow import CouplingFlow
-from trimkit_ica.networks import ACTIVATIONS, Activation, at_least_one, mlp
+from trimkit_ica.networks import ACTIVATIONS, Activation, mlp
 from trimkit_ica.unmixing import whiten
 
 Estimation: TypeAlias = Literal["flow", "score", "classes"]
@@ -116,7 +117,7 @@ class ICEBeeM(FeatureMethod):
         self.hidden, self.layers = hidden, layers
         self.learning_rate, self.rate = learning_rate, rate
         self._require_options()
-        at_least_one(hidden=hidden, layers=layers, flow_layers=flow_layers, flow_hidden=flow_hidden)
+        whole_number("", hidden=hidden, layers=layers, flow_layers=flow_layers, flow_hidden=flow_hidden)
         widths = {"hidden": hidden, "layers": layers if aux_dim else 1}
         shaped: dict[str, Any] = {"hidden": hidden, "layers": layers, "activation": activation}
         self.network = mlp(self.size, latent_dim, **shaped)
