@@ -1,15 +1,20 @@
-"""A training step of a TopK sparse autoencoder: trimkit's engine, a plain hand-written loop, dictionary-learning.
+"""A training step of a TopK sparse autoencoder: trimkit's engine, a plain hand-written loop, and two other packages.
 
 The same objective everywhere (Gao et al. 2024): 512 wide activations, a dictionary of 16 × 512 features of which 32 are
 active, unit-norm decoder without parallel gradient, count of dead features, Adam. A step of ours is everything that
 `trimkit.train` does between two steps: drawing the batch, generators, freezing, the finite check, logs' numbers. Times
 are the processor's, of one thread, so that what else the machine does counts little.
 
-The peer is never a dependency, and its own package imports nnsight and datasets, which bring torchvision along or
-download; so its trainer alone is imported, without what it needs for language models:
+The peers are never dependencies. The package dictionary-learning imports nnsight and datasets, which bring torchvision
+along or download; so its trainer alone is imported, without what it needs for language models. sparsify (EleutherAI,
+eai-sparsify) trains on language models alone; a step is its module in the order of its trainer: unit norm, forward, its
+loss without an auxiliary term (its default), parallel gradient removed, torch's Adam (one of its three optimisers). Its
+loss is the squared error divided by the batch's variance, and its encoder has a bias more. In an environment that
+has this torch already, none of them installs torchvision:
 
-    pip install --no-deps --target PEERS dictionary-learning einops
-    PYTHONPATH=PEERS python benchmarks/sae_step.py
+    pip install --no-deps dictionary-learning
+    pip install eai-sparsify
+    python benchmarks/sae_step.py
 
 The last lines are the memory that the process takes on top of the data, at its peak, for the same dictionary.
 """
@@ -39,7 +44,7 @@ from trimkit.training.session import Plan, Session
 from trimkit.training.settings import Settings
 
 WIDTH, EXPANSION, ACTIVE, SAMPLES = 512, 16, 32, 8192
-OURS, PLAIN, PEER = "trimkit topk-sae", "hand-written", "dictionary-learning"
+OURS, PLAIN = "trimkit topk-sae", "hand-written"
 
 
 def activations() -> Tensor:
@@ -85,7 +90,32 @@ def plain(x: Tensor, batch: int) -> Callable[[], object]:
     return step
 
 
-def peer(x: Tensor, batch: int) -> Callable[[], object] | None:
+def sparsify(x: Tensor, batch: int) -> Callable[[], object] | None:
+    """A step of sparsify's module; None where it cannot be imported."""
+    try:
+        package = importlib.import_module("sparsify")
+    except ImportError as error:
+        print(f"sparsify: {error}")
+        return None
+    coder = package.SparseCoder(WIDTH, package.SparseCoderConfig(expansion_factor=EXPANSION, k=ACTIVE))
+    coder.b_dec.data = x.mean(0)
+    silent = torch.zeros(coder.num_latents, dtype=torch.long)
+    optimiser = torch.optim.Adam(coder.parameters(), 1e-3)
+
+    def step() -> None:
+        coder.set_decoder_norm_to_unit_norm()
+        out = coder(x[torch.randint(len(x), (batch,))])
+        out.fvu.backward()
+        coder.remove_gradient_parallel_to_decoder_directions()
+        optimiser.step()
+        optimiser.zero_grad()
+        silent.add_(batch)
+        silent[out.latent_indices.flatten()] = 0
+
+    return step
+
+
+def dictionary_learning(x: Tensor, batch: int) -> Callable[[], object] | None:
     """A step of dictionary-learning's trainer; None where it cannot be imported."""
     found = importlib.util.find_spec("dictionary_learning")
     if found is None or found.submodule_search_locations is None:
@@ -101,6 +131,9 @@ def peer(x: Tensor, batch: int) -> Callable[[], object] | None:
     sizes = {"activation_dim": WIDTH, "dict_size": EXPANSION * WIDTH, "k": ACTIVE, "steps": 10**6}
     trainer = kind(**sizes, layer=0, lm_name="noise", seed=0, device="cpu", decay_start=None)
     return lambda: trainer.update(1, x[torch.randint(len(x), (batch,))])
+
+
+PEERS = {"dictionary-learning": dictionary_learning, "sparsify": sparsify}
 
 
 def peak(name: str, batch: int) -> float:
@@ -129,15 +162,15 @@ def main() -> None:
     warnings.simplefilter("ignore")
     x = activations()
     candidates = {PLAIN: plain(x, chosen.batch), OURS: ours(x, chosen.batch)}
-    if (other := peer(x, chosen.batch)) is not None:
-        candidates[PEER] = other
+    candidates |= {name: step for name, peer in PEERS.items() if (step := peer(x, chosen.batch)) is not None}
     seconds = interleaved(candidates, chosen.rounds, warmup=2, clock=time.process_time)
     print_table(f"one step, batch {chosen.batch}, one thread, processor time", seconds, PLAIN)
     print(f"\n{OURS} / {PLAIN}: {ratio(seconds, OURS, PLAIN):.3f} (aim ≤ 1.05)")
-    if other is None:
-        print("dictionary-learning cannot be imported, see --help: not compared")
-    else:
-        print(f"{OURS} / {PEER}: {ratio(seconds, OURS, PEER):.3f} (aim ≤ 1.0)")
+    for name in PEERS:
+        if name in candidates:
+            print(f"{OURS} / {name}: {ratio(seconds, OURS, name):.3f} (aim ≤ 1.0)")
+        else:
+            print(f"{name} cannot be imported, see --help: not compared")
     weights = 2 * EXPANSION * WIDTH**2 * 4 / 2**20
     print(f"\nencoder and dictionary: {weights:.0f} MiB; with gradients and Adam's moments {4 * weights:.0f} MiB")
     for name in (OURS, PLAIN):

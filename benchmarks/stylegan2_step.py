@@ -93,7 +93,8 @@ def make_plain_conv(size: int, channels: int, layout: torch.memory_format) -> Ca
 
 def compare(size: int, rounds: int) -> None:
     """Time the phases and the plain convolution, and print milliseconds beside the floor."""
-    published = {"mapping_layers": 8, "channel_max": 64, "path_interval": 4}  # not the smaller ones of small images
+    widths = {"convolutions": 2, "channel_base": 2048, "channel_max": 64}
+    published = {"mapping_layers": 8, "path_interval": 4, **widths}  # not the smaller ones of small images
     method = StyleGAN2((3, size, size), **published).train()
     engine = Engine(Settings(device="cpu"))
     x = torch.rand(BATCH, *method.shape)

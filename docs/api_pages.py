@@ -83,6 +83,12 @@ def as_restructured_text(lines: list[str]) -> None:
     lines[:] = written
 
 
+def keep_first_line(what: str, lines: list[str]) -> None:
+    """Keep, in place, "A: b" of an attribute or a property a sentence; napoleon would read a type and its meaning."""
+    if what in ("attribute", "data", "property"):
+        lines[:0] = ["..", ""]
+
+
 def _is_row(text: str) -> bool:
     """Whether a line is one of a table: bars at both ends, and one between."""
     return text.startswith(("| ", "|-")) and text.endswith("|") and text.count("|") > 2

@@ -10,7 +10,7 @@ from sphinx.application import Sphinx
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from api_pages import as_restructured_text, write_pages
+from api_pages import as_restructured_text, keep_first_line, write_pages
 
 project = "trimkit"
 version = release = installed_version("trimkit")
@@ -29,6 +29,9 @@ napoleon_use_ivar = True
 html_theme = "furo"
 html_title = f"trimkit {release}"
 html_show_sphinx = False
+html_static_path = ["_static"]
+html_css_files = ["copy.css"]
+html_js_files = [("copy.js", {"defer": "defer"})]
 
 write_pages(Path(__file__).parent / "api")
 
@@ -36,3 +39,4 @@ write_pages(Path(__file__).parent / "api")
 def setup(app: Sphinx) -> None:
     """Docstrings are plain text with Google's headings: what reStructuredText would take for markup is escaped."""
     app.connect("autodoc-process-docstring", lambda *event: as_restructured_text(event[-1]), priority=100)
+    app.connect("autodoc-process-docstring", lambda _, what, *event: keep_first_line(what, event[-1]), priority=200)

@@ -20,7 +20,7 @@ MASK[:, :2, :2] = 1
 
 def digits(swatch: str) -> tuple[Tensor, Tensor]:
     """Digits (1797, 1, 12, 12) in a fixed order, with a swatch by label, at random, or none; and labels."""
-    pixels, labels = (torch.as_tensor(found) for found in load_digits(return_X_y=True))
+    pixels, labels = (torch.as_tensor(part) for part in load_digits(return_X_y=True))
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
     x, y = pad(pixels.float().reshape(-1, 1, 8, 8) / 16, (2, 2, 2, 2))[order], labels[order]
     random = torch.randint(10, y.shape, generator=torch.Generator().manual_seed(1))
@@ -52,8 +52,8 @@ def main() -> None:
     for name, swatch, weight in (("no swatch (ceiling)", "none", 0), ("plain", "label", 0), ("masked", "label", 1)):
         x, y = (part[: 128 if small else 1200] for part in digits(swatch))
         models = [train(x, y, 1 if small else 60, seed, weight) for seed in range(1 if small else 3)]
-        found = [float((model(test_x).argmax(1) == test_y).double().mean()) for model in models]
-        print(f"{name:22}" + "".join(f"{accuracy:8.3f}" for accuracy in found))
+        accuracies = [float((model(test_x).argmax(1) == test_y).double().mean()) for model in models]
+        print(f"{name:22}" + "".join(f"{accuracy:8.3f}" for accuracy in accuracies))
 
 
 if __name__ == "__main__":

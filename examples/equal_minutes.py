@@ -1,15 +1,16 @@
-"""What do generators draw after the same minutes of one core? StyleGAN2 and StyleGAN beside a plain DCGAN.
+"""What do generators draw after the same minutes of one core? Style-based ones beside a plain DCGAN.
 
     stylegan2         the options that images of 32 pixels have by default
     stylegan2 wide    32 channels and two convolutions at every resolution, 4 layers of mapping, a learning rate of .002
     stylegan          the options by default, grown from 8 pixels in a tenth of the steps each
+    stylealae         `alae` with network "style", 64 latents, γ = 1 every 16th step; the same running average
     dcgan             the game of `infogan` without its codes, network "conv"; Adam as published there, the same running
                       average
 
 All train on coloured sprites of 32 pixels, in batches of 16, and are looked at after each of the minutes. A few steps
 are timed first, on a copy: the number of steps is what fits into the minutes, and the minutes that it took are printed.
 The numbers are those of `stylegan_sprites`: in the features of its frozen CNN ("sprite CNN", no FID), 2,048 new
-pictures against as many test sprites.
+pictures against as many test sprites; below them those of training sprites and of black pictures.
 
     python examples/equal_minutes.py --minutes 2 10 --log rows.jsonl --out peers
 """
@@ -38,6 +39,7 @@ PEERS: dict[str, tuple[str, dict[str, Any]]] = {
     "stylegan2": ("stylegan2", {}),
     "stylegan2 wide": ("stylegan2", {**WIDE, "mapping_layers": 4, "learning_rate": 2e-3}),
     "stylegan": ("stylegan", {}),
+    "stylealae": ("alae", {"network": "style", "w_dim": 64, "r1_weight": 1.0, "r1_interval": 16}),
     "dcgan": ("infogan", {"noise_dim": 64, "recogniser": "head", "category_weight": 0.0, "continuous": 0}),
 }
 BATCH, EMA, TIMED, READER_STEPS = 16, 0.995, 40, 1500
@@ -83,7 +85,7 @@ def run(task: Task) -> dict[str, Any]:
     name, seed, minutes, samples, size, out = task
     data, f, label = sprites("train", size), reader(Path(out) / "reader.pt"), f"{name.replace(' ', '-')}-{seed}"
     pace = seconds_a_step(name, data) if max(minutes) else 0.0
-    ends = [max(2, round(60 * end / pace)) if pace else 2 for end in minutes]
+    ends = [max(1, round(60 * end / pace)) if pace else 2 * n for n, end in enumerate(minutes, start=1)]
     method, points, taken = make(name, data.shape, seed, ends[-1]), [], 0.0
     with TemporaryDirectory() as scratch:
         for end, steps in zip(minutes, ends, strict=True):
@@ -104,11 +106,11 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, help="processes of one thread each")
     parser.add_argument("--log", type=Path, help="rows as JSON lines; an interrupted call goes on from them")
     parser.add_argument("--out", type=Path, help="folder for the CNN and pictures; by default none are kept")
-    parser.add_argument("--small", action="store_true", help="two peers for two steps, to see that it runs")
+    parser.add_argument("--small", action="store_true", help="two peers for four steps, to see that it runs")
     chosen = parser.parse_args()
     samples, size, reader_steps = 2048, 500_000, READER_STEPS
     if chosen.small:
-        chosen.peers, chosen.minutes, samples, size, reader_steps = ["stylegan2", "dcgan"], [0.0], 32, 64, 3
+        chosen.peers, chosen.minutes, samples, size, reader_steps = ["stylegan2", "dcgan"], [0.0, 0.0], 32, 64, 3
     torch.set_num_threads(1)
     with TemporaryDirectory() as scratch:
         out = chosen.out or Path(scratch)
@@ -117,6 +119,14 @@ def main() -> None:
         rest = (chosen.minutes, samples, size, str(out))
         tasks = [(name, seed, *rest) for seed in chosen.seeds for name in chosen.peers]
         report(rows_of(run, tasks, chosen.jobs, chosen.log))
+        for name, pictures in trivial(samples, size).items():
+            print(name, likeness(reader(out / "reader.pt"), pictures))
+
+
+def trivial(n: int, size: int) -> dict[str, torch.Tensor]:
+    """What to hold the numbers beside: sprites that are trained on, and pictures without any."""
+    data = sprites("train", size).x[:n]
+    return {"training sprites": data, "black pictures": torch.zeros_like(data)}
 
 
 def report(rows: Sequence[Row]) -> None:

@@ -74,7 +74,8 @@ def test_an_error_that_cannot_be_printed_is_named(tmp_path):
 @pytest.mark.parametrize("category", ["UserWarning", "TrimkitWarning"])
 def test_warnings_move_no_cursor(category, tmp_path):
     code = (
-        "import warnings\nfrom trimkit.cli.commands import one_line_warnings\nfrom trimkit.errors import TrimkitWarning\n"
+        "import warnings\nfrom trimkit.cli.commands import one_line_warnings\n"
+        "from trimkit.errors import TrimkitWarning\n"
         f"with one_line_warnings():\n    warnings.warn(chr(27) + '[2Jred', {category})\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

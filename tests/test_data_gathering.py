@@ -154,7 +154,13 @@ class Stream(IterableDataset):
         return iter(X[:20])
 
 
+class Counted(Stream):
+    def __len__(self) -> int:
+        return 20
+
+
 FORMS = {
+    "stream that knows its length": Counted,
     "mapping of arrays": lambda: {"x": X[:20].numpy(), "y": Y[:20].numpy()},
     "named tuples of three": lambda: [Batch(x, y, 1.0) for x, y in zip(X[:20], Y[:20], strict=True)],
     "loader without batches": lambda: DataLoader(Watched(X[:20]), batch_size=None),

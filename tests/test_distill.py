@@ -3,6 +3,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import pywt
 import torch
 from torch import nn
 
@@ -106,6 +107,18 @@ def test_what_cannot_be_distilled_says_why():
         awd_terms(disturbed(), double(5, 1, 16), double(4, 1, 16))
     with pytest.raises(TrainingError, match=r"distillation diverged: .*lower learning_rate"):
         distill(disturbed(), double(5, 1, 16), double(5, 1, 16), steps=4, learning_rate=1e90)
+
+
+@pytest.mark.parametrize(
+    ("mode", "positions", "norm"), [("periodization", slice(3, 6), 6.0), ("zero", slice(7, 10), 8.64)]
+)
+@pytest.mark.filterwarnings("ignore:Level value of 4 is too high")
+def test_a_response_of_three_coefficients_is_sparse_on_the_circle_alone(mode, positions, norm):
+    """Coefficients of a zero-padded transform lie half a step beside those on the circle."""
+    rows = pywt.wavedec(torch.eye(64).double().numpy(), "db5", mode, level=4)[2]
+    gradient = 2 * torch.from_numpy(rows[:, positions]).sum(1)
+    s = tree.rows(Wavelet("db5", levels=4)(gradient[None, None]))
+    assert float(s.abs().sum()) == pytest.approx(norm, abs=0.01)
 
 
 def test_the_example_runs_and_starts_where_the_reference_did(monkeypatch, capsys):

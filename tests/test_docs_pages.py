@@ -11,11 +11,14 @@ DOCS = Path(__file__).parents[1] / "docs"
 
 
 @pytest.fixture(scope="module")
-def convert():
+def pages():
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(DOCS))
-        pages = importlib.import_module("api_pages")
+        return importlib.import_module("api_pages")
 
+
+@pytest.fixture(scope="module")
+def convert(pages):
     def converted(text):
         lines = text.splitlines()
         pages.as_restructured_text(lines)
@@ -60,3 +63,19 @@ def test_examples_are_left_to_doctest(convert):
 def test_a_table_is_shown_as_it_is_written(convert):
     converted = convert("Values:\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\nEnd.")
     assert converted == "Values:\n\n::\n\n    | a | b |\n    |---|---|\n    | 1 | 2 |\n\nEnd."
+
+
+@pytest.mark.parametrize("what", ["attribute", "property", "data"])
+def test_a_sentence_with_a_colon_is_no_type(pages, what):
+    napoleon = pytest.importorskip("sphinx.ext.napoleon")
+    lines = ["Counted, not estimated: its interval is itself.", "", "More."]
+    pages.keep_first_line(what, lines)
+    shown = str(napoleon.GoogleDocstring(lines, what=what, name="exact"))
+    assert "Counted, not estimated: its interval is itself." in shown
+    assert ":type:" not in shown
+
+
+def test_the_first_line_of_a_function_is_left_alone(pages):
+    lines = ["Two parts: a and b."]
+    pages.keep_first_line("function", lines)
+    assert lines == ["Two parts: a and b."]

@@ -61,6 +61,11 @@ def test_a_lattice_is_exact_for_odd_lengths_and_its_constraints_are_met_wherever
     assert transform.filter_length == 12
 
 
+def test_a_lattice_of_haar_has_nothing_to_learn():
+    with pytest.raises(OptionError, match=r"adaptive_wavelet: expected a wavelet of at least 4 taps .*'haar' with 2"):
+        AdaptiveWavelet("haar", lattice=True)
+
+
 def test_a_lattice_starts_as_its_wavelet():
     x = double(2, 1, 32)
     for ours, theirs in zip(lattice()(x), Wavelet("db3", 2)(x), strict=True):

@@ -9,7 +9,7 @@ from torch import nn
 
 import trimkit
 from trimkit.coefficients.groups import Groups
-from trimkit.errors import AttributionError, OptionError
+from trimkit.errors import AttributionError, OptionError, ShapeError, TrimkitError
 
 
 @pytest.fixture
@@ -145,3 +145,90 @@ def test_each_coefficient_can_be_a_group(x, name):
 def test_groups_of_an_unknown_word_are_refused(name):
     with pytest.raises(OptionError, match="coefficients"):
         trimkit.create("attribution", name, groups="coefficient")
+
+
+@pytest.mark.parametrize("match", ["mse", "kl"])
+def test_a_prediction_loss_takes_a_predictor_that_differentiates_inside_itself(x, match):
+    values, gradients = [], []
+    model = seeded(Force)
+    for predictor in (model, ByHand(model)):
+        x_hat = (x + 0.1).requires_grad_()
+        value = trimkit.PredictionLoss(predictor, match=match)(x_hat, x)
+        value.backward()
+        values.append(value)
+        gradients.append(x_hat.grad)
+    torch.testing.assert_close(*values)
+    torch.testing.assert_close(*gradients)
+
+
+class ByHand(nn.Module):
+    """The same forces, without a gradient inside."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, x):
+        return self.model.by_hand(x)
+
+
+class Around(nn.Module):
+    """A perceptron and a function of its output."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.body, self.function = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3)), function
+
+    def forward(self, x):
+        return self.function(self.body(x))
+
+
+GRADIENTS = ("input_x_gradient", "captum:GradientShap", "captum:GuidedBackprop", "captum:DeepLift", "gradient_of_loss")
+
+
+@pytest.mark.parametrize(
+    "attribution", ["integrated_gradients", "feature_ablation", "captum:ShapleyValues", *GRADIENTS]
+)
+@pytest.mark.parametrize("function", [torch.fft.fft, lambda y: y > 0])
+def test_outputs_that_are_no_real_numbers_are_refused(x, function, attribution):
+    with pytest.raises(ShapeError, match=r"expected (real numbers|logits)"):
+        trimkit.Trim(seeded(lambda: Around(function)), "identity", attribution)(x, 1)
+
+
+@pytest.mark.parametrize("attribution", GRADIENTS)
+def test_gradients_of_numbers_of_classes_are_refused(x, attribution):
+    with pytest.raises(TrimkitError, match=r"detach|logits|differentiable"):
+        trimkit.Trim(seeded(lambda: Around(lambda y: y.argmax(1))), "identity", attribution)(x)
+
+
+@pytest.mark.parametrize("loss", ["log_probabilities", "cross_entropy"])
+def test_the_gradient_of_a_loss_finds_the_logits_of_an_output_with_parts(x, loss):
+    one, other = (
+        trimkit.Trim(seeded(lambda f=f: Around(f)), "identity", ("gradient_of_loss", {"loss": loss}))(x, 1).scores
+        for f in (lambda y: {"logits": y, "cache": None}, lambda y: y)
+    )
+    torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("output", [lambda y: None, lambda y: y.detach().numpy()])
+def test_the_gradient_of_a_loss_of_no_logits_is_refused(x, output):
+    with pytest.raises(ShapeError, match="expected logits"):
+        trimkit.Trim(seeded(lambda: Around(output)), "identity", "gradient_of_loss")(x)
+
+
+@pytest.mark.filterwarnings("ignore::trimkit.TrimkitWarning")
+def test_a_model_that_draws_in_eval_mode_leaves_the_global_state_every_time(x):
+    model = seeded(lambda: Around(nn.functional.dropout))
+    before = torch.get_rng_state()
+    for attribution in ("saliency", "input_x_gradient", "integrated_gradients", "feature_ablation", "saliency"):
+        trimkit.Trim(model, "identity", attribution)(x, 1)
+        assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_what_fails_within_captum_is_refused_by_its_name(x):
+    class Mapped(Around):
+        def forward(self, x):
+            return torch.func.vmap(self.body)(x)
+
+    with pytest.raises(AttributionError, match="captum:LRP refuses this model"):
+        trimkit.Trim(seeded(lambda: Mapped(None)), "identity", "captum:LRP")(x, 1)

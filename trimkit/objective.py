@@ -95,6 +95,25 @@ def as_schedule(weight: Weight) -> Schedule:
     return {"linear": linear, "cosine": cosine, "cyclical": cyclical, "one_cycle": one_cycle}[match[1]](*numbers)
 
 
+def require_weights(**weights: Weight) -> None:
+    """Refuse options that are no weights: text that is none, and numbers below 0; a function is taken as it is.
+
+    Args:
+        weights: by the names of the options.
+    Raises:
+        OptionError: the first that is none.
+
+    >>> require_weights(beta=4, gamma="linear(0, 1, 100)")
+    >>> require_weights(beta=-1)
+    Traceback (most recent call last):
+    trimkit.errors.OptionError: expected beta ≥ 0, got -1
+    """
+    for name, weight in weights.items():
+        schedule = as_schedule(weight)
+        if not callable(schedule) and not 0 <= schedule < math.inf:
+            raise OptionError(f"expected {name} ≥ 0, got {weight}")
+
+
 @dataclass(frozen=True)
 class Term:
     """One named number of a loss, unweighted.

@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from trimkit_vae.vae import VAE, not_negative
+from trimkit_vae.vae import VAE
 
-from trimkit.methods import DiagonalGaussian, Schedule, Term, Weight, as_schedule
+from trimkit.methods import DiagonalGaussian, Schedule, Term, Weight, as_schedule, require_weights
 
 
 class SparseMeansVAE(VAE):
@@ -18,7 +18,7 @@ class SparseMeansVAE(VAE):
     def __init__(self, shape: tuple[int, ...], latent_dim: int = 10, *, sparsity: Weight = 1.0, **common: Any) -> None:
         super().__init__(shape, latent_dim, **common)
         self.sparsity = sparsity
-        not_negative(sparsity=sparsity)
+        require_weights(sparsity=sparsity)
 
     def weights(self) -> Mapping[str, Schedule]:
         """kl 1, sparse λ."""

@@ -63,7 +63,7 @@ EXAMPLES = {
     "each": [Example({"of": "dct"}), Example({"of": "dct", "axes": 1}, sizes=[(4, 3), (5,)])],
     "graph_fourier": Example({"adjacency": RING + RING.T}, sizes=[(8,), (2, 8)]),
     "mel": Example({"mels": 3, "n_fft": 16}, SIGNALS),
-    "superpixels": Example(sizes=[(1, 4, 4), (3, 5, 4)]),
+    "superpixels": [Example(options, sizes=[(1, 4, 4), (3, 5, 4)]) for options in ({}, {"each": True})],
     "wavelet_packet": [Example({"levels": 1}), Example({"wavelet": "haar"})],
     "dct": [Example({"dims": 1}), Example()],
     "dictionary": Example({"matrix": torch.randn(3, 8, dtype=torch.float64)}, sizes=[(8,), (2, 4)]),

@@ -85,6 +85,11 @@ class Probe:
         return self._target
 
     @property
+    def has_output(self) -> bool:
+        """Whether the model has run at the explained point, and did not fail."""
+        return self._output is not None
+
+    @property
     def output(self) -> Any:
         """Raw output at the explained point, (N, ...); evaluated now if no other evaluation has brought it."""
         if self._output is None:

@@ -186,8 +186,8 @@ _PLACES = {
 def _placed(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
     """Positional arguments, with what came by name in its place; it is taken out of the keywords."""
     places = _PLACES.get(name.removesuffix("_"), ("tensors" if "tensors" in kwargs else "input",))
-    named = takewhile(lambda place: place in kwargs, places[len(args) :])
-    return (*args, *[kwargs.pop(key) for key in list(named)])
+    named = list(takewhile(lambda key: key in kwargs, places[len(args) :]))
+    return (*args, *(kwargs.pop(key) for key in named))
 
 
 def _layer() -> str:

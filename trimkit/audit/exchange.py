@@ -73,7 +73,7 @@ def summary(report: Report) -> str:
         "",
         "| status | check | answer | figures |",
         "|---|---|---|---|",
-        *(f"| {v.status} | {_cell(_name(v))} | {_cell(v.sentence)} | {_cell(v.figures)} |" for v in report.verdicts),
+        *(f"| {v.status} | {_cell(v.label)} | {_cell(v.sentence)} | {_cell(v.figures)} |" for v in report.verdicts),
     ]
     return "\n".join(lines) + "\n"
 
@@ -88,7 +88,7 @@ def _element(verdict: Verdict, fail_on: str) -> str:
 
 def _case(verdict: Verdict, element: str) -> Xml.Element:
     case = Xml.Element(
-        "testcase", {"classname": f"trimkit.{verdict.about}", "name": _legal(_name(verdict)), "time": "0"}
+        "testcase", {"classname": f"trimkit.{verdict.about}", "name": _legal(verdict.label), "time": "0"}
     )
     if element:
         text = _legal(f"{verdict.sentence} {verdict.figures}".strip())
@@ -97,10 +97,6 @@ def _case(verdict: Verdict, element: str) -> Xml.Element:
             child.set("type", str(verdict.status))
         child.text = text
     return case
-
-
-def _name(verdict: Verdict) -> str:
-    return f"{verdict.check} [{verdict.attribution}]" if verdict.attribution else verdict.check
 
 
 def _legal(text: str) -> str:

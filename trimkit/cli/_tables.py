@@ -23,23 +23,22 @@ def write_table(headings: Sequence[str], rows: Sequence[Sequence[str]], title: s
         title: a line above, or "".
     """
     rows = [[printable(cell) for cell in row] for row in rows]
-    if sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
+    if _is_rich():
         _write_rich(headings, rows, title)
     else:
         sys.stdout.write(plain_table(headings, rows, title))
+
+
+def _is_rich() -> bool:
+    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def write_entries(headings: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:
     """Write a table of long texts to stdout: as `write_table` on a terminal, elsewhere within 100 columns.
 
     There the first cell of a row begins its line. The others follow, and go on in lines that begin with spaces.
-
-    Args:
-        headings: one a column.
-        rows: cells, as many a row as there are headings.
-        title: a line above, or "".
     """
-    if sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
+    if _is_rich():
         write_table(headings, rows, title)
         return
     cells = [[" ".join(printable(cell).split()) or "-" for cell in row] for row in (headings, *rows)]

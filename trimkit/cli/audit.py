@@ -348,7 +348,7 @@ def _write_verdicts(report: Report) -> None:
 
 
 def _name(verdict: Any, several: bool) -> str:
-    return f"{verdict.check} [{verdict.attribution}]" if several and verdict.attribution else verdict.check
+    return verdict.label if several else verdict.check
 
 
 def _exit_code(report: Report, fail_on: str) -> int:

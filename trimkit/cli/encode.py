@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from trimkit.cli._arguments import plain_parser
+from trimkit.cli._warnings import one_line_warnings
 from trimkit.cli.sample import add_shared, free_file, load_run, require_least, write_arrays
 from trimkit.errors import OptionError
 
@@ -25,17 +26,19 @@ def run(argv: list[str]) -> int:
     out = free_file(arguments.out, force=arguments.force)
     from trimkit.data import few, load
 
-    method, device = load_run(arguments)
-    data = load(arguments.data, arguments.split)
-    method.check(few(data.x))
+    with one_line_warnings():
+        method, device = load_run(arguments)
+        data = load(arguments.data, arguments.split)
+        method.check(few(data.x))
+        codes = encode(method, data, arguments.space, arguments.batch_size, device)
     beside = {name: getattr(data, name) for name in ("y", "aux", "factors", "sources")}
-    write_arrays(out, {"x": encode(method, data, arguments.space, arguments.batch_size, device), **beside})
+    write_arrays(out, {"x": codes, **beside})
     sys.stdout.write(f"{out}\n")
     return 0
 
 
 def encode(method: Method, data: Dataset, space: str | None, size: int, device: torch.device) -> Tensor:
-    """The posterior means of data.
+    """The posterior means of data, some samples at a time: (N, *space.shape) on the CPU.
 
     Args:
         method: trained, on the device, in eval mode.
@@ -43,10 +46,8 @@ def encode(method: Method, data: Dataset, space: str | None, size: int, device: 
         space: of the codes; None for the first.
         size: samples at once.
         device: of the method.
-    Returns:
-        (N, *space.shape) on the CPU.
     Raises:
-        TransformError: a space that cannot be encoded to.
+        OptionError: a space that needs auxiliary variables, which the data do not have.
     """
     import torch
 
@@ -56,7 +57,7 @@ def encode(method: Method, data: Dataset, space: str | None, size: int, device: 
 
     def means(rows: Tensor) -> Tensor:
         aux = None if data.aux is None else data.aux[rows].to(device)
-        return method.encode(method.place(data.x[rows]), aux, space).mean.cpu()
+        return method.encode(method.place_input(data.x[rows]), aux, space).mean.cpu()
 
     with torch.no_grad():
         return torch.cat([means(rows) for rows in torch.arange(len(data)).split(size)])

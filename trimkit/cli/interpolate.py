@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trimkit.cli._arguments import plain_parser
+from trimkit.cli._warnings import one_line_warnings
 from trimkit.cli.sample import add_asked, add_shared, asked_of, free_file, load_run, require_least, write_arrays
 from trimkit.errors import OptionError
 
@@ -28,7 +29,8 @@ def run(argv: list[str]) -> int:
     out = free_file(
         arguments.out or str(Path(arguments.run) / "interpolation.npz"), ".png", ".gif", force=arguments.force
     )
-    way = _interpolate(arguments)
+    with one_line_warnings():
+        way = _interpolate(arguments)
     write_arrays(out, {"x": way.x.flatten(0, 1), "codes": way.codes.flatten(0, 1)})
     strip, film = out.with_suffix(".png"), out.with_suffix(".gif")
     _draw(way, arguments.between, strip, film)
@@ -51,20 +53,20 @@ def _interpolate(arguments: argparse.Namespace) -> Interpolation:
             ends, own = _encoded(method, latent, arguments, device)
             aux = aux if arguments.classes or arguments.aux else own
         else:
-            ends = _drawn(method, latent, arguments, aux)
+            ends = _drawn(method, latent, arguments, aux, device)
     way = interpolate(method, *ends, space=latent.name, steps=arguments.frames, path=arguments.path, aux=aux)
     return Interpolation(way.codes.cpu(), way.x.cpu(), way.path)
 
 
 def _drawn(
-    method: Method, latent: LatentSpace, arguments: argparse.Namespace, aux: Tensor | None
+    method: Method, latent: LatentSpace, arguments: argparse.Namespace, aux: Tensor | None, device: torch.device
 ) -> tuple[Tensor, Tensor]:
     """Codes of new data, two by two, each two of one class."""
     import torch
 
     from trimkit.errors import TrainingError
 
-    generator = torch.Generator(next(method.parameters()).device).manual_seed(arguments.seed)
+    generator = torch.Generator(device).manual_seed(arguments.seed)
     try:
         held = {} if aux is None else {"aux": aux.repeat_interleave(2, 0)}
         codes = method.sample_codes(2 * arguments.pairs, generator, latent.name, **held)

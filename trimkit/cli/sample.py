@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trimkit.cli._arguments import plain_parser
+from trimkit.cli._warnings import one_line_warnings
 from trimkit.errors import OptionError
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ def run(argv: list[str]) -> int:
     arguments = _parser().parse_args(argv)
     require_least(arguments, n=1, batch_size=1, seed=0)
     out = free_file(arguments.out or str(Path(arguments.run) / "drawn.npz"), ".png", force=arguments.force)
-    samples, aux = _draw(arguments)
+    with one_line_warnings():
+        samples, aux = _draw(arguments)
     labels = aux if aux is not None and not aux.is_floating_point() else None
     write_arrays(out, {"x": samples, "aux": aux, "y": labels})
     picture = out.with_suffix(".png")

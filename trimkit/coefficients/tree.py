@@ -55,7 +55,7 @@ def map_leaves(function: Callable[..., Tensor], tree: Tree, *others: Tree) -> Tr
     Raises:
         ShapeError: the trees differ in structure.
     """
-    if isinstance(tree, Tensor) and all(isinstance(other, Tensor) for other in others):
+    if isinstance(tree, Tensor) and (not others or all(isinstance(other, Tensor) for other in others)):
         return function(tree, *others)
     columns = [leaves(tree), *(matched_leaves(tree, other) for other in others)]
     return rebuild(tree, [function(*row) for row in zip(*columns, strict=True)])

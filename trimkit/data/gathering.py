@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 from torch.utils.data import Dataset as TorchDataset
 
 from trimkit.data import arrays
@@ -74,7 +74,8 @@ def _sample(name: str, source: Any, number: int) -> Tensor:
 
 
 def _has_length(source: Any) -> bool:
-    return isinstance(source, TorchDataset) and hasattr(source, "__len__") and hasattr(source, "__getitem__")
+    """Whether items of a dataset of PyTorch can be asked for by number."""
+    return isinstance(source, TorchDataset) and not isinstance(source, IterableDataset) and hasattr(source, "__len__")
 
 
 def _is_batched(source: Any) -> bool:

@@ -233,7 +233,7 @@ class Encoder:
     def _encode(self, numbers: Tensor) -> Any:
         x, aux = self._data.x[numbers], self._data.aux
         given = None if aux is None or not self.space.needs_aux else aux[numbers].to(self._device)
-        return self._method.encode(self._method.place(x), given, self.space.name)
+        return self._method.encode(self._method.place_input(x), given, self.space.name)
 
 
 def compute_metrics(encode: Encode, data: Dataset, order: Numbers, settings: Settings, draws: int = DRAWS) -> Metrics:

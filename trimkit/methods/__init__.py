@@ -31,7 +31,18 @@ from trimkit.methods.phases import RECONSTRUCTION, Batch, Phase, Reconstruct, St
 from trimkit.methods.posteriors import Delta, DiagonalGaussian, Posterior, gaussian_kl, standard_normal
 from trimkit.methods.precision import at_least_float32, no_autocast
 from trimkit.methods.stored import latent, load_method
-from trimkit.objective import Schedule, Term, Weight, as_schedule, constant, cosine, cyclical, linear, one_cycle
+from trimkit.objective import (
+    Schedule,
+    Term,
+    Weight,
+    as_schedule,
+    constant,
+    cosine,
+    cyclical,
+    linear,
+    one_cycle,
+    require_weights,
+)
 from trimkit.processes import gather
 
 __all__ = [
@@ -93,6 +104,7 @@ __all__ = [
     "one_cycle",
     "own_rows",
     "paired_discrepancy",
+    "require_weights",
     "standard_normal",
     "summarise_kl",
 ]

@@ -132,7 +132,7 @@ class Method(nn.Module, ABC):
         chosen = self.space(space)
         if not chosen.gaussian:
             raise TrainingError(f"{type(self).__name__} draws no codes of the space {chosen.name!r}")
-        return standard_normal(next(self.parameters()).new_empty(n, *chosen.shape), generator)
+        return standard_normal(self.place(torch.empty(n, *chosen.shape)), generator)
 
     def baseline(self, space: str | None = None) -> Tensor | None:
         """The code that stands for nothing in particular, from which attributions are measured.
@@ -233,7 +233,7 @@ class Method(nn.Module, ABC):
         if not bool(torch.isfinite(x).all()):
             raise DataError("expected finite data, got NaN or infinity; clean the data before training")
 
-    def place(self, x: Tensor) -> Tensor:
+    def place_input(self, x: Tensor) -> Tensor:
         """Samples on the method's device, and in the type of its parameters; as they are where it has none.
 
         Args:

@@ -28,6 +28,7 @@ from trimkit.predictor.rows import (
     warn_of_unsteady,
     why_joined,
     why_unsteady,
+    without_graph,
 )
 from trimkit.predictor.several import Several
 from trimkit.predictor.turns import process_wide
@@ -110,7 +111,8 @@ class Composed:
     @cached_property
     def residual(self) -> Tensor:
         """r, like x, detached; an identity leaves zeros."""
-        return torch.zeros_like(single_leaf(self.s, "identity"), requires_grad=False)
+        s = single_leaf(self.s, "identity").detach()
+        return s.new_zeros(()).expand_as(s)
 
     def _place(self, x: Tensor) -> None:
         self.size, self.x = x.shape[1:], x.detach()
@@ -156,15 +158,12 @@ class Composed:
     ) -> Any:
         """The raw output for data in the place of x; arguments as of `Site.run`."""
         model = self.model if model is None else model
-        try:
+
+        def run(data: Any) -> Any:
             with self._called():
                 return self.site.run(model, data, samples, fill)
-        except RuntimeError as error:
-            if torch.is_grad_enabled() or "does not require grad" not in str(error):
-                raise
-        with torch.enable_grad(), self._called():  # the model differentiates inside itself, as forces of an energy are
-            output = self.site.run(model, data.detach().requires_grad_(), samples, fill)
-        return map_tensors(Tensor.detach, output)
+
+        return run(data) if torch.is_grad_enabled() else without_graph(run, data)
 
     def given(self, x: Tensor) -> Any:
         """Data like x in the form of the inputs: those of several by name."""
@@ -196,12 +195,13 @@ class Composed:
 
     def settle_steady(self, output: Any, target: Target) -> str | None:
         """Measure, once a model in eval mode, whether f(s) is f(s) the next time; warn, and say why, where not."""
-        if self.site.samples == 0 or getattr(self.model, "training", False):
+        if getattr(self.model, "training", False):
             return None
         held = _unsteady.setdefault(self.model, {}) if is_weakly_held(self.model) else {}
         key = str(self.site.layer)
         if key not in held:
-            with unchanged(self.model):
+            with unchanged(self.model, watch=False):
+                target = resolve_target(target, output)
                 values = select(output, target, rows=self.site.samples).detach()
                 held[key] = why_unsteady(lambda: select(self(self.s), target, rows=self.site.samples), values)
             if held[key]:
@@ -220,11 +220,11 @@ class Composed:
         settled = _replayed.setdefault(self.model, {}) if is_weakly_held(self.model) else {}
         if str(layer) not in settled:
             double = tree.concatenate([tree.map_leaves(lambda leaf: leaf.flip(0) / 2, self.s), self.s])
-            with unchanged(self.model), keyed_draws(), recording(self.model, layer) as twice:
+            with unchanged(self.model, watch=False), keyed_draws(), recording(self.model, layer) as twice:
                 full = self(double)
             n = self.site.samples
             self.site.replayed = frozenset(below.with_rows(n) & twice.with_rows(2 * n))
-            with unchanged(self.model), keyed_draws():
+            with unchanged(self.model, watch=False), keyed_draws():
                 settled[str(layer)] = self.site.replayed if same_rows(full, self(double)) else frozenset()
         self.site.replayed = settled[str(layer)]
 
@@ -239,16 +239,16 @@ class Composed:
         key = str(self.site.layer)
         if key not in held:
             samples = torch.arange(self.site.samples - 1, -1, -1)
-            with torch.no_grad(), unchanged(self.model), keyed_draws():
+            with torch.no_grad(), unchanged(self.model, watch=False), keyed_draws():
                 one = self.run(self.model, self.s)
-            with torch.no_grad(), unchanged(self.model), keyed_draws():
+            with torch.no_grad(), unchanged(self.model, watch=False), keyed_draws():
                 turned = self.run(self.model, tree.map_leaves(lambda leaf: leaf.flip(0), self.s), samples)
             held[key] = not same_rows(one, map_tensors(lambda leaf: leaf.flip(0) if leaf.ndim else leaf, turned))
         if held[key]:
             self.site.rows = "copies"
 
     def _measure_rows(self, output: Any, target: Target) -> str | None:
-        with unchanged(self.model), keyed_draws():
+        with unchanged(self.model, watch=False), keyed_draws():
             values = select(output, target, rows=self.site.samples)
 
             def run(s: Tree) -> Tensor:

@@ -73,10 +73,11 @@ _still: WeakSet[nn.Module] = WeakSet()
 
 
 @contextmanager
-def unchanged(model: Any) -> Iterator[None]:
+def unchanged(model: Any, *, watch: bool = True) -> Iterator[None]:
     """Leave a model's buffers, and the global random state where the model could draw from it, as they were.
 
     In eval mode a model is watched for the first time only, if it changes neither. Within, no other thread explains it.
+    Where draws are keyed nothing can be seen of them: such calls do not ``watch``.
     """
     with alone(model):
         modules = list(modules_of(model))
@@ -86,7 +87,7 @@ def unchanged(model: Any) -> Iterator[None]:
             return
         with process_wide(), _put_back(model, modules, watched=not training) as changes:
             yield
-        if not training and not changes:
+        if watch and not training and not changes:
             _still.add(model)
 
 

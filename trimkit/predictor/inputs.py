@@ -48,7 +48,7 @@ class Site:
     """
 
     def __init__(self, model: Callable[..., Any], x: Inputs, at: At = None, rows: Rows = None) -> None:
-        self.x: Any = dict(x) if isinstance(x, Mapping) else x
+        self.x: Any = x if isinstance(x, Tensor) or not isinstance(x, Mapping) else dict(x)
         self.seen = survey(model)
         self.rows: Any = rows if rows is None else check_rows(rows)
         self._rules = _rules(self.x, rows) if rows else {}
@@ -56,6 +56,11 @@ class Site:
         self.replayed: frozenset[Key] = frozenset()
         self._recorded: Any = None
         self.packing: Packing | None = None
+        self._several: list[int | str] = []
+        if isinstance(x, Tensor) and at is None:
+            check_input(x)
+            self._key, self.layer, self.samples = None, None, len(x)
+            return
         self._several = several_keys(at, _names(self.x)) if isinstance(at, list | tuple) else []
         self._key = None if self._several else _input_key(self.x, at)
         self.layer: Layer | None = None

@@ -14,7 +14,7 @@ from trimkit.predictor.frozen import FrozenPredictor
 from trimkit.predictor.graph import leads_to
 from trimkit.predictor.inputs import At, Site
 from trimkit.predictor.raised import told_plainly
-from trimkit.predictor.rows import warn_of_unsteady, why_unsteady
+from trimkit.predictor.rows import warn_of_unsteady, why_unsteady, without_graph
 from trimkit.targets import logits_in
 
 Match = Literal["kl", "bernoulli", "mse", "features", "label"]
@@ -146,9 +146,8 @@ class PredictionLoss(nn.Module):
             self._warn_unless_steady(x, output)
         return output
 
-    @torch.no_grad()
     def _warn_unless_steady(self, x: Tensor, output: Tensor) -> None:
-        reason = why_unsteady(lambda: self._run(x.detach()), output)
+        reason = why_unsteady(lambda: without_graph(self._run, x.detach()), output)
         if reason:
             warn_of_unsteady(reason)
 
@@ -174,8 +173,7 @@ class PredictionLoss(nn.Module):
         return site.run(self.predictor, x)
 
     def _kl(self, x_hat: Tensor, x: Tensor) -> Tensor:
-        with torch.no_grad():
-            expected = self._output(x)
+        expected = without_graph(self._output, x)
         axis = self._axis_of_classes(expected)
         if expected.ndim < 2 or expected.shape[axis] < 2:
             raise ShapeError(
@@ -186,8 +184,7 @@ class PredictionLoss(nn.Module):
         return _mean(functional.kl_div(log_q, log_p, reduction="none", log_target=True).sum(axis))
 
     def _bernoulli(self, x_hat: Tensor, x: Tensor) -> Tensor:
-        with torch.no_grad():
-            expected = self._output(x)
+        expected = without_graph(self._output, x)
         output = self._output(x_hat)
         share = expected.sigmoid()
         gap = functional.softplus(output) - functional.softplus(expected) + share * (expected - output)
@@ -202,13 +199,11 @@ class PredictionLoss(nn.Module):
         return min(1, output.ndim - 1) if self.class_axis is None else self.class_axis % output.ndim
 
     def _mse(self, x_hat: Tensor, x: Tensor) -> Tensor:
-        with torch.no_grad():
-            expected = self._output(x)
+        expected = without_graph(self._output, x)
         return _squared_error(self._output(x_hat), expected)
 
     def _features(self, x_hat: Tensor, x: Tensor) -> Tensor:
-        with torch.no_grad():
-            expected = self.predictor.features(x, self.layers)
+        expected = without_graph(lambda x: self.predictor.features(x, self.layers), x)
         errors = map(_squared_error, self.predictor.features(x_hat, self.layers), expected)
         return torch.stack(list(errors)).mean(0)
 

@@ -110,6 +110,18 @@ def map_tensors(function: Callable[..., Any], value: Any, *others: Any) -> Any:
     return value
 
 
+def without_graph(call: Callable[[Tensor], Any], x: Tensor) -> Any:
+    """``call(x)`` without a graph, also of a model that differentiates inside itself, as forces of an energy are."""
+    try:
+        with torch.no_grad():
+            return call(x)
+    except RuntimeError as error:
+        if "does not require grad" not in str(error):
+            raise
+    with torch.enable_grad():
+        return map_tensors(Tensor.detach, call(x.detach().requires_grad_()))
+
+
 def why_joined(run: Callable[[Tree], Tensor], s: Tree, values: Tensor, model: Any) -> str | None:
     """What is wrong with the belief that row i is sample i, alone and in any number; None where nothing is.
 

@@ -39,7 +39,8 @@ class PluginFile(EntryPoint):
         path = path.resolve()
         root, module = _place(path)
         super().__init__(path.stem, module, GROUP)  # type: ignore[call-arg]
-        metadata = {"Name": path.name, "Version": f"sha256:{_digest(path)}"}
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12] if path.is_file() else "missing"
+        metadata = {"Name": path.name, "Version": f"sha256:{digest}"}
         vars(self).update(path=path, root=root, asked=asked, dist=SimpleNamespace(metadata=metadata))
 
     def load(self) -> Any:
@@ -99,7 +100,3 @@ def _place(path: Path) -> tuple[Path, str]:
     while (root / "__init__.py").is_file():
         root, names = root.parent, [root.name, *names]
     return root, ".".join(names)
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:12] if path.is_file() else "missing"

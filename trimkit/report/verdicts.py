@@ -95,6 +95,11 @@ class Verdict:
     about: Literal["explanation", "model"] = "explanation"
 
     @property
+    def label(self) -> str:
+        """The check, with the attribution that it is about: ``"controls [saliency]"``."""
+        return f"{self.check} [{self.attribution}]" if self.attribution else self.check
+
+    @property
     def figures(self) -> str:
         """Estimate, interval, threshold and n in one line, or "" where the check does not apply.
 

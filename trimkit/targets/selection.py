@@ -63,9 +63,19 @@ def select(output: Any, target: Target, copies: int = 1, rows: int | None = None
     Returns:
         (copies · N,) real.
     Raises:
-        ShapeError: a target of another form or that does not fit the output, or an output with other than copies · N
-            rows.
+        ShapeError: a target of another form or that does not fit the output, an output with other than copies · N
+            rows, or one that is complex or boolean.
     """
+    values = _selected(output, target, copies, rows)
+    if values.is_complex() or values.dtype == torch.bool:
+        raise ShapeError(
+            f"expected real numbers from the model, got {values.dtype}; pass a callable target that makes one, such as "
+            "target=lambda out: out.abs()[:, 0], or explain what was compared"
+        )
+    return values
+
+
+def _selected(output: Any, target: Target, copies: int, rows: int | None) -> Tensor:
     output = output if callable(target) else logits_in(output)
     _check_rows(output, copies, rows)
     if callable(target):

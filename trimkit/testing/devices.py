@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -72,8 +72,12 @@ def _transform(trial: Trial) -> Iterator[Placed]:
 
 def _both_ways(transform: Transform, x: Tensor, size: Size) -> Iterator[Placed]:
     s = transform(x)
+
+    def data(device: torch.device) -> Tensor:
+        return transform.to(device).inverse(tree.map_leaves(lambda leaf: leaf.to(device), s), size)
+
     yield Placed("coefficients", lambda device: transform.to(device)(x.to(device)))
-    yield Placed("data", lambda device: transform.to(device).inverse(_moved(s, device), size))
+    yield Placed("data", data)
 
 
 def _attribution(trial: Trial) -> Iterator[Placed]:
@@ -110,7 +114,3 @@ _PLACED: dict[str, Callable[[Trial], Iterator[Placed]]] = {
     "penalty": _penalty,
     "method": _method,
 }
-
-
-def _moved(some: Any, device: torch.device) -> Any:
-    return tree.map_leaves(lambda leaf: leaf.to(device), some)

@@ -61,10 +61,8 @@ def verdict_rules(trial: Trial) -> None:
 
 
 def _require_rule(verdict: Verdict) -> None:
-    rested = verdict.estimate is not None and verdict.threshold is not None
-    require(rested, f"{verdict.status} without an estimate and a threshold; give both to self.verdict")
-    assert verdict.estimate is not None
-    assert verdict.threshold is not None
+    if verdict.estimate is None or verdict.threshold is None:
+        raise BrokenPromise(f"{verdict.status} without an estimate and a threshold; give both to self.verdict")
     ruled = judge(verdict.estimate, verdict.threshold, verdict.direction)
     require(
         ruled is verdict.status,

@@ -93,7 +93,8 @@ def dead_rows(case: Case) -> None:
     result = penalty(dead)
     require(bool(torch.isfinite(result).all()), "a row of zeros has the value NaN or infinity; mask dead rows")
     require(torch.allclose(result[1:], alone), "a row of zeros changes the values of other rows; reduce each row alone")
-    (slope,) = _gradient(result, dead)
+    require(result.requires_grad, "no gradient reaches the scores; write it with differentiable operations, not numpy")
+    (slope,) = torch.autograd.grad(result.sum(), dead, allow_unused=True, materialize_grads=True)
     require(
         bool(torch.isfinite(slope).all()), "a row of zeros has a gradient of NaN; torch.where before √ and division"
     )
@@ -121,11 +122,6 @@ def first_derivatives(case: Case) -> None:
 def second_derivatives(case: Case) -> None:
     """Its second derivative equals finite differences."""
     _check(gradgradcheck, case)
-
-
-def _gradient(result: Tensor, scores: Tensor) -> tuple[Tensor, ...]:
-    require(result.requires_grad, "no gradient reaches the scores; write it with differentiable operations, not numpy")
-    return torch.autograd.grad(result.sum(), scores, allow_unused=True, materialize_grads=True)
 
 
 def _check(check: Any, case: Case) -> None:

@@ -77,9 +77,8 @@ def verdict_lines(report: Report) -> str:
     lines = [f"explanation {report.overall}, model {report.model}"]
     for verdict in report.verdicts:
         if verdict.status != "PASS":
-            about = f"{verdict.check} [{verdict.attribution}]" if verdict.attribution else verdict.check
             figures = f"  ({verdict.figures})" if verdict.figures else ""
-            lines.append(f"{verdict.status:<14} {about}  {verdict.sentence}{figures}")
+            lines.append(f"{verdict.status:<14} {verdict.label}  {verdict.sentence}{figures}")
     return "\n".join(lines)
 
 

@@ -39,7 +39,7 @@ def cases(trial: Trial) -> Iterator[Case]:
 
 def _case(trial: Trial, size: Size) -> Case:
     transform, x = _fitted(trial, size), trial.draw(3, size)
-    transform.groups(size)  # refused here, the size is not one of its own
+    transform.groups_of(x)  # refused here, the size is not one of its own
     return Case(size, transform, x, transform(x))
 
 
@@ -86,9 +86,10 @@ def second_derivatives(case: Case) -> None:
 @promise("transform", light=True, each=cases)
 def groups(case: Case) -> None:
     """The named groups partition the coefficients of a sample: one group a coefficient, one name a group."""
-    these = case.transform.groups(case.size)
+    these = case.transform.groups_of(case.x)
     labels, count = tree.leaves(these.labels), len(these.names)
-    expected, got = shapes(case.s), [tuple(leaf.shape) for leaf in labels]
+    got = [tuple(leaf.shape) for leaf in labels]
+    expected = [tuple(leaf.shape) for leaf in tree.leaves(case.s)] if these.each else shapes(case.s)
     require(got == expected, f"labels have the shapes {got}, a sample's coefficients {expected}; make them alike")
     kinds = {leaf.dtype for leaf in labels}
     whole = all(not (kind.is_floating_point or kind.is_complex or kind == torch.bool) for kind in kinds)

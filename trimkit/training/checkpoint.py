@@ -164,9 +164,10 @@ class Checkpoints:
         was, now = _flat(manifest["identity"]), _flat(self._identity)
         for key in [*now, *(key for key in was if key not in now)]:
             if was.get(key) != now.get(key) and key not in self._free:
+                way_out = "give the same data, or say that they changed (--data-changed)"
                 raise CheckpointError(
-                    f"checkpoint {path} is of another run: {key} was {was.get(key)!r}, is {now.get(key)!r}; resume "
-                    "with the same settings, or start a new run"
+                    f"checkpoint {path} is of another run: {key} was {was.get(key)!r}, is {now.get(key)!r}; "
+                    f"{way_out if key == 'data' else 'resume with the same settings, or start a new run'}"
                 )
 
 

@@ -265,7 +265,7 @@ def _pictures(
 ) -> dict[str, Image]:
     """What can be shown of a method, by name."""
     if not evaluation.can_reconstruct:
-        return _drawn(evaluation, x)
+        return _drawn(evaluation, x, aux)
     pictures = {
         "reconstructions": reconstruction_grid(
             x[:SHOWN], evaluation.reconstruct(x[:SHOWN], None if aux is None else aux[:SHOWN])
@@ -277,12 +277,16 @@ def _pictures(
 
 
 @torch.no_grad()
-def _drawn(evaluation: Evaluation, x: Tensor) -> dict[str, Image]:
-    """Samples of a method that cannot reconstruct: of the same numbers each time, so that a film shows them change."""
+def _drawn(evaluation: Evaluation, x: Tensor, aux: Tensor | None) -> dict[str, Image]:
+    """Samples of a method that cannot reconstruct: of the same numbers each time, so that a film shows them change.
+
+    Of a conditional one, those below each of the data are asked to be what it is.
+    """
     method = evaluation.method
     if type(method).sample is Method.sample or method.space().needs_aux:
         return {}
-    drawn = method.sample(DRAWN * len(x[:SHOWN]), evaluation.engine.generator("pictures"))
+    asked = None if aux is None or method.condition is None else torch.cat([aux[:SHOWN]] * DRAWN)
+    drawn = method.sample(DRAWN * len(x[:SHOWN]), evaluation.engine.generator("pictures"), asked)
     return {"samples": sample_grid(x[:SHOWN], drawn)}
 
 

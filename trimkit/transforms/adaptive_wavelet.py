@@ -67,6 +67,11 @@ class AdaptiveWavelet(Multilevel):
             raise OptionError(
                 f"adaptive_wavelet: {wavelet!r} is not orthogonal; start from one that is, such as 'db5' or 'sym5'"
             )
+        if lattice and len(low) < 4:
+            raise OptionError(
+                f"adaptive_wavelet: expected a wavelet of at least 4 taps for a lattice, got "
+                f"{wavelet!r} with {len(low)}; start from one such as 'db2'"
+            )
         start = angles_of_filter(low).to(torch.get_default_dtype()) if lattice else torch.tensor(low)
         self.raw = nn.Parameter(start)
         self.lattice = self.exact = lattice

@@ -26,6 +26,7 @@ from trimkit.errors import OptionError, ShapeError, TrainingError
 from trimkit.registry.options import whole_number
 from trimkit.targets import Target, select
 from trimkit.transforms.adaptive_wavelet import AdaptiveWavelet
+from trimkit.transforms.filterbank import FilterBank
 
 
 @dataclass(frozen=True)
@@ -79,18 +80,22 @@ def awd_terms(transform: AdaptiveWavelet, x: Tensor, gradients: Tensor) -> dict[
     Raises:
         ShapeError: gradients of another shape than x.
     """
+    bank, _ = transform.banks(x)
+    both, sizes = _analysed(transform, x, gradients, bank)
+    s: Any = tree.map_leaves(lambda leaf: leaf[: len(x)], both)
+    reconstruction = (x - transform.synthesise(s, bank)).square().sum() / len(x)
+    return {"reconstruction": reconstruction, **sizes, **transform.constraint_losses()}
+
+
+def _analysed(
+    transform: AdaptiveWavelet, x: Tensor, gradients: Tensor, bank: FilterBank
+) -> tuple[list[Any], dict[str, Tensor]]:
+    """Coefficients of x and of ∇f, rows of one above those of the other, and the two L1 terms."""
     if gradients.shape != x.shape:
         raise ShapeError(f"expected one gradient a datum, of shape {tuple(x.shape)}, got {tuple(gradients.shape)}")
-    bank, _ = transform.banks(x)
     both = transform.analyse(torch.cat([x, gradients]), bank)  # T⁻¹ is the adjoint of T: ∇_s f is the transform of ∇f
-    s: Any = tree.map_leaves(lambda leaf: leaf[: len(x)], both)
     coefficients, scores = (tree.rows(both).abs().sum(1) / len(both)).chunk(2)
-    return {
-        "reconstruction": (x - transform.synthesise(s, bank)).square().sum() / len(x),
-        "coefficients": coefficients.mean(),
-        "scores": scores.mean(),
-        **transform.constraint_losses(),
-    }
+    return both, {"coefficients": coefficients.mean(), "scores": scores.mean()}
 
 
 def distill(
@@ -143,7 +148,7 @@ def search(
     *,
     starts: int = 1024,
     steps: int = 150,
-    batch: int = 16,
+    batch: int = 8,
     learning_rate: float = 0.1,
     generator: torch.Generator | None = None,
 ) -> Tensor:
@@ -197,7 +202,7 @@ _AT_ONCE = 128
 
 
 class _Loss(nn.Module):
-    """The loss on a few samples as a function of the filter's parameter alone."""
+    """The loss of a lattice on a few samples; its other terms are zero, whatever the angles."""
 
     def __init__(self, transform: AdaptiveWavelet, x: Tensor, gradients: Tensor, weights: AwdWeights) -> None:
         super().__init__()
@@ -205,7 +210,8 @@ class _Loss(nn.Module):
 
     def forward(self) -> Tensor:
         """A scalar."""
-        return self.weights.total(awd_terms(self.transform, self.x, self.gradients))
+        _, terms = _analysed(self.transform, self.x, self.gradients, self.transform.banks(self.x)[0])
+        return self.weights.total(terms)
 
 
 def _finite(value: float) -> bool:

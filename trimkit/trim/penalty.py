@@ -152,7 +152,9 @@ class TrimPenalty:
 
     def _keeps_task(self, site: Site) -> bool:
         """Whether the task's gradient passes T⁻¹(T(x)) + r as it would pass x."""
-        if self.points is not None or any(p.requires_grad for p in self.transform.parameters()):
+        if self.points is not None or (
+            type(self.transform) is not Identity and any(p.requires_grad for p in self.transform.parameters())
+        ):
             return False
         return self.transform.exact if site.layer is not None else not site.value.requires_grad
 

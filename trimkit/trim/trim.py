@@ -27,7 +27,7 @@ from trimkit.predictor.rows import Rows, check_rows
 from trimkit.predictor.several import space_of
 from trimkit.predictor.turns import alone
 from trimkit.registry import resolve
-from trimkit.targets import Target, resolve_target
+from trimkit.targets import Target
 from trimkit.transforms.base import Identity, Transform
 from trimkit.trim.result import TrimResult
 from trimkit.trim.steps import refined, rows_of
@@ -110,7 +110,7 @@ class Trim:
             explained = self.attribution.explain(
                 composed, composed.s, target=target, baseline=s0, create_graph=create_graph, generator=generator
             )
-            composed.settle_steady(explained.output, resolve_target(target, explained.output))
+            composed.settle_steady(explained.output, target)
             gap = change = None
             if self.attribution.complete:
                 change = composed.change(explained.output, target, s0)

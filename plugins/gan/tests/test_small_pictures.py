@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 from torch.nn import functional
-from trimkit_gan.discriminator import Discriminator, HalvingBlock
-from trimkit_gan.resampling import blur, halve
+from trimkit_gan.discriminator import Discriminator, HalvingConv
+from trimkit_gan.resampling import halve
 from trimkit_gan.stylegan import StyleGAN, StyleGAN2
 from trimkit_gan.synthesis import Stage, Synthesis
 
@@ -43,9 +43,8 @@ def test_channels_and_layers_of_32_pixels(kind):
     layers = [(tap.name, len(tap.module.bias)) for tap in method.synthesis.taps if "conv" in tap.name]
     assert layers == [("4px conv1", 64), ("8px conv1", 64), ("16px conv1", 32), ("32px conv1", 16)]
     assert len(method.mapping.layers) == 2
-    shapes = [tuple(block.second.weight.shape[:2]) for block in method.discriminator.blocks]
-    assert shapes == [(64, 64), (64, 32), (32, 16)]
-    assert all(block.first is None for block in method.discriminator.blocks)
+    assert tuple(method.discriminator.from_rgb["3"].weight.shape) == (32, 3, 4, 4)
+    assert [tuple(block.weight.shape) for block in method.discriminator.blocks] == [(64, 64, 4, 4), (64, 32, 4, 4)]
 
 
 @pytest.mark.parametrize("kind", KINDS.values())
@@ -59,15 +58,30 @@ def test_the_learning_rate_reaches_the_optimisers_of_both_players(kind):
     assert rates == pytest.approx({"generator": 5e-3 * shared, "discriminator": 5e-3 * 4 / 5})
 
 
-@pytest.mark.parametrize("residual", [True, False])
-def test_a_halving_block_of_one_convolution(residual):
-    block = HalvingBlock(3, 5, residual=residual, convolutions=1).double()
+def test_a_halving_convolution_is_one_of_4_by_4_pixels_and_keeps_the_variance():
+    block = HalvingConv(3, 5).double()
     x = torch.randn(2, 3, 8, 8, dtype=torch.float64)
-    h = functional.conv2d(blur(x, padding=2), block.second.weight / 27**0.5, stride=2)
-    expected = functional.leaky_relu(h, 0.2) * 2**0.5
-    if residual:
-        expected = (expected + functional.conv2d(halve(x), block.around.weight / 3**0.5)) / 2**0.5
-    torch.testing.assert_close(block(x), expected)
+    windows = functional.unfold(x, 4, padding=1, stride=2)  # the 16 pixels of each output, for each channel
+    y = (block.weight.flatten(1) / 48**0.5 @ windows).unflatten(2, (4, 4))
+    torch.testing.assert_close(block(x), functional.leaky_relu(y, 0.2) * 2**0.5)
+
+
+@pytest.mark.parametrize("size", [8, 16, 32])
+def test_every_parameter_of_a_discriminator_of_single_convolutions_is_trained(size):
+    network = Discriminator((3, size, size), channel_max=8, convolutions=1)
+    logits = network(torch.randn(4, 3, size, size))
+    assert logits.shape == (4,)
+    logits.sum().backward()
+    assert all(p.grad is not None and bool(p.grad.abs().sum() > 0) for p in network.parameters())
+
+
+def test_a_growing_discriminator_of_single_convolutions_fades_from_one_resolution_to_the_next():
+    network = Discriminator((2, 16, 16), growing=True, channel_max=8, convolutions=1).double()
+    x = torch.randn(4, 2, 16, 16, dtype=torch.float64)
+    small = network(halve(x), Stage(1))
+    torch.testing.assert_close(network(x, Stage(2, 0.0)), small)
+    torch.testing.assert_close(network(x, Stage(2, 1.0)), network(x))
+    assert not torch.allclose(network(x, Stage(2, 0.5)), small)
 
 
 @pytest.mark.parametrize("name", MODULATIONS)

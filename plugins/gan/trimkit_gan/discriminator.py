@@ -40,27 +40,41 @@ def minibatch_deviation(x: Tensor, group: int = GROUP, epsilon: float = 1e-8) ->
 
 
 class HalvingBlock(nn.Module):
-    """One or two convolutions, the last at half the size, and, where residual, a 1 × 1 path around them.
+    """Two convolutions, the second at half the size, and, where residual, a 1 × 1 path around them.
 
     Args:
         inputs: channels of x.
         outputs: channels of the result.
         residual: (path around + convolutions) / √2, which keeps the variance (StyleGAN2, appendix B).
-        convolutions: 1 or 2.
     """
 
-    def __init__(self, inputs: int, outputs: int, *, residual: bool, convolutions: int = 2) -> None:
+    def __init__(self, inputs: int, outputs: int, *, residual: bool) -> None:
         super().__init__()
         share = math.sqrt(0.5) if residual else 1.0  # folded into both summands' weights
-        self.first = EqualisedConv(inputs, inputs, 3, gain=ROOT_TWO) if convolutions == 2 else None
+        self.first = EqualisedConv(inputs, inputs, 3, gain=ROOT_TWO)
         self.second = EqualisedConv(inputs, outputs, 3, stride=2, gain=ROOT_TWO * share)
         self.around = EqualisedConv(inputs, outputs, 1, bias=False, gain=share) if residual else None
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, inputs, 2H, 2W) → (N, outputs, H, W)."""
-        y = x if self.first is None else rectify(self.first(x))
-        y = rectify(self.second(blur(y, padding=2)))
+        y = rectify(self.second(blur(rectify(self.first(x)), padding=2)))
         return y if self.around is None else y + self.around(halve(x))
+
+
+class HalvingConv(EqualisedConv):
+    """One 4 × 4 convolution at half the size, as DCGAN's (Radford et al. 2015, arXiv:1511.06434), and its rectifier.
+
+    Args:
+        inputs: channels of x.
+        outputs: channels of the result.
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs, 4, stride=2, gain=ROOT_TWO)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs, 2H, 2W) → (N, outputs, H, W)."""
+        return rectify(super().forward(x))
 
 
 class Discriminator(nn.Module):
@@ -71,11 +85,11 @@ class Discriminator(nn.Module):
 
     Args:
         shape: of an image: (C, S, S) with S = 8, 16, … 1024.
-        residual: StyleGAN2's blocks; False for StyleGAN's.
+        residual: StyleGAN2's blocks; False for StyleGAN's. For blocks of two convolutions.
         growing: takes images at every resolution, not at the last alone.
         channel_base: layers at resolution r have min(channel_base / r, channel_max) channels.
         channel_max: see there.
-        convolutions: of each halving block, 1 or 2.
+        convolutions: of each halving, 2 as in the papers, or 1, of which the first takes the image itself.
         condition_size: entries of c; 0 for none.
     Raises:
         ShapeError: another shape.
@@ -99,12 +113,16 @@ class Discriminator(nn.Module):
         self.top = Stage(levels_of(shape))
         levels = self.top.level + 1
         widths = [width_at(4 * 2**n, channel_base, channel_max) for n in range(levels)]
-        entries = range(levels) if growing else [self.top.level]
-        self.from_rgb = nn.ModuleDict({str(n): EqualisedConv(shape[0], widths[n], 1, gain=ROOT_TWO) for n in entries})
-        self.blocks = nn.ModuleList(
-            HalvingBlock(widths[n], widths[n - 1], residual=residual, convolutions=convolutions)
-            for n in range(1, levels)
-        )
+        self.entry_halves = convolutions == 1
+        stages = range(int(self.entry_halves), levels) if growing else [self.top.level]
+        if self.entry_halves:
+            entries = {n: EqualisedConv(shape[0], widths[n - 1], 4, stride=2, gain=ROOT_TWO) for n in stages}
+            blocks = [HalvingConv(widths[n], widths[n - 1]) for n in range(1, levels - 1)]
+        else:
+            entries = {n: EqualisedConv(shape[0], widths[n], 1, gain=ROOT_TWO) for n in stages}
+            blocks = [HalvingBlock(widths[n], widths[n - 1], residual=residual) for n in range(1, levels)]
+        self.from_rgb = nn.ModuleDict({str(n): entry for n, entry in entries.items()})
+        self.blocks = nn.ModuleList(blocks)
         self.conv = EqualisedConv(widths[0] + 1, widths[0], 3, gain=ROOT_TWO)
         self.hidden = EqualisedLinear(widths[0] * 16, widths[0], gain=ROOT_TWO)
         self.verdict = EqualisedLinear(widths[0], 1)
@@ -122,10 +140,11 @@ class Discriminator(nn.Module):
         """
         stage = stage or self.top
         h = rectify(self.from_rgb[str(stage.level)](pixels_last(x)))
-        for n in range(stage.level, 0, -1):
+        first = stage.level - self.entry_halves
+        for n in range(first, 0, -1):
             h = self.blocks[n - 1](h)
-            if n == stage.level and stage.fade < 1:
-                h = torch.lerp(rectify(self.from_rgb[str(n - 1)](halve(x))), h, stage.fade)
+            if n == first and stage.fade < 1:
+                h = torch.lerp(rectify(self.from_rgb[str(stage.level - 1)](halve(x))), h, stage.fade)
         h = rectify(self.conv(minibatch_deviation(h)))
         features = rectify(self.hidden(h.flatten(1)))
         verdict = self.verdict(features)[:, 0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
 from trimkit.errors import UnknownNameError, nearest
 from trimkit.transforms.fitted import PCA
@@ -13,7 +14,11 @@ from trimkit_gan.generating import StyleSpaces
 
 
 def ganspace(
-    method: StyleSpaces, samples: int = 10_000, components: int | None = None, generator: torch.Generator | None = None
+    method: StyleSpaces,
+    samples: int = 10_000,
+    components: int | None = None,
+    generator: torch.Generator | None = None,
+    aux: Tensor | None = None,
 ) -> PCA:
     """Principal components of w over the prior (Härkönen et al. 2020, arXiv:2004.02546).
 
@@ -25,11 +30,12 @@ def ganspace(
         samples: draws of z; more than w has entries, for all of its components.
         components: how many to keep; all by default.
         generator: source of randomness.
+        aux: (samples, ...) u of each draw of a conditional method; classes with equal chances by default.
     Returns:
         w (N, w_dim) ⇄ coefficients (N, components), falling in variance.
     """
     with torch.no_grad():
-        w = method.draw_w(samples, generator)
+        w = method.draw_w(samples, generator, aux)
     found = PCA(components).fit(w)
     found.exact = len(found.components) == w.shape[1]
     return found

@@ -54,8 +54,8 @@ class EqualisedConv(nn.Module):
     Args:
         inputs: channels of x.
         outputs: channels of y.
-        kernel: side k, odd.
-        stride: 1 keeps the size; 2 halves that of an image which a blur has made one pixel larger, and pads nothing.
+        kernel: side k, odd, or 4.
+        stride: 1 keeps the size; 2 halves it where k is 4, and where k is 3 and a blur has made it one pixel larger.
         bias: whether there is one, 0 at first.
         gain: of a rectifier that follows, see `ROOT_TWO`.
     """
@@ -69,7 +69,7 @@ class EqualisedConv(nn.Module):
         self.scale = gain / math.sqrt(inputs * kernel**2)
         self.gain = gain
         self.stride = stride
-        self.padding = kernel // 2 if stride == 1 else 0
+        self.padding = (kernel - stride) // 2
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, inputs, H, W) → (N, outputs, H', W')."""

@@ -21,6 +21,7 @@ def noise_share(
     samples: int = 64,
     draws: int = 4,
     generator: torch.Generator | None = None,
+    aux: Tensor | None = None,
 ) -> float:
     """Share of the output's variance that is due to noise: E_w Var(output | w) / Var(output), by both terms' estimates.
 
@@ -33,6 +34,7 @@ def noise_share(
         samples: draws of z, at least 2.
         draws: of noise for each, at least 2.
         generator: source of randomness.
+        aux: (samples, ...) u of each draw of a conditional method; classes with equal chances by default.
     Returns:
         In [0, 1]: 0 where noise does nothing, 1 where nothing else does; 0 for an output that is constant.
     Raises:
@@ -41,7 +43,7 @@ def noise_share(
     """
     if samples < 2 or draws < 2:
         raise OptionError(f"expected samples and draws ≥ 2, got {samples} and {draws}")
-    w = method.sample_codes(samples, generator, "w")
+    w = method.sample_codes(samples, generator, "w", aux)
     seen = []
     for _ in range(draws):
         images = method.decode(w, "w", noise="random", generator=generator)

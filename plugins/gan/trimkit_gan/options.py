@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from trimkit import objective
 from trimkit.errors import OptionError
-from trimkit.methods import as_schedule
 from trimkit.registry.options import real_number, whole_number
 
 
@@ -40,10 +40,7 @@ def require_weights(options: object, *names: str) -> None:
     Raises:
         OptionError: the first that is none.
     """
-    for name in names:
-        weight = as_schedule(getattr(options, name))
-        if not callable(weight) and not weight >= 0:
-            raise OptionError(f"expected {name} ≥ 0, got {weight}")
+    objective.require_weights(**{name: getattr(options, name) for name in names})
 
 
 def require_shares(options: object, *names: str) -> None:

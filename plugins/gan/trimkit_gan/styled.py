@@ -99,7 +99,7 @@ class StyleBased(StyleSpaces):
         w_dim: entries of w.
         mapping_layers: depth of the mapping network; by default 2 below 64 pixels, else 8 as in the papers.
         convolutions: of each resolution in both networks, 1 or 2; by default 1 below 64 pixels, else 2 as in the
-            papers.
+            papers. The discriminator's single ones are DCGAN's, see `Discriminator`.
         channel_base: layers at resolution r have min(channel_base / r, channel_max) channels; by default 512 below 64
             pixels, else 2048. The papers' 16384 (StyleGAN), 32768 (StyleGAN2) and 512 are for GPUs.
         channel_max: see there; by default 64.

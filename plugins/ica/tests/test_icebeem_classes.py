@@ -11,6 +11,7 @@ from trimkit_ica.icebeem import ICEBeeM
 
 import trimkit
 from trimkit.data import Dataset, load
+from trimkit.errors import DataError
 from trimkit.methods import Batch
 from trimkit.metrics.independence import mean_correlation
 
@@ -154,3 +155,10 @@ def test_it_resumes_bit_for_bit(tmp_path):
     trimkit.train(make(whitened=True), data, steps=3, folder=tmp_path / "run", **quick)
     parts = trimkit.train(make(whitened=True), data, steps=6, folder=tmp_path / "run", resume=True, **quick).method
     assert torch.equal(weights(whole), weights(parts))
+
+
+def test_data_that_are_all_alike_are_refused():
+    data = Dataset("alike", torch.full((12, 2), 0.5), aux=torch.arange(12) % 3)
+    method = ICEBeeM((2,), latent_dim=2, segments=3, estimation="classes", hidden=4)
+    with pytest.raises(DataError, match="expected data that vary, got samples that are all alike"):
+        trimkit.train(method, data, steps=1, batch_size=6)

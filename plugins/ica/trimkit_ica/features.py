@@ -12,8 +12,8 @@ from torch import Tensor
 
 from trimkit.errors import DataError, TrimkitWarning
 from trimkit.methods import Delta, LatentSpace, Method, Posterior
+from trimkit.registry.options import whole_number
 from trimkit_ica.auxiliary import Auxiliary
-from trimkit_ica.networks import at_least_one
 from trimkit_ica.unmixing import canonical, fastica, whiten
 
 ROWS = 4096
@@ -41,7 +41,7 @@ class FeatureMethod(Method):
 
     def __init__(self, shape: Sequence[int], latent_dim: int, segments: int, aux_dim: int = 0) -> None:
         super().__init__(shape)
-        at_least_one(latent_dim=latent_dim)
+        whole_number("", latent_dim=latent_dim)
         self.latent_dim = latent_dim
         self.segments = segments
         self.auxiliary = Auxiliary(type(self).__name__, segments, aux_dim)

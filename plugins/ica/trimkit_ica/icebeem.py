@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, softplus
 
-from trimkit.errors import OptionError, nearest
+from trimkit.errors import DataError, OptionError, nearest
 from trimkit.methods import (
     Batch,
     Phase,
@@ -22,10 +22,11 @@ from trimkit.methods import (
     at_least_float32,
     standard_normal,
 )
+from trimkit.registry.options import whole_number
 from trimkit_ica.auxiliary import FunctionOfAux, accuracy
 from trimkit_ica.features import FeatureMethod
 from trimkit_ica.flow import CouplingFlow
-from trimkit_ica.networks import ACTIVATIONS, Activation, at_least_one, mlp
+from trimkit_ica.networks import ACTIVATIONS, Activation, mlp
 from trimkit_ica.unmixing import whiten
 
 Estimation: TypeAlias = Literal["flow", "score", "classes"]
@@ -116,7 +117,7 @@ class ICEBeeM(FeatureMethod):
         self.hidden, self.layers = hidden, layers
         self.learning_rate, self.rate = learning_rate, rate
         self._require_options()
-        at_least_one(hidden=hidden, layers=layers, flow_layers=flow_layers, flow_hidden=flow_hidden)
+        whole_number("", hidden=hidden, layers=layers, flow_layers=flow_layers, flow_hidden=flow_hidden)
         widths = {"hidden": hidden, "layers": layers if aux_dim else 1}
         shaped: dict[str, Any] = {"hidden": hidden, "layers": layers, "activation": activation}
         self.network = mlp(self.size, latent_dim, **shaped)
@@ -137,9 +138,17 @@ class ICEBeeM(FeatureMethod):
             self.whitener: Tensor
 
     def prepare(self, x: Tensor, aux: Tensor | None, generator: torch.Generator) -> None:
-        """Measure what ``invertible`` and ``whitened`` need of the training data, (N, *shape)."""
+        """Measure what ``invertible`` and ``whitened`` need of the training data, (N, *shape).
+
+        Raises:
+            DataError: data that are all alike.
+        """
         if self.estimation == "classes" and self.invertible:
             variance = x.flatten(1).double().var(0, correction=0).mean()
+            if not variance > 0:
+                raise DataError(
+                    "ICEBeeM: expected data that vary, got samples that are all alike; they tell no classes"
+                )
             self.spread.copy_(variance.clamp_min(torch.finfo(torch.float32).tiny))
         if self.whitened:
             whitening = whiten(x.flatten(1))

@@ -31,9 +31,11 @@ from trimkit.methods import (
     at_least_float32,
     decompose_kl,
     linear,
+    require_weights,
 )
+from trimkit.registry.options import whole_number
 from trimkit_ica.auxiliary import Auxiliary, FunctionOfAux, spread_uniformly
-from trimkit_ica.networks import after, at_least_one, mlp
+from trimkit_ica.networks import after, mlp
 from trimkit_ica.priors import PriorName, make_prior
 
 Preset: TypeAlias = Literal["elbo", "released", "annealed"]
@@ -125,7 +127,7 @@ class IVAE(Method):
         self.encoder_aux, self.variance = encoder_aux, variance
         self.hidden, self.layers = hidden, layers
         self.learning_rate, self.rate = learning_rate, rate
-        at_least_one(latent_dim=latent_dim, hidden=hidden, layers=layers, prior_layers=prior_layers)
+        whole_number("", latent_dim=latent_dim, hidden=hidden, layers=layers, prior_layers=prior_layers)
         self.auxiliary = self.condition = Auxiliary("IVAE", segments, aux_dim)
         given = (reconstruction, mutual_information, total_correlation, dimension_wise_kl)
         self._weights = choose_weights(preset, given, anneal_steps)
@@ -299,7 +301,6 @@ def choose_weights(preset: str, given: Sequence[Weight | None], anneal_steps: in
     chosen: dict[str, Schedule] = {}
     for (term, option), own, (first, last) in zip(WEIGHTS.items(), given, PRESETS[preset], strict=True):
         usual = first if first == last else linear(first, last, anneal_steps)
-        weight = chosen[term] = as_schedule(usual if own is None else own)
-        if not callable(weight) and not weight >= 0:
-            raise OptionError(f"expected {option} ≥ 0, got {own}")
+        chosen[term] = as_schedule(usual if own is None else own)
+        require_weights(**{option: chosen[term]})
     return chosen

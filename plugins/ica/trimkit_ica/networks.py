@@ -9,8 +9,6 @@ from typing import Literal, TypeAlias
 
 from torch import Tensor, nn
 
-from trimkit.errors import OptionError
-
 SLOPE = 0.1
 """What is added to tanh, so that the activation has an inverse (Khemakhem et al. 2020, released code)."""
 
@@ -57,14 +55,3 @@ def mlp(
 def after(hidden: int, outputs: int, *, layers: int) -> nn.Sequential:
     """What follows the first layer of an `mlp` of at least two: (N, hidden) → (N, outputs)."""
     return nn.Sequential(LeakyTanh(), *mlp(hidden, outputs, hidden=hidden, layers=layers - 1))
-
-
-def at_least_one(**numbers: int) -> None:
-    """Refuse sizes below 1, before any layer is made.
-
-    Raises:
-        OptionError: the option and its value.
-    """
-    for name, number in numbers.items():
-        if number < 1:
-            raise OptionError(f"expected {name} ≥ 1, got {number}")

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from trimkit.methods import Batch, Phase, StepResult, Term, Weight, adam, as_schedule, at_least_float32
+from trimkit.registry.options import whole_number
 from trimkit_ica.auxiliary import accuracy
 from trimkit_ica.features import FeatureMethod
-from trimkit_ica.networks import at_least_one, mlp
+from trimkit_ica.networks import mlp
 
 
 class TCL(FeatureMethod):
@@ -50,7 +51,7 @@ class TCL(FeatureMethod):
         super().__init__(shape, latent_dim, segments)
         self.hidden, self.layers = hidden, layers
         self.learning_rate, self.rate = learning_rate, rate
-        at_least_one(hidden=hidden, layers=layers)
+        whole_number("", hidden=hidden, layers=layers)
         self.network = mlp(self.size, latent_dim, hidden=hidden, layers=layers)
         self.classifier = nn.Linear(latent_dim, segments)
 

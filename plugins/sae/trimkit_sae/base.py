@@ -220,24 +220,28 @@ class SparseAutoencoder(Method):
         pre = at_least_float32(self._preactivate_in_training(h))
         z = self.activate(pre)
         parts = self.reconstruct(z)
+        rows = z.detach().reshape(-1, self.features)
+        active = (rows > 0).sum(0, dtype=torch.float32)
+        return self._result(h, parts, self.regularise(pre, z, h - parts[-1]), active)
+
+    def _result(self, h: Tensor, parts: Sequence[Tensor], terms: dict[str, Term], active: Tensor) -> StepResult:
+        """The step's result, from ĥ of the dictionaries and (M,) in how many vectors each feature is active."""
         squared = [(h - part).square().sum(-1) for part in parts]
-        terms = {RECONSTRUCTION: Term(per_sample(torch.stack(squared).sum(0) if len(parts) > 1 else squared[0]))}
+        error = Term(per_sample(torch.stack(squared).sum(0) if len(parts) > 1 else squared[0]))
         return StepResult(
-            terms | self.regularise(pre, z, h - parts[-1]),
+            {RECONSTRUCTION: error, **terms},
             reconstruction=lambda _: as_data(parts[-1] * self.scale, self.shape, self.axis),
-            diagnostics=self._note(z),
+            diagnostics=self._note(active, h.numel() // self.width),
         )
 
     @torch.no_grad()
-    def _note(self, z: Tensor) -> dict[str, Tensor]:
-        """Count which features are active, and for how many samples the others were not."""
-        rows = z.reshape(-1, self.features)
-        active = (rows > 0).sum(0, dtype=torch.float32)
+    def _note(self, active: Tensor, rows: int) -> dict[str, Tensor]:
+        """Count for how many vectors each feature was not active."""
         seen = gather(active[None])
         if self.training:
-            waiting = self.silent + len(rows) * len(seen)
+            waiting = self.silent + rows * len(seen)
             self.silent.copy_(torch.where(seen.sum(0) > 0, torch.zeros_like(waiting), waiting))
-        return {"l0": active.sum() / len(rows), "dead": (active == 0).float().mean()}
+        return {"l0": active.sum() / rows, "dead": (active == 0).float().mean()}
 
     def code(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
         """x̂ of vectors (n, d), and their features (n, M)."""

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import embedding_bag, linear
 
 from trimkit.errors import OptionError
-from trimkit.methods import Schedule, Term, Weight, as_schedule
+from trimkit.methods import Batch, Schedule, StepResult, Term, Weight, as_schedule, at_least_float32
 from trimkit.registry.options import whole_number
 from trimkit_sae.base import SparseAutoencoder, per_sample, require_weight
+from trimkit_sae.chosen import ChosenProducts
+from trimkit_sae.transform import as_vectors
 
 
 class DeadFeaturesSAE(SparseAutoencoder):
@@ -58,11 +61,15 @@ class DeadFeaturesSAE(SparseAutoencoder):
 
     def regularise(self, pre: Tensor, z: Tensor, error: Tensor) -> dict[str, Term]:
         """‖e − ê‖², and 0 while no feature is dead."""
+        return self._revive(lambda dead: pre[..., dead], error)
+
+    def _revive(self, preactivate: Callable[[Tensor], Tensor], error: Tensor) -> dict[str, Term]:
+        """The auxiliary term, from what gives pre of the features of these numbers, (..., dead)."""
         dead = (self.silent >= self.dead_after).nonzero()[:, 0]
         if not len(dead):
             return {"auxiliary": Term(error.new_zeros(len(error)))}
         k = min(2 ** round(math.log2(max(self.width / 2, 1))), len(dead))
-        revived = largest(pre[..., dead], k) @ self.dictionary.directions[dead]
+        revived = largest(preactivate(dead), k) @ self.dictionary.directions[dead]
         return {"auxiliary": Term(per_sample((error.detach() - revived).square().sum(-1)))}
 
 
@@ -70,6 +77,9 @@ class TopKSAE(DeadFeaturesSAE):
     """TopK sparse autoencoder (Gao et al. 2024, eq. 2); see `DeadFeaturesSAE` for its options.
 
     As in the paper, the encoder has no bias of its own; the ReLU of its released code is kept, so that z ≥ 0.
+
+    Where k is few of M features, a step of training chooses them by one product without a graph, and reads and writes
+    the chosen alone: the same objective and gradients without the zeros' products.
     """
 
     biased = False
@@ -77,6 +87,29 @@ class TopKSAE(DeadFeaturesSAE):
     def activate(self, pre: Tensor) -> Tensor:
         """The k largest, where they are positive."""
         return largest(pre, self.k)
+
+    def loss(self, batch: Batch, generator: torch.Generator, step: int) -> StepResult:
+        """As of `SparseAutoencoder`."""
+        if self.k * FEW > self.features:
+            return super().loss(batch, generator, step)
+        h = as_vectors(batch.x, self.axis) / self.scale
+        rows = h.reshape(-1, self.width) - (self.dictionary.bias if self.pre_bias else 0)
+        with torch.no_grad():
+            values, places = at_least_float32(self.encoder(rows)).topk(self.k, dim=-1, sorted=False)
+        z = ChosenProducts.apply(rows, self.encoder.weight, values, places).relu()  # type: ignore[union-attr]
+        total = embedding_bag(places, self.dictionary.directions, per_sample_weights=z, mode="sum")
+        h_hat = (total + self.dictionary.bias).reshape(h.shape)
+
+        def preactivate(dead: Tensor) -> Tensor:
+            return at_least_float32(linear(rows, self.encoder.weight[dead])).reshape(*h.shape[:-1], -1)
+
+        terms = self._revive(preactivate, h - h_hat)
+        active = torch.bincount(places[z > 0], minlength=self.features).to(z)
+        return self._result(h, [h_hat], terms, active)
+
+
+FEW = 100
+"""Where one of so many features is active, or fewer, the chosen ones are read and written alone: it is faster."""
 
 
 def largest(pre: Tensor, k: int) -> Tensor:

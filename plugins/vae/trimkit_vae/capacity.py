@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trimkit.methods import DiagonalGaussian, Schedule, Term, Weight, as_schedule, gather
-from trimkit_vae.vae import VAE, not_negative
+from trimkit.methods import DiagonalGaussian, Schedule, Term, Weight, as_schedule, gather, require_weights
+from trimkit_vae.vae import VAE
 
 
 class CapacityVAE(VAE):
@@ -43,7 +43,7 @@ class CapacityVAE(VAE):
         super().__init__(shape, latent_dim, **common)
         self.gamma = gamma
         self.capacity = capacity
-        not_negative(gamma=gamma, capacity=capacity)
+        require_weights(gamma=gamma, capacity=capacity)
         self._capacity = as_schedule(capacity)
 
     def weights(self) -> Mapping[str, Schedule]:

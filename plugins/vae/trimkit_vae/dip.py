@@ -17,8 +17,9 @@ from trimkit.methods import (
     as_schedule,
     gather,
     no_autocast,
+    require_weights,
 )
-from trimkit_vae.vae import VAE, not_negative
+from trimkit_vae.vae import VAE
 
 
 class DIPVAEI(VAE):
@@ -50,7 +51,7 @@ class DIPVAEI(VAE):
         super().__init__(shape, latent_dim, **common)
         self.lambda_off_diagonal = lambda_off_diagonal
         self.lambda_diagonal = lambda_diagonal
-        not_negative(lambda_off_diagonal=lambda_off_diagonal, lambda_diagonal=lambda_diagonal)
+        require_weights(lambda_off_diagonal=lambda_off_diagonal, lambda_diagonal=lambda_diagonal)
 
     def weights(self) -> Mapping[str, Schedule]:
         """kl 1, dip_off_diagonal λ_od, dip_diagonal λ_d."""

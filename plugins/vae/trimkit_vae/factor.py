@@ -24,9 +24,11 @@ from trimkit.methods import (
     at_least_float32,
     gather,
     own_rows,
+    require_weights,
 )
+from trimkit.registry.options import real_number
 from trimkit_vae.initialisation import he_uniform
-from trimkit_vae.vae import VAE, not_negative, positive
+from trimkit_vae.vae import VAE
 
 SLOPE = 0.2
 """Of the discriminator's leaky ReLUs, Kim & Mnih 2018, appendix."""
@@ -71,8 +73,8 @@ class FactorVAE(VAE):
         self.gamma = gamma
         self.discriminator_width = discriminator_width
         self.discriminator_learning_rate = discriminator_learning_rate
-        not_negative(gamma=gamma)
-        positive(discriminator_learning_rate=discriminator_learning_rate)
+        require_weights(gamma=gamma)
+        real_number("", above=True, discriminator_learning_rate=discriminator_learning_rate)
         self.discriminator = make_discriminator(latent_dim, discriminator_width)
 
     def phases(self) -> Sequence[Phase]:

@@ -26,9 +26,10 @@ from trimkit.methods import (
     gather,
     maximum_mean_discrepancy,
     paired_discrepancy,
+    require_weights,
     standard_normal,
 )
-from trimkit_vae.vae import VAE, not_negative
+from trimkit_vae.vae import VAE
 
 
 class DiscrepancyVAE(VAE):
@@ -135,7 +136,7 @@ class WAE(DiscrepancyVAE):
         super().__init__(shape, latent_dim, **common)
         self.lambda_mmd = lambda_mmd
         self.stochastic = stochastic
-        not_negative(lambda_mmd=lambda_mmd)
+        require_weights(lambda_mmd=lambda_mmd)
 
     def latent_spaces(self) -> Sequence[LatentSpace]:
         """One space z, whose posterior has a spread if the encoder is stochastic."""

@@ -18,8 +18,9 @@ from trimkit.methods import (
     as_schedule,
     decompose_kl,
     mixture_weights,
+    require_weights,
 )
-from trimkit_vae.vae import VAE, not_negative
+from trimkit_vae.vae import VAE
 
 
 class BetaTCVAE(VAE):
@@ -62,7 +63,7 @@ class BetaTCVAE(VAE):
         self.beta = beta
         self.gamma = gamma
         self.estimator: Estimator = estimator
-        not_negative(alpha=alpha, beta=beta, gamma=gamma)
+        require_weights(alpha=alpha, beta=beta, gamma=gamma)
         if not isinstance(dataset_size, int):
             raise OptionError(f"expected dataset_size as the number of samples, an integer, got {dataset_size!r}")
         mixture_weights(torch.zeros(1, dtype=torch.long), 2, estimator, dataset_size)  # refuses what no batch could use

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trimkit.errors import OptionError
 from trimkit.methods import (
     RECONSTRUCTION,
     Batch,
@@ -27,7 +26,9 @@ from trimkit.methods import (
     as_schedule,
     at_least_float32,
     make_likelihood,
+    require_weights,
 )
+from trimkit.registry.options import real_number
 from trimkit_vae.networks import Beside, NetworkChoice, make_networks
 
 
@@ -71,7 +72,7 @@ class VAE(ConditionalMethod):
         self.likelihood = likelihood
         self.scale = scale
         self.learning_rate = learning_rate
-        positive(learning_rate=learning_rate)
+        real_number("", above=True, learning_rate=learning_rate)
         self.beside = None if self.condition is None else Beside(self.shape, self.condition.size)
         self.encoder, self.decoder = make_networks(network, self.shape, latent_dim, self.beside)
         self.observation = make_likelihood(likelihood, scale, self.shape)
@@ -210,31 +211,8 @@ class BetaVAE(VAE):
     ) -> None:
         super().__init__(shape, latent_dim, **common)
         self.beta = beta
-        not_negative(beta=beta)
+        require_weights(beta=beta)
 
     def weights(self) -> Mapping[str, Schedule]:
         """kl β."""
         return {"kl": as_schedule(self.beta)}
-
-
-def positive(**numbers: float) -> None:
-    """Refuse numbers that are not above 0.
-
-    Raises:
-        OptionError: the option and its value.
-    """
-    for name, number in numbers.items():
-        if not number > 0:
-            raise OptionError(f"expected {name} > 0, got {number}")
-
-
-def not_negative(**weights: Weight) -> None:
-    """Refuse text that is no weight, and numbers below 0; a schedule is taken as it is.
-
-    Raises:
-        OptionError: the option and its value.
-    """
-    for name, weight in weights.items():
-        schedule = as_schedule(weight)
-        if not callable(schedule) and not schedule >= 0:
-            raise OptionError(f"expected {name} ≥ 0, got {weight}")

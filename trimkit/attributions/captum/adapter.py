@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from inspect import Parameter, signature
@@ -56,22 +57,29 @@ class CaptumAttribution(Attribution):
                 return self.scores(self.explainer(probe), inputs, arguments, s)
             except TrimkitError:
                 raise
-            except (AssertionError, TypeError) as error:
-                raise AttributionError(
-                    f"captum:{self.name} refuses this model or input: {error}; use integrated_gradients"
-                ) from error
-            except RuntimeError as error:
-                if "used more than once" in str(error):
-                    raise AttributionError(
-                        f"captum:{self.name} refuses a module that runs more than once in a forward; give each use a "
-                        "module of its own, or use layerwise_relevance or integrated_gradients"
-                    ) from error
-                if "doesn't require gradient" not in str(error):
+            except torch.OutOfMemoryError:
+                raise
+            except Exception as error:
+                reason = self._refusal(error, probe)
+                if reason is None:
                     raise
-                raise AttributionError(
-                    f"captum:{self.name}: no gradient reaches the input (a detach, argmax or integer cast in the "
-                    "model?); use a perturbation attribution or remove the break"
-                ) from error
+                raise AttributionError(f"captum:{self.name}{reason}") from error
+
+    def _refusal(self, error: Exception, probe: Probe) -> str | None:
+        """What an error within Captum means; None where the model itself raises it."""
+        if "used more than once" in str(error):
+            return (
+                " refuses a module that runs more than once in a forward; give each use a module of its own, or use "
+                "layerwise_relevance or integrated_gradients"
+            )
+        if re.search("doesn't require grad|does not require grad|not to have been used", str(error)):
+            return (
+                ": no gradient reaches the input (a detach, argmax or integer cast in the model?); use a perturbation "
+                "attribution or remove the break"
+            )
+        if isinstance(error, AssertionError | TypeError) or probe.has_output:
+            return f" refuses this model or input: {error}; use integrated_gradients"
+        return None
 
     def require(self, probe: Probe, s: Tree) -> None:
         """Refuse, before any work, what Captum would get wrong."""

@@ -124,7 +124,7 @@ class Rows(nn.Module):
 def _modules_below(function: Any) -> set[nn.Module]:
     """The modules that run before the output of an explained layer, and not after it."""
     below = function.site.below if isinstance(function, Composed) else None
-    if below is None:
+    if below is None or not isinstance(function.model, nn.Module):
         return set()
     assert isinstance(function.model, nn.Module)  # a function has no layers
     model = unwrapped(function.model)
