@@ -124,6 +124,7 @@ def test_ids_of_a_dataset_are_used_and_selected():
     data = trimkit.data.Dataset("scans", torch.eye(4), ids=("d", "b", "c", "a"))
     assert data.select(torch.tensor([3, 1])).ids == ("a", "b")
     assert data.take(2).ids == ("d", "b")
+    assert data.select(torch.tensor([False, True, False, True])).ids == ("b", "a")
     assert data.sha256 != trimkit.data.Dataset("scans", torch.eye(4)).sha256
 
 

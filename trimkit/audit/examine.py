@@ -8,15 +8,14 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from trimkit import targets
 from trimkit.audit.layer import held_ids
+from trimkit.audit.modules import parameters_of, place, require_evaluation_mode
 from trimkit.audit.task import Task, decide_task
 from trimkit.data import Dataset, Samples, dataset_of, few
 from trimkit.errors import DataError, ModelError
-from trimkit.predictor import FrozenPredictor
-from trimkit.predictor.guards import require_callable
 from trimkit.targets import IGNORED, NextTokens, Target, next_token, select
 
 Data: TypeAlias = Dataset | Tensor | Samples | tuple[Tensor | Samples, Tensor]
@@ -130,22 +129,6 @@ def task_of(model: Callable[[Tensor], Any], data: Dataset, target: Wanted = "pre
         return decide_task(_try(model, x, target), data.y, target, None, held_ids(model, x))
 
 
-def require_evaluation_mode(model: Any) -> None:
-    """Refuse a module any part of which is in train mode.
-
-    Raises:
-        ModelError: naming the first such part.
-    """
-    require_callable(model)
-    if not isinstance(model, nn.Module):
-        return
-    training = [(name, type(part).__name__) for name, part in model.named_modules() if part.training]
-    if training:
-        name, kind = training[0]
-        where = f"its part {name!r} ({kind})" if name else f"{kind}"
-        raise ModelError(f"the model is in train mode ({where}), where outputs depend on the batch: call model.eval()")
-
-
 def logits(output: Any) -> Tensor:
     """The (N, K) tensor in what a model returned: itself, its ``.logits``, its "logits" entry, or its first part.
 
@@ -179,18 +162,6 @@ def output_tensor(output: Any) -> Tensor:
             "expected logits (N, K) from the model, got a single number; wrap it to return one row a sample"
         )
     return values[:, None] if values.ndim == 1 else values
-
-
-def place(x: Tensor, model: Any) -> Tensor:
-    """Samples on the device, and in the floating type, of the model's parameters."""
-    like = next((p for p in parameters_of(model) if p.is_floating_point()), None)
-    return x if like is None else x.to(like.device, like.dtype)
-
-
-def parameters_of(model: Any) -> list[nn.Parameter]:
-    """A module's parameters, also those that a `trimkit.FrozenPredictor` hides; none for a bare callable."""
-    module = model.inner if isinstance(model, FrozenPredictor) else model
-    return list(module.parameters()) if isinstance(module, nn.Module) else []
 
 
 def check_target(target: Wanted, data: Dataset, output: Tensor, task: Task) -> None:

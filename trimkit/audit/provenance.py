@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from trimkit.audit.checks.base import Check, describe
-from trimkit.audit.examine import parameters_of
+from trimkit.audit.modules import parameters_of
 from trimkit.audit.subject import Subject
 from trimkit.data import Dataset
 from trimkit.predictor import FrozenPredictor, state_hash

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trimkit.audit.examine import parameters_of
+from trimkit.audit.modules import parameters_of
 from trimkit.audit.statistics import key
 from trimkit.errors import ModelError
 from trimkit.predictor import FrozenPredictor, state_hash

@@ -15,9 +15,10 @@ from trimkit.attributions.base import Attribution
 from trimkit.attributions.gradient import IntegratedGradients
 from trimkit.audit.batch import Batch, Explained, blocks_of, join
 from trimkit.audit.counted import Counted
-from trimkit.audit.examine import Wanted, explained_values, place, resolve_target, task_of
+from trimkit.audit.examine import Wanted, explained_values, resolve_target, task_of
 from trimkit.audit.layer import padding_of
 from trimkit.audit.measures import Sums, joined, sums_of
+from trimkit.audit.modules import place
 from trimkit.audit.performance import Performance, columns_of, performance_of
 from trimkit.audit.selection import Forbid, Forbidden, forbidden
 from trimkit.audit.state import FIRST

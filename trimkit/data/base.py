@@ -158,10 +158,9 @@ class Dataset:
         optional = ("y", "aux", "factors", "sources")
         tensors: Mapping[str, Tensor | None] = {name: getattr(self, name) for name in optional}
         x = self.x.select(index) if isinstance(self.x, Samples) else self.x[index]
-        kept = self.ids and (self.ids[index] if isinstance(index, slice) else tuple(self.ids[int(i)] for i in index))
-        return replace(
-            self, x=x, ids=kept, **{name: None if value is None else value[index] for name, value in tensors.items()}
-        )
+        kept = tuple(self.ids[i] for i in torch.arange(len(self))[index].tolist()) if self.ids else ()
+        known = {name: None if value is None else value[index] for name, value in tensors.items()}
+        return replace(self, x=x, ids=kept, **known)
 
     def _check_samples(self) -> None:
         lazy = isinstance(self.x, Samples)

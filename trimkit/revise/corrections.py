@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
-from trimkit.audit.examine import logits, place
+from trimkit.audit.examine import logits
+from trimkit.audit.modules import place
 from trimkit.coefficients import tree
 from trimkit.coefficients.tree import Tree
 from trimkit.data import Dataset

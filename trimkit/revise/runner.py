@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from trimkit.attributions.base import Attribution
-from trimkit.audit.examine import Data, as_dataset, logits, place
+from trimkit.audit.examine import Data, as_dataset, logits
+from trimkit.audit.modules import place
 from trimkit.audit.performance import performance, right
 from trimkit.audit.report import Report
 from trimkit.audit.runner import MOST_FITTED, audit

@@ -15,7 +15,7 @@ from trimkit.audit.checks.controls import magnitude
 from trimkit.audit.columns import Array, Column
 from trimkit.audit.copies import CopyBootstrap, Likeness
 from trimkit.audit.counted import Counted
-from trimkit.audit.examine import parameters_of
+from trimkit.audit.modules import parameters_of
 from trimkit.audit.randomise import randomised_copies
 from trimkit.audit.statistics import centred_ranks, rank_correlation, rank_correlations
 from trimkit.audit.subject import Batch, Subject

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from trimkit.audit.checks.base import Check, Findings, missing, undecided
-from trimkit.audit.examine import parameters_of
+from trimkit.audit.modules import parameters_of
 from trimkit.audit.statistics import spearman
 from trimkit.audit.subject import Batch, Explained, Subject, join
 from trimkit.coefficients import tree
