@@ -132,7 +132,7 @@ class Method(nn.Module, ABC):
         chosen = self.space(space)
         if not chosen.gaussian:
             raise TrainingError(f"{type(self).__name__} draws no codes of the space {chosen.name!r}")
-        return standard_normal(self.place(torch.empty(n, *chosen.shape)), generator)
+        return standard_normal(self.place_input(torch.empty(n, *chosen.shape)), generator)
 
     def baseline(self, space: str | None = None) -> Tensor | None:
         """The code that stands for nothing in particular, from which attributions are measured.
