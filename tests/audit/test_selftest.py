@@ -202,7 +202,8 @@ def test_limits_of_reservations_are_checked():
 def test_one_model_is_told_right_from_wrong():
     result = trimkit.audit.selftest(["input_x_gradient", "occlusion"], seeds=1, models=["one layer"])
     assert result.false_alarms(check=OVERALL, about="closed form").count == 0
-    assert result.power(check=OVERALL, about="closed form").count == 8
+    power = result.power(check=OVERALL, about="closed form")
+    assert (power.count, power.n) == (13, 14)  # smeared over neighbours, scores rank the groups rightly
     assert result.power(about="transform").count == result.power(about="model").count == 1
     assert result.false_alarms(about="transform").count == result.false_alarms(about="model").count == 0
     assert result.false_alarms(subject="input_x_gradient", check=OVERALL).n == 1

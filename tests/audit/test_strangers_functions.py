@@ -106,7 +106,9 @@ def test_scores_of_another_shape_are_refused(model, data):
 
 
 def test_a_class_is_no_attribution(model, data):
-    with pytest.raises(OptionError, match="make one of it first"):
+    with pytest.raises(
+        OptionError, match=r"got trimkit\.attributions\.base\.Attribution; make one: Attribution\(\.\.\.\)"
+    ):
         audit(model, data, trimkit.Attribution)
 
 
