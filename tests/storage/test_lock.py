@@ -100,7 +100,8 @@ def test_a_lock_that_somebody_removed_is_no_error_at_the_end(tmp_path):
     with locked(tmp_path / "a"):
         (tmp_path / ".a.lock").unlink()
     with locked(tmp_path / "a"):
-        pass
+        assert (tmp_path / ".a.lock").exists()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_system_without_locks_warns_whoever_asked(tmp_path, monkeypatch):
