@@ -10,6 +10,7 @@ from io import TextIOWrapper
 
 from trimkit.errors import DataError, PluginError, TrimkitError, UnknownNameError, nearest
 from trimkit.registry.files import take_plugin_files
+from trimkit.storage.signals import Terminated, ending_in_order
 from trimkit.storage.versions import installed_version
 
 OK, USAGE, INTERRUPTED, BROKEN_PIPE = 0, 2, 130, 141
@@ -50,11 +51,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = [*(sys.argv[1:] if argv is None else argv)]  # not list(): the submodule of that name hides it here
     _encode_anything()
     try:
-        code = _dispatch(take_plugin_files(arguments))
+        with ending_in_order():
+            code = _dispatch(take_plugin_files(arguments))
         sys.stdout.flush()  # a closed pipe must be noticed here, not while the interpreter shuts down
     except BrokenPipeError:  # `trimkit list | head`: let the shutdown's own flush go nowhere
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
+    except Terminated as signal:
+        sys.stderr.write(f"trimkit: {signal}: stopped\n")
+        return signal.code
     except KeyboardInterrupt:
         sys.stderr.write("trimkit: interrupted\n")
         return INTERRUPTED

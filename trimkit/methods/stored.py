@@ -15,7 +15,7 @@ from trimkit.errors import ModelError
 from trimkit.methods.base import Method
 from trimkit.methods.latent import LatentTransform
 from trimkit.registry import create, default
-from trimkit.storage import find_damage, warn_of_damage
+from trimkit.storage import find_damage, warn_if_unchecked, warn_of_damage
 
 RECORD, WEIGHTS = "method.json", "model.safetensors"
 
@@ -88,6 +88,7 @@ def load_weights(method: Method, folder: str | Path) -> None:
         raise ModelError(f"{folder} is not the folder of a complete run: {' '.join(str(error).split())}") from error
     if fault := find_damage(folder, [WEIGHTS]):
         raise ModelError(f"{fault}; put it back from a copy")
+    warn_if_unchecked(folder)
     try:
         method.load_state_dict(state)
     except RuntimeError as error:

@@ -2,7 +2,15 @@
 
 from trimkit.storage.files import hash_file, sync_folder, write_atomically
 from trimkit.storage.lock import BusyError, locked
-from trimkit.storage.manifest import CHECKPOINTS, MANIFEST, find_damage, list_damage, warn_of_damage, write_manifest
+from trimkit.storage.manifest import (
+    CHECKPOINTS,
+    MANIFEST,
+    find_damage,
+    list_damage,
+    warn_if_unchecked,
+    warn_of_damage,
+    write_manifest,
+)
 from trimkit.storage.versions import installed_version
 
 __all__ = [
@@ -15,6 +23,7 @@ __all__ = [
     "list_damage",
     "locked",
     "sync_folder",
+    "warn_if_unchecked",
     "warn_of_damage",
     "write_atomically",
     "write_manifest",
