@@ -79,14 +79,3 @@ def use_site(site: FakeSite, monkeypatch: pytest.MonkeyPatch):
     yield use
     monkeypatch.setattr(_loader, "discover", discover)
     default.cache_clear()
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_thread():
-    """One thread: as fast for networks this small, repeatable, and not slowed down by what else the machine does."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)

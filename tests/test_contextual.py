@@ -14,10 +14,7 @@ from trimkit.errors import AttributionError, OptionError
 from trimkit.transforms import DCT, FFT, FrequencyBands
 from trimkit.transforms.base import Identity, Transform
 
-
-def data(*shape, seed=1):
-    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
-
+from .draws import data
 
 X, Y = data(4, 1, 12, 12), torch.tensor([0, 2, 1, 1])
 

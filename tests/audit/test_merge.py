@@ -73,21 +73,23 @@ def test_a_shard_that_died_is_run_again_alone(folder, capsys):
     assert cli.main(["merge", str(first), str(second), "--out", "merged"]) in (0, 3)
 
 
-def fails(capsys, argv, message):
+def assert_fails(capsys, argv, message):
     assert cli.main(argv) == 2
     assert re.search(message, capsys.readouterr().err)
 
 
 def test_what_cannot_be_merged_is_one_line(folder, capsys):
     assert shard(1, 3) == 0
-    fails(capsys, ["merge", "parts", "--out", "m"], r"2 of 3 shards are missing: 2, 3; run them again with --shard 2/3")
+    assert_fails(
+        capsys, ["merge", "parts", "--out", "m"], r"2 of 3 shards are missing: 2, 3; run them again with --shard 2/3"
+    )
     part = "parts/shard-1-of-3.trimkit-shard"
-    fails(capsys, ["merge", part, part], "is named twice")
-    fails(capsys, ["merge", "mine.py"], r"mine\.py is no shard of an audit")
+    assert_fails(capsys, ["merge", part, part], "is named twice")
+    assert_fails(capsys, ["merge", "mine.py"], r"mine\.py is no shard of an audit")
     (folder / "empty").mkdir()
-    fails(capsys, ["merge", "empty"], "holds no shards")
+    assert_fails(capsys, ["merge", "empty"], "holds no shards")
     shutil.copy(part, "again.trimkit-shard")
-    fails(capsys, ["merge", "parts", "again.trimkit-shard"], "shard 1 of 3 is there twice")
+    assert_fails(capsys, ["merge", "parts", "again.trimkit-shard"], "shard 1 of 3 is there twice")
     assert not (folder / "m").exists()
 
 
@@ -95,14 +97,14 @@ def test_another_model_is_noticed(folder, capsys, model):
     assert shard(1, 1) == 0
     changed = {name: value + 1 for name, value in model.state_dict().items()}
     save_file(changed, folder / "net.safetensors")
-    fails(capsys, ["merge", "parts"], "belongs to another audit: its model differ")
+    assert_fails(capsys, ["merge", "parts"], "belongs to another audit: its model differ")
 
 
 def test_what_is_there_is_not_overwritten(folder, capsys):
     assert shard(1, 1) == 0
-    fails(capsys, [*AUDIT, *OPTIONS, "--shard", "1/1", "--out", "parts"], "is there already; add --resume")
+    assert_fails(capsys, [*AUDIT, *OPTIONS, "--shard", "1/1", "--out", "parts"], "is there already; add --resume")
     other = [*AUDIT, *OPTIONS, "--seed", "5", "--shard", "1/1", "--out", "parts", "--resume"]
-    fails(capsys, other, "was made with other options")
+    assert_fails(capsys, other, "was made with other options")
     assert shard(1, 1, "--force") == 0
 
 
@@ -119,7 +121,7 @@ def test_what_is_there_is_not_overwritten(folder, capsys):
     ],
 )
 def test_wrong_usage_is_one_line(folder, capsys, more, message):
-    fails(capsys, [*AUDIT, *OPTIONS, *more], message)
+    assert_fails(capsys, [*AUDIT, *OPTIONS, *more], message)
 
 
 def test_engine_and_looks_tell_how_far_they_are(folder, capsys):
