@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from typing import Any
 
+import numpy
 import pytest
 import torch
 
@@ -21,9 +22,13 @@ def one_thread() -> Iterator[None]:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol() -> Generator[None, Any, Any]:
     """Shared fixtures draw the same whichever test needs them first, and nothing that is drawn shows outside."""
+    state = numpy.random.get_state()  # noqa: NPY002
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
-        return (yield)
+        try:
+            return (yield)
+        finally:
+            numpy.random.set_state(state)  # noqa: NPY002
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from trimkit import Trim, check_attribution
 from trimkit.attributions import captum as adapters
@@ -16,9 +15,9 @@ from trimkit.coefficients.groups import Groups
 from trimkit.errors import AttributionError, ShapeError
 from trimkit.registry import create
 from trimkit.transforms import FFT
-from trimkit.transforms.base import Transform
 
 from .captum_cases import FACTS, MODEL, THIRDS, X, Y, made, names, network
+from .coarse import Coarse
 from .draws import data
 
 SPECTRUM = Groups(("low", "high"), torch.arange(4) // 2, "frequency")
@@ -105,21 +104,6 @@ def test_every_form_of_target_is_taken(name):
     assert torch.allclose(attribution(MODEL, X, target=1)[2], labels[2])
     assert torch.allclose(attribution(nn.Sequential(MODEL, nn.Unflatten(1, (3, 1))), X, target=(1, 0))[2], labels[2])
     assert attribution(nn.Sequential(MODEL, nn.Linear(3, 1).double()), X).shape == X.shape
-
-
-class Coarse(Transform):
-    """Means of neighbours: what it loses is in the residual, which differs from sample to sample."""
-
-    exact = False
-
-    def forward(self, x):
-        return F.avg_pool2d(x, 2)
-
-    def inverse(self, s, size=None):
-        return s.repeat_interleave(2, -1).repeat_interleave(2, -2)
-
-    def groups(self, size):
-        return Groups(("top", "middle", "bottom"), torch.arange(3)[:, None].expand(1, 3, 3), "row")
 
 
 @pytest.mark.parametrize("name", ["captum:NoiseTunnel", "captum:GradientShap", "captum:Lime", "captum:KernelShap"])

@@ -15,18 +15,7 @@ from trimkit.registry import create
 from trimkit.transforms.base import Identity
 
 from .captum_cases import MODEL, X, Y
-
-
-class Coarse(Identity):
-    """Means of neighbours: what it loses is in the residual, which differs from sample to sample."""
-
-    exact = False
-
-    def forward(self, x):
-        return F.avg_pool2d(x, 2)
-
-    def inverse(self, s, size=None):
-        return s.repeat_interleave(2, -1).repeat_interleave(2, -2)
+from .coarse import Coarse
 
 
 def test_identity_keeps_places_and_a_shift_does_not():

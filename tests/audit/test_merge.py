@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -14,6 +13,8 @@ import pytest
 from safetensors.torch import save_file
 
 from trimkit import cli
+
+from .contents import read_results
 
 PAGE = Path(__file__).parents[2] / "docs" / "howto" / "many-samples.md"
 SOURCE = """
@@ -37,10 +38,7 @@ def folder(tmp_path, monkeypatch, model, data):
 
 
 def results(folder):
-    content = json.loads((folder / "results.json").read_text())
-    for name in ("date", "command"):
-        del content["provenance"][name]
-    return content
+    return read_results((folder / "results.json").read_text())
 
 
 def shard(number, count, *more):
@@ -144,7 +142,6 @@ def test_scripts_of_the_page_are_bash(number):
 def test_the_jobs_of_the_array_give_a_report(folder):
     (array,) = [text for text in scripts() if "#SBATCH --array" in text]
     (merge,) = [text for text in scripts() if "trimkit merge" in text and "#SBATCH" not in text]
-    count = int(re.search(r"--array=1-(\d+)", array)[1])
     program = folder / "trimkit"
     program.write_text(f'#!/bin/sh\nexec {sys.executable} -m trimkit "$@"\n')
     program.chmod(0o755)
@@ -152,9 +149,9 @@ def test_the_jobs_of_the_array_give_a_report(folder):
         **os.environ,
         "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-        "SLURM_ARRAY_TASK_COUNT": str(count),
+        "SLURM_ARRAY_TASK_COUNT": "2",  # the page's array has more, which tells no more and takes longer
     }
-    for number in range(1, count + 1):
+    for number in (1, 2):
         job = {**environment, "SLURM_ARRAY_TASK_ID": str(number), "SLURM_CPUS_PER_TASK": "1"}
         subprocess.run(["bash", "-e"], input=array, text=True, env=job, check=True, capture_output=True)
     done = subprocess.run(["bash", "-e"], input=merge, text=True, env=environment, capture_output=True)
