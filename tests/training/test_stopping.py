@@ -21,6 +21,14 @@ from trimkit.training.stopping import Clock, Stopped, Stopper
 OPTIONS = {"batch_size": 8, "checkpoint_every": 1000}
 
 
+@pytest.fixture(autouse=True)
+def interruptible():
+    """Python's own handler of SIGINT, which a job that a shell runs in the background inherits as ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def newest(folder):
     return torch.load(sorted((folder / "checkpoints").glob("*.pt"))[-1], weights_only=True)
 

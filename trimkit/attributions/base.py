@@ -18,6 +18,7 @@ from trimkit.coefficients.tree import Tree
 from trimkit.errors import AttributionError, PluginError, ShapeError
 from trimkit.predictor.composed import Composed, model_of, padding_of
 from trimkit.predictor.graph import graph_leaves
+from trimkit.predictor.guards import normal_mode, warn_of_non_finite
 from trimkit.predictor.kernels import math_attention, math_in_backward
 from trimkit.predictor.turns import alone
 from trimkit.targets import NextTokens, Target, require_target, resolve_target, select
@@ -96,6 +97,11 @@ class Probe:
             self._output = self._call(self.point)
         return self._output
 
+    @property
+    def explained(self) -> Tensor:
+        """The explained number of each sample, (N,), at the explained point."""
+        return self._selected(self.output, 1)
+
     def gradient(self, target: Target = None) -> Tree:
         """∂f/∂s at the explained point: leaves like the coefficients, complex where they are (∂f/∂Re + i ∂f/∂Im).
 
@@ -161,7 +167,7 @@ class Probe:
         """
         own = {id(leaf) for leaf in tree.leaves(self.point)}
         declared = self.function.parameters() if hasattr(self.function, "parameters") else ()
-        behind = [*graph_leaves(self._selected(self.output, 1)), *(p for p in declared if p.requires_grad)]
+        behind = [*graph_leaves(self.explained), *(p for p in declared if p.requires_grad)]
         return list({id(leaf): leaf for leaf in behind if id(leaf) not in own}.values())
 
     def _call(self, points: Tree) -> Any:
@@ -251,18 +257,22 @@ class Attribution(ABC):
         """
         self.require_differentiable(create_graph)
         _check_coefficients(s)
-        leave = torch.inference_mode(False) if torch.is_inference_mode_enabled() else nullcontext()
         kernel = math_attention() if create_graph else nullcontext()
-        with alone(model_of(function)), leave, torch.enable_grad(), kernel:
+        with alone(model_of(function)), normal_mode(), torch.enable_grad(), kernel:
             point = track(s, keep_graph=create_graph)
-            probe = Probe(function, point, target, create_graph)
+            probe = Probe(function, point, self.choose_target(target), create_graph)
             if self.stochastic and generator is None:
                 generator = torch.Generator().manual_seed(0)
             scores = self.attribute(probe, point, self.resolve_baseline(baseline, point), generator)
             _require_rows(probe.output, probe.samples)
             if create_graph:
                 return Explanation(math_in_backward(probe.output), tree.map_leaves(math_in_backward, scores))
+            warn_of_non_finite(probe.explained, scores)
             return Explanation(detach(probe.output), detach(scores))
+
+    def choose_target(self, target: Target) -> Target:
+        """Which number of the output is explained: here what the caller says."""
+        return target
 
     def resolve_baseline(self, baseline: Baseline, s: Tree) -> Tree:
         """What `attribute` gets as baseline: here s₀ with the structure and shape of s.

@@ -19,7 +19,7 @@ from trimkit.coefficients.tree import Tree
 from trimkit.errors import AttributionError
 from trimkit.predictor.guards import why_not_again
 from trimkit.registry.options import one_of, real_number, whole_number
-from trimkit.targets import label_log_probability, log_probabilities
+from trimkit.targets import Target, label_log_probability, log_probabilities
 
 ROWS = 64
 """Rows of one forward that suit caches and memory; more is no faster, and keeps more of the graph."""
@@ -81,9 +81,13 @@ class GradientOfLoss(Attribution):
         one_of("gradient_of_loss", ("log_probabilities", "cross_entropy"), loss=loss)
         self.loss = loss
 
+    def choose_target(self, target: Target) -> Target:
+        """Σ log p whatever the target, where that is the loss."""
+        return log_probabilities if self.loss == "log_probabilities" else target
+
     def attribute(self, probe: Probe, s: Tree, baseline: Tree, generator: torch.Generator | None) -> Tree:
         """One gradient at s; for complex coefficients its modulus."""
-        gradient = probe.gradient(log_probabilities if self.loss == "log_probabilities" else self._cross_entropy(probe))
+        gradient = probe.gradient() if self.loss == "log_probabilities" else probe.gradient(self._cross_entropy(probe))
         return tree.map_leaves(lambda g: g.abs() if g.is_complex() else g, gradient)
 
     def _cross_entropy(self, probe: Probe) -> Callable[[Tensor], Tensor]:

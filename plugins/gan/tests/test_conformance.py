@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -19,7 +21,9 @@ CLASSED = {"conditional": True, "segments": 2}
 @functools.cache
 def trained_run() -> str:
     """The folder of a run of a small generator."""
-    root = Path(tempfile.mkdtemp()) / "run"
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder)
+    root = folder / "run"
     x = torch.rand(16, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     method = trimkit.create("method", "stylegan2", shape=(1, 8, 8), **STYLED)
     trimkit.train(method, x, folder=root, steps=1, batch_size=8, evaluated=8, device="cpu")
