@@ -195,9 +195,15 @@ def summary(error: BaseException) -> str:
 
 
 def printable(text: str) -> str:
-    """One line without control characters, so that a stranger's words cannot move the cursor or clear the screen."""
-    line = " ".join(text.split())
-    return "".join(letter for letter in line if unicodedata.category(letter) not in ("Cc", "Cf", "Cs"))
+    """One line without control characters, so that a stranger's words cannot move the cursor or clear the screen.
+
+    Bytes of a file's name that are no UTF-8 become question marks.
+
+    >>> printable("caf" + chr(0xDCE9) + chr(27) + " au lait")
+    'caf? au lait'
+    """
+    line = " ".join(text.split()).encode("utf-8", "replace").decode()
+    return "".join(letter for letter in line if unicodedata.category(letter) not in ("Cc", "Cf"))
 
 
 def _order(entry_point: EntryPoint) -> tuple[bool, str, str]:

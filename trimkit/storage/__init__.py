@@ -1,6 +1,6 @@
 """What is written to disk: whole or not at all, known by its hash, and by one process at a time. Needs no torch."""
 
-from trimkit.storage.files import hash_file, sync_folder, write_atomically
+from trimkit.storage.files import hash_file, named_in_utf8, sync_folder, write_atomically
 from trimkit.storage.lock import BusyError, locked
 from trimkit.storage.manifest import (
     CHECKPOINTS,
@@ -22,6 +22,7 @@ __all__ = [
     "installed_version",
     "list_damage",
     "locked",
+    "named_in_utf8",
     "sync_folder",
     "warn_if_unchecked",
     "warn_of_damage",
