@@ -92,7 +92,7 @@ def run(task: Task) -> dict[str, Any]:
         return row | linear(name, data, seed, samples) | {"seconds": time.process_time() - started}
     method = make("vae" if name == "random encoder" else name, data, seed, steps)
     if name != "random encoder":
-        trimkit.train(method, data, steps=steps, seed=seed, log_every=steps, fast=True)
+        trimkit.train(method, data, steps=steps, seed=seed, log_every=steps, evaluated=FEW, fast=True)
         row |= terms(method, data, seed)
     row |= scores(lambda rows: encoded(method, data, rows), data, seed, samples)
     return row | {"seconds": time.process_time() - started}
