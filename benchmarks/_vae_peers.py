@@ -30,76 +30,75 @@ def peers(make: NetworkMaker, shape: tuple[int, ...], latent_dim: int, draw: Cal
     Returns:
         "pythae vae", "disent beta-tcvae", … → its step.
     """
-    found: dict[str, Step] = {}
+    steps: dict[str, Step] = {}
     for maker in (_pythae, _disent):
         with contextlib.suppress(ImportError):
-            found |= maker(make, shape, latent_dim, draw)
-    return found
+            steps |= maker(make, shape, latent_dim, draw)
+    return steps
 
 
 def _pythae(make: NetworkMaker, shape: tuple[int, ...], latent_dim: int, draw: Callable[[], Tensor]) -> dict[str, Step]:
     """Its models and the updates of its trainers, without callbacks and logs."""
-    from pythae.models import (  # type: ignore[import-not-found]
-        VAE,
-        BetaTCVAE,
-        BetaTCVAEConfig,
-        BetaVAE,
-        BetaVAEConfig,
-        FactorVAE,
-        FactorVAEConfig,
-        VAEConfig,
-    )
+    from pythae import models  # type: ignore[import-not-found]
+
+    def model(name: str, **options: float) -> nn.Module:
+        encoder, decoder = _pythae_networks(*make(), latent_dim)
+        sizes = {"input_dim": shape, "latent_dim": latent_dim, "reconstruction_loss": "bce"}
+        config = getattr(models, f"{name}Config")(**sizes, **options)
+        return getattr(models, name)(config, encoder=encoder, decoder=decoder)
+
+    def step(made: nn.Module) -> Step:
+        return _step(made, lambda: made({"data": draw()}, dataset_size=737_280).loss)
+
+    return {
+        "pythae vae": step(model("VAE")),
+        "pythae beta-vae": step(model("BetaVAE", beta=4.0)),
+        "pythae beta-tcvae": step(model("BetaTCVAE", beta=6.0)),
+        "pythae factor-vae": _adversarial_step(model("FactorVAE", gamma=6.4), draw),
+    }
+
+
+def _pythae_networks(encoder: nn.Module, decoder: nn.Module, latent_dim: int) -> tuple[nn.Module, nn.Module]:
+    """The networks in pythae's own classes."""
     from pythae.models.base.base_utils import ModelOutput  # type: ignore[import-not-found]
     from pythae.models.nn import BaseDecoder, BaseEncoder  # type: ignore[import-not-found]
 
     class Encoder(BaseEncoder):
-        def __init__(self, network: nn.Module) -> None:
+        def __init__(self) -> None:
             BaseEncoder.__init__(self)
-            self.network, self.latent_dim = network, latent_dim
+            self.network, self.latent_dim = encoder, latent_dim
 
         def forward(self, x: Tensor) -> object:
             mean, log_variance = self.network(x).chunk(2, 1)
             return ModelOutput(embedding=mean, log_covariance=log_variance)
 
     class Decoder(BaseDecoder):
-        def __init__(self, network: nn.Module) -> None:
+        def __init__(self) -> None:
             BaseDecoder.__init__(self)
-            self.network = network
+            self.network = decoder
 
         def forward(self, z: Tensor) -> object:
             return ModelOutput(reconstruction=self.network(z).sigmoid())
 
-    def model(kind: type, config: type, **options: float) -> nn.Module:
-        encoder, decoder = make()
-        made = config(input_dim=shape, latent_dim=latent_dim, reconstruction_loss="bce", **options)
-        return kind(made, encoder=Encoder(encoder), decoder=Decoder(decoder))
+    return Encoder(), Decoder()
 
-    def step(made: nn.Module) -> Step:
-        return _step(made, lambda: made({"data": draw()}, dataset_size=737_280).loss)
 
-    def adversarial(made: nn.Module) -> Step:
-        """Its model halves the batch it is given, so two are given, as the paper draws two."""
-        own = [*made.encoder.parameters(), *made.decoder.parameters()]
-        first = torch.optim.Adam(own, 1e-4)
-        second = torch.optim.Adam(made.discriminator.parameters(), 1e-4, (0.5, 0.9))
+def _adversarial_step(made: nn.Module, draw: Callable[[], Tensor]) -> Step:
+    """Its model halves the batch it is given, so two are given, as the paper draws two."""
+    encoder, decoder, discriminator = map(made.get_submodule, ("encoder", "decoder", "discriminator"))
+    first = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], 1e-4)
+    second = torch.optim.Adam(discriminator.parameters(), 1e-4, (0.5, 0.9))
 
-        def run() -> None:
-            output = made({"data": torch.cat([draw(), draw()])})
-            first.zero_grad()
-            output.autoencoder_loss.backward(retain_graph=True)
-            second.zero_grad()
-            output.discriminator_loss.backward()
-            first.step()
-            second.step()
+    def run() -> None:
+        output = made({"data": torch.cat([draw(), draw()])})
+        first.zero_grad()
+        output.autoencoder_loss.backward(retain_graph=True)
+        second.zero_grad()
+        output.discriminator_loss.backward()
+        first.step()
+        second.step()
 
-        return run
-
-    return {
-        "pythae vae": step(model(VAE, VAEConfig)),
-        "pythae beta-vae": step(model(BetaVAE, BetaVAEConfig, beta=4.0)),
-        "pythae beta-tcvae": step(model(BetaTCVAE, BetaTCVAEConfig, beta=6.0)),
-        "pythae factor-vae": adversarial(model(FactorVAE, FactorVAEConfig, gamma=6.4)),
-    }
+    return run
 
 
 def _disent(make: NetworkMaker, shape: tuple[int, ...], latent_dim: int, draw: Callable[[], Tensor]) -> dict[str, Step]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import os
 import re
@@ -11,11 +12,28 @@ from pathlib import Path
 
 import pytest
 
+from trimkit.cli import main
 from trimkit.registry import Registry
 from trimkit.registry import loader as _loader
 from trimkit.registry.parts import default
 
 _SERIAL = itertools.count()
+
+
+@pytest.fixture(scope="module")
+def import_from_docs():
+    """A function that imports a module of docs/ by its name."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(Path(__file__).parents[1] / "docs"))
+        yield importlib.import_module
+
+
+@pytest.fixture(scope="session")
+def demo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a demo of one seed."""
+    folder = tmp_path_factory.mktemp("demo") / "whole"
+    assert main(["demo", "--out", str(folder), "--seeds", "1", "--samples", "64"]) == 0
+    return folder
 
 
 class FakeSite:
@@ -79,14 +97,3 @@ def use_site(site: FakeSite, monkeypatch: pytest.MonkeyPatch):
     yield use
     monkeypatch.setattr(_loader, "discover", discover)
     default.cache_clear()
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_thread():
-    """One thread: as fast for networks this small, repeatable, and not slowed down by what else the machine does."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)

@@ -13,10 +13,11 @@ from trimkit.attributions.gradient import gauss_legendre
 from trimkit.coefficients import tree
 from trimkit.coefficients.baseline import expand_baseline
 from trimkit.coefficients.groups import Groups
-from trimkit.registry import available, create, facts
+from trimkit.registry import create
 from trimkit.transforms import DCT, FFT, FrequencyBands
 
-FACTS = {name: facts("attribution", name) for name in available("attributions")}
+from .attribution_cases import FACTS, MODEL, X, Y, network
+from .draws import data
 
 
 def names(**wanted):
@@ -28,24 +29,11 @@ def names(**wanted):
 every = names()
 
 
-def network(activation=nn.Tanh, size=(1, 6, 6), classes=3, seed=0):
-    torch.manual_seed(seed)
-    flat = 4 * (size[-2] - 2) * (size[-1] - 2)
-    return nn.Sequential(
-        nn.Conv2d(size[0], 4, 3), activation(), nn.Flatten(), nn.Linear(flat, 8), activation(), nn.Linear(8, classes)
-    ).double()
-
-
-def data(*shape, seed=1):
-    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
-
-
 def tracked(x):
     """What Captum wants, lest it warn."""
     return x.clone().requires_grad_()
 
 
-MODEL, X, Y = network(), data(4, 1, 6, 6), torch.tensor([0, 2, 1, 1])
 SIGNED = {
     "saliency": {"absolute": False},
     "smoothgrad": {"absolute": False},

@@ -8,24 +8,9 @@ from trimkit.attributions import InputXGradient, IntegratedGradients
 from trimkit.attributions.base import Attribution
 from trimkit.coefficients import tree
 from trimkit.errors import AttributionError, OptionError, ShapeError
-from trimkit.registry import available, create, facts
+from trimkit.registry import create
 
-FACTS = {name: facts("attribution", name) for name in available("attributions")}
-
-
-def network(activation=nn.Tanh, size=(1, 6, 6), classes=3, seed=0):
-    torch.manual_seed(seed)
-    flat = 4 * (size[-2] - 2) * (size[-1] - 2)
-    return nn.Sequential(
-        nn.Conv2d(size[0], 4, 3), activation(), nn.Flatten(), nn.Linear(flat, 8), activation(), nn.Linear(8, classes)
-    ).double()
-
-
-def data(*shape, seed=1):
-    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
-
-
-MODEL, X, Y = network(), data(4, 1, 6, 6), torch.tensor([0, 2, 1, 1])
+from .attribution_cases import FACTS, MODEL, X, Y
 
 
 class Forgetful(Attribution):

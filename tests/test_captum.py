@@ -8,47 +8,20 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from trimkit import Trim, check_attribution
 from trimkit.attributions import captum as adapters
 from trimkit.coefficients.groups import Groups
 from trimkit.errors import AttributionError, ShapeError
-from trimkit.registry import available, create, facts
+from trimkit.registry import create
 from trimkit.transforms import FFT
-from trimkit.transforms.base import Transform
 
-FACTS = {name: facts("attribution", name) for name in available("attributions") if name.startswith("captum:")}
+from .captum_cases import FACTS, MODEL, THIRDS, X, Y, made, names, network
+from .coarse import Coarse
+from .draws import data
 
-
-def names(**wanted):
-    return pytest.mark.parametrize("name", sorted(name for name, own in FACTS.items() if wanted.items() <= own.items()))
-
-
-def network(seed=0):
-    torch.manual_seed(seed)
-    return nn.Sequential(
-        nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(48, 6), nn.ReLU(), nn.Linear(6, 3)
-    ).double()
-
-
-def data(*shape, seed=1):
-    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
-
-
-MODEL, X, Y = network(), data(4, 1, 6, 6), torch.tensor([0, 2, 1, 1])
-THIRDS = Groups(("left", "middle", "right"), torch.arange(6) // 2, "column")
 SPECTRUM = Groups(("low", "high"), torch.arange(4) // 2, "frequency")
-FEW = {"captum:Lime": {"n_samples": 40}, "captum:KernelShap": {"n_samples": 40}}
 ON_A_GRID = [name for name, own in FACTS.items() if not own["complex_ok"]]
-
-
-def made(name, groups=THIRDS, **options):
-    if name == "captum:ShapleyValues":
-        options["groups"] = groups
-    if name == "captum:GuidedGradCam":
-        options["layer"] = "1"
-    return create("attribution", name, **{**FEW.get(name, {}), **options})
 
 
 def reference(*options, **more):
@@ -131,21 +104,6 @@ def test_every_form_of_target_is_taken(name):
     assert torch.allclose(attribution(MODEL, X, target=1)[2], labels[2])
     assert torch.allclose(attribution(nn.Sequential(MODEL, nn.Unflatten(1, (3, 1))), X, target=(1, 0))[2], labels[2])
     assert attribution(nn.Sequential(MODEL, nn.Linear(3, 1).double()), X).shape == X.shape
-
-
-class Coarse(Transform):
-    """Means of neighbours: what it loses is in the residual, which differs from sample to sample."""
-
-    exact = False
-
-    def forward(self, x):
-        return F.avg_pool2d(x, 2)
-
-    def inverse(self, s, size=None):
-        return s.repeat_interleave(2, -1).repeat_interleave(2, -2)
-
-    def groups(self, size):
-        return Groups(("top", "middle", "bottom"), torch.arange(3)[:, None].expand(1, 3, 3), "row")
 
 
 @pytest.mark.parametrize("name", ["captum:NoiseTunnel", "captum:GradientShap", "captum:Lime", "captum:KernelShap"])
@@ -264,4 +222,5 @@ def test_a_compiled_model_is_explained_as_it_was_written():
 
 def test_captum_is_imported_when_it_is_used():
     program = "import sys, trimkit.attributions.captum; assert 'captum' not in sys.modules"
-    subprocess.run([sys.executable, "-c", program], check=True)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

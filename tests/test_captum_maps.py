@@ -14,31 +14,8 @@ from trimkit.errors import AttributionError, OptionError
 from trimkit.registry import create
 from trimkit.transforms.base import Identity
 
-
-def network(seed=0):
-    torch.manual_seed(seed)
-    return nn.Sequential(
-        nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(48, 6), nn.ReLU(), nn.Linear(6, 3)
-    ).double()
-
-
-def data(*shape, seed=1):
-    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
-
-
-MODEL, X, Y = network(), data(4, 1, 6, 6), torch.tensor([0, 2, 1, 1])
-
-
-class Coarse(Identity):
-    """Means of neighbours: what it loses is in the residual, which differs from sample to sample."""
-
-    exact = False
-
-    def forward(self, x):
-        return F.avg_pool2d(x, 2)
-
-    def inverse(self, s, size=None):
-        return s.repeat_interleave(2, -1).repeat_interleave(2, -2)
+from .captum_cases import MODEL, X, Y
+from .coarse import Coarse
 
 
 def test_identity_keeps_places_and_a_shift_does_not():

@@ -9,38 +9,11 @@ from trimkit import Trim
 from trimkit.attributions import captum as adapters
 from trimkit.coefficients.groups import Groups
 from trimkit.errors import AttributionError, OptionError, TrimkitWarning
-from trimkit.registry import available, create, facts
+from trimkit.registry import create
 from trimkit.transforms.base import Identity
 
-FACTS = {name: facts("attribution", name) for name in available("attributions") if name.startswith("captum:")}
-
-
-def names(**wanted):
-    return pytest.mark.parametrize("name", sorted(name for name, own in FACTS.items() if wanted.items() <= own.items()))
-
-
-def network(seed=0):
-    torch.manual_seed(seed)
-    return nn.Sequential(
-        nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(48, 6), nn.ReLU(), nn.Linear(6, 3)
-    ).double()
-
-
-def data(*shape, seed=1):
-    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
-
-
-MODEL, X, Y = network(), data(4, 1, 6, 6), torch.tensor([0, 2, 1, 1])
-THIRDS = Groups(("left", "middle", "right"), torch.arange(6) // 2, "column")
-FEW = {"captum:Lime": {"n_samples": 40}, "captum:KernelShap": {"n_samples": 40}}
-
-
-def made(name, groups=THIRDS, **options):
-    if name == "captum:ShapleyValues":
-        options["groups"] = groups
-    if name == "captum:GuidedGradCam":
-        options["layer"] = "1"
-    return create("attribution", name, **{**FEW.get(name, {}), **options})
+from .captum_cases import MODEL, X, Y, made, names
+from .draws import data
 
 
 @names(differentiable=False)

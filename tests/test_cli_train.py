@@ -30,8 +30,6 @@ QUICK = ("--steps", "4", "--log-every", "2", "--method.network", "mlp", "--metho
 def work(tmp_path, monkeypatch):
     """A folder with data (two splits), a predictor and its weights, as a user has."""
     monkeypatch.chdir(tmp_path)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # several times faster for networks this small
     generator = np.random.default_rng(0)
     arrays = {
         f"x_{split}": generator.random((n, 1, 8, 8)).astype("float32") for split, n in (("train", 70), ("test", 9))
@@ -42,7 +40,6 @@ def work(tmp_path, monkeypatch):
     weight = torch.randn(3, 64, generator=torch.Generator().manual_seed(0))
     save_file({"1.weight": weight, "1.bias": torch.zeros(3)}, tmp_path / "f.safetensors")
     yield tmp_path
-    torch.set_num_threads(threads)
     sys.modules.pop("own_model", None)
 
 

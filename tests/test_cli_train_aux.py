@@ -25,10 +25,7 @@ def work(tmp_path, monkeypatch):
     np.savez("labelled.npz", x_train=x, y_train=y, x_test=x[:20], y_test=y[:20])
     np.savez("vectors.npz", x=x, u=of.random((60, 2)))
     np.savez("bare.npz", x=x)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield tmp_path
-    torch.set_num_threads(threads)
+    return tmp_path
 
 
 def options(folder) -> dict:

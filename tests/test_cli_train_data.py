@@ -21,10 +21,7 @@ QUICK = ["--steps", "2", "--batch-size", "4", "--method.network", "mlp", "--meth
 @pytest.fixture
 def work(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield tmp_path
-    torch.set_num_threads(threads)
+    return tmp_path
 
 
 @pytest.fixture

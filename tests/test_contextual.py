@@ -3,7 +3,6 @@
 import pytest
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from trimkit import Trim, TrimPenalty, check_attribution
 from trimkit.attributions import InputXGradient
@@ -12,12 +11,10 @@ from trimkit.coefficients import tree
 from trimkit.coefficients.groups import Groups
 from trimkit.errors import AttributionError, OptionError
 from trimkit.transforms import DCT, FFT, FrequencyBands
-from trimkit.transforms.base import Identity, Transform
+from trimkit.transforms.base import Identity
 
-
-def data(*shape, seed=1):
-    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
-
+from .coarse import Coarse
+from .draws import data
 
 X, Y = data(4, 1, 12, 12), torch.tensor([0, 2, 1, 1])
 
@@ -50,22 +47,6 @@ def network(seed=0):
             nn.init.uniform_(module.running_mean)
             nn.init.uniform_(module.running_var, 0.5, 2)
     return made.double().eval()
-
-
-class Coarse(Transform):
-    """Means of neighbours: half of what it is given is lost."""
-
-    exact = False
-
-    def forward(self, x):
-        return F.avg_pool2d(x, 2)
-
-    def inverse(self, s, size=None):
-        return s.repeat_interleave(2, -1).repeat_interleave(2, -2)
-
-    def groups(self, size):
-        rows = torch.arange(size[-2] // 2)[:, None].expand(*size[:-2], size[-2] // 2, size[-1] // 2)
-        return Groups(tuple(f"row {i}" for i in range(size[-2] // 2)), rows, "row")
 
 
 class Shifted(Identity):

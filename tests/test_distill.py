@@ -12,11 +12,9 @@ from trimkit.errors import ShapeError, TrainingError
 from trimkit.transforms import AdaptiveWavelet, Wavelet
 from trimkit.trim.distill import AwdWeights, awd_terms, distill, input_gradients
 
+from .draws import double
+
 EXAMPLE = Path(__file__).parents[1] / "examples" / "adaptive_wavelet.py"
-
-
-def double(*shape, seed=0):
-    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
 def disturbed(wavelet="db3", noise=0.2, levels=2):

@@ -1,17 +1,16 @@
 """A penalty through DistributedDataParallel, two processes on gloo, against one process on the whole batch."""
 
-import socket
-
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
 
 import trimkit
 from trimkit.errors import ModelError
+
+from .two_processes import run_on_two
 
 X = torch.randn(8, 1, 6, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
 Y = torch.arange(8) % 3
@@ -33,9 +32,8 @@ def train(model, x, y, weight=0.5, steps=3):
     return torch.cat([p.detach().flatten() for p in model.parameters()])
 
 
-def worker(rank, port, results):
-    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
-    torch.set_num_threads(1)
+def work(rank, results):
+    dist.init_process_group("gloo")
     try:
         results[rank] = train(DistributedDataParallel(network()), X[rank::2], Y[rank::2]).tolist()
         static = DistributedDataParallel(network(), static_graph=True)
@@ -49,14 +47,7 @@ def worker(rank, port, results):
 
 @pytest.mark.slow
 def test_two_processes_equal_one():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    context = mp.get_context("spawn")
-    with context.Manager() as manager:
-        results = manager.dict()
-        mp.spawn(worker, (port, results), nprocs=2)
-        ranks = {rank: torch.tensor(values, dtype=torch.float64) for rank, values in results.items()}
+    ranks = {rank: torch.tensor(values, dtype=torch.float64) for rank, values in run_on_two(work).items()}
     expected = train(network(), X, Y)
     assert torch.equal(ranks[0], ranks[1])
     assert torch.allclose(ranks[0], expected, rtol=1e-12, atol=1e-13)

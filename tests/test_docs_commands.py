@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
-from pathlib import Path
-
 import pytest
-
-DOCS = Path(__file__).parents[1] / "docs"
 
 
 @pytest.fixture(scope="module")
-def listing():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(DOCS))
-        yield importlib.import_module("list_commands")
+def listing(import_from_docs):
+    return import_from_docs("list_commands")
 
 
 def test_the_page_has_the_options_of_today(listing):

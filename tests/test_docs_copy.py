@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import html
-import sys
 from pathlib import Path
 
 import pytest
 
+from .chromium import CHROMIUM, Browser
+
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
-try:
-    from chromium import CHROMIUM, Browser
-finally:
-    sys.path.remove(str(HERE))
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
 

@@ -156,7 +156,7 @@ KEYS = st.sampled_from([*PLAIN, "method"])
 METHOD_KEYS = st.sampled_from(["beta", "latent_dim", "network", "likelihood", "shape", "nothing", "rate"])
 
 
-def check(argv: list[str], capsys: pytest.CaptureFixture[str], typed: Iterable[str] = ()) -> None:
+def assert_ends_as_documented(argv: list[str], capsys: pytest.CaptureFixture[str], typed: Iterable[str] = ()) -> None:
     """A command line ends with a code that is documented, and a refusal is one line that names what was typed."""
     code = main(argv)
     out, err = capsys.readouterr()
@@ -201,26 +201,28 @@ FEW = settings(max_examples=150, deadline=None, derandomize=True, suppress_healt
 VERY_MANY = settings(max_examples=MANY, deadline=None, database=None, suppress_health_check=CALM)
 
 
-def train_with(config: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+def assert_training_ends_as_documented(config: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
     """Everything but the training itself, which ``--out .`` prevents."""
     Path("c.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     words = [str(word) for pair in config.items() for word in pair]
     inner = config["method"] if isinstance(config.get("method"), dict) else {}
-    check(["train", "vae", "--config", "c.yaml", "--data", "few.npz", "--out", "."], capsys, [*words, *inner, "."])
+    assert_ends_as_documented(
+        ["train", "vae", "--config", "c.yaml", "--data", "few.npz", "--out", "."], capsys, [*words, *inner, "."]
+    )
 
 
 @pytest.mark.usefixtures("empty")
 @FEW
 @given(argv=command_lines())
 def test_no_command_line_falls_over(argv, capsys):
-    check(argv, capsys)
+    assert_ends_as_documented(argv, capsys)
 
 
 @pytest.mark.usefixtures("with_data")
 @FEW
 @given(config=configurations())
 def test_no_configuration_falls_over(config, capsys):
-    train_with(config, capsys)
+    assert_training_ends_as_documented(config, capsys)
 
 
 @pytest.mark.slow
@@ -229,7 +231,7 @@ def test_no_configuration_falls_over(config, capsys):
 @VERY_MANY
 @given(argv=command_lines())
 def test_no_command_line_of_very_many_falls_over(argv, capsys):
-    check(argv, capsys)
+    assert_ends_as_documented(argv, capsys)
 
 
 @pytest.mark.slow
@@ -238,4 +240,4 @@ def test_no_command_line_of_very_many_falls_over(argv, capsys):
 @settings(VERY_MANY, max_examples=MANY // 4)
 @given(config=configurations())
 def test_no_configuration_of_very_many_falls_over(config, capsys):
-    train_with(config, capsys)
+    assert_training_ends_as_documented(config, capsys)

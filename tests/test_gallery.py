@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
-from pathlib import Path
-
 import html5lib
 import pytest
 
 import trimkit
 
-DOCS = Path(__file__).parents[1] / "docs"
 AFTER_TRAINING = ("latent", "projection")
 
 
 @pytest.fixture(scope="module")
-def gallery():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(DOCS))
-        yield importlib.import_module("draw_gallery")
+def gallery(import_from_docs):
+    return import_from_docs("draw_gallery")
 
 
 def drawn(figure):

@@ -12,15 +12,13 @@ from trimkit.transforms import AdaptiveWavelet, Wavelet
 from trimkit.transforms.lattice import angles_of_filter, filter_of_angles
 from trimkit.trim.distill import AwdWeights, awd_terms, search
 
+from .draws import double
+
 ORTHOGONAL = [
     name
     for name in pywt.wavelist(kind="discrete")
     if pywt.Wavelet(name).orthogonal and pywt.Wavelet(name).dec_len > 2 and name != "dmey"
 ]
-
-
-def double(*shape, seed=0):
-    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
 def lattice(wavelet="db3", levels=2):

@@ -9,6 +9,8 @@ from trimkit import create
 from trimkit.errors import TrainingError
 from trimkit.methods import LatentSpace, Method
 
+from .draws import generator
+
 
 class Spaces(Method):
     """A method without networks: z is drawn from N(0, I), and nothing is said of w."""
@@ -18,10 +20,6 @@ class Spaces(Method):
 
     def latent_spaces(self):
         return [LatentSpace("z", (2, 3), gaussian=True), LatentSpace("w", (3,))]
-
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def test_codes_of_a_gaussian_space_are_standard_normal():

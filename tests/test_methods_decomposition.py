@@ -24,13 +24,11 @@ from trimkit.methods import (
 )
 from trimkit.processes import Share, sharing
 
+from .draws import generator
+
 ESTIMATORS = get_args(Estimator)
 NORMALISED = [name for name in ESTIMATORS if name != "mws"]
 COVARIANCE = torch.tensor([[0.75, 0.5], [0.5, 0.75]], dtype=torch.float64)
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def posteriors(n: int, dimensions: int, seed: int = 0) -> DiagonalGaussian:

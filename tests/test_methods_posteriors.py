@@ -10,9 +10,7 @@ from torch.distributions import Normal, kl_divergence
 
 from trimkit.methods import Delta, DiagonalGaussian, Posterior, gaussian_kl, standard_normal
 
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+from .draws import generator
 
 
 @pytest.fixture

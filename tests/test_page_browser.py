@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,12 +14,9 @@ from trimkit.audit.pictures import layout
 from trimkit.data import Dataset
 from trimkit.report.verdicts import number
 
+from .chromium import CHROMIUM, Browser
+
 HERE = str(Path(__file__).parent)
-sys.path.insert(0, HERE)
-try:
-    from chromium import CHROMIUM, Browser
-finally:
-    sys.path.remove(HERE)
 
 EVIL = "</script><script>window.hacked=1</script><img src=x onerror=window.hacked=1>"
 NAMES = ("a", "b & c", EVIL)

@@ -12,10 +12,7 @@ from trimkit.attributions.contextual import decompose
 from trimkit.attributions.relevance import LayerwiseRelevance
 from trimkit.errors import AttributionError
 
-
-def data(*shape, seed=1):
-    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
-
+from .draws import data
 
 X = data(3, 5, 4)
 """Three series of five steps."""

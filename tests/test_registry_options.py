@@ -27,9 +27,9 @@ def test_what_is_out_of_range_is_refused(check, says):
 
 
 def test_what_is_in_range_is_taken():
-    whole_number("d", 0, n=np.int64(0), m=3)
-    real_number("d", 0, 1, share=np.float32(1), other=0)
-    one_of("d", (None, 1, 2), dims=None, other=2)
+    assert whole_number("d", 0, n=np.int64(0), m=3) is None
+    assert real_number("d", 0, 1, share=np.float32(1), other=0) is None
+    assert one_of("d", (None, 1, 2), dims=None, other=2) is None
 
 
 @pytest.mark.parametrize(

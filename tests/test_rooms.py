@@ -18,11 +18,8 @@ EXTENDING = ROOT / "examples" / "extending"
 
 
 @pytest.fixture
-def drawing(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "docs"))
-    import draw_rooms
-
-    return draw_rooms
+def drawing(import_from_docs):
+    return import_from_docs("draw_rooms")
 
 
 @pytest.fixture

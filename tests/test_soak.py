@@ -41,7 +41,7 @@ def test_a_process_says_how_it_ended_and_what_it_wrote(soak, tmp_path):
 def test_a_process_that_is_killed_has_no_code(soak, tmp_path):
     ending = soak.run_apart(busy, tmp_path / "log", soak.When(0.05))
     assert ending.code is None
-    assert 0.05 <= ending.seconds < 30
+    assert ending.seconds >= 0.05
 
 
 def test_a_kill_can_wait_for_a_file_that_is_being_written(soak, tmp_path):

@@ -14,6 +14,8 @@ from trimkit.registry import available, create, default
 from trimkit.transforms import DCT, FFT, FrequencyBands, Identity, Transform
 from trimkit.transforms.fourier import dct, dct_matrix, inverse_dct
 
+from .draws import double
+
 SIZES = [(1, 4, 4), (2, 5, 4), (1, 4, 5), (1, 3, 7), (2, 6), (1, 5)]
 SIGNALS = [(2, 6), (1, 5), (7,)]
 RGB = [(3, 4, 5)]
@@ -67,10 +69,6 @@ CASES = [
     for size in NEEDS_SIZES.get(name, SIZES)
 ]
 cases = pytest.mark.parametrize(("name", "options", "size"), CASES)
-
-
-def double(*shape):
-    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 
 
 def fitting(name, *shape):

@@ -16,12 +16,10 @@ from trimkit.errors import OptionError, ShapeError
 from trimkit.registry import create
 from trimkit.transforms import DCT, FFT, STFT, FrequencyBands, Wavelet
 
+from .draws import double
+
 SERIES = ("fft", {"axes": "time", "layout": "time channel"})
 NAMES = ["fft", "dct", "frequency_bands", "wavelet", "adaptive_wavelet", "laplacian_pyramid", "stft"]
-
-
-def double(*shape):
-    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 
 
 def made(name, **options):

@@ -12,12 +12,10 @@ from trimkit.errors import DataError, OptionError, ShapeError, TransformError, T
 from trimkit.transforms import NMF, PCA, ZCA, Dictionary
 from trimkit.transforms.fitted import active_parts
 
+from .draws import double
+
 DIGITS = torch.from_numpy(load_digits().images / 16)[:400, None]  # (400, 1, 8, 8) in [0, 1]
 FITTED = [PCA(5), PCA(), ZCA(), NMF(6)]
-
-
-def double(*shape):
-    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 
 
 @pytest.fixture(scope="module")

@@ -7,11 +7,9 @@ from trimkit.errors import OptionError, ShapeError
 from trimkit.transforms import LaplacianPyramid
 from trimkit.transforms.pyramid import expand, reduce
 
+from .draws import double
+
 KERNEL = torch.tensor([1.0, 4, 6, 4, 1], dtype=torch.float64) / 16
-
-
-def double(*shape):
-    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 
 
 def test_reducing_is_blur_and_every_second_sample():

@@ -28,9 +28,7 @@ from trimkit.transforms.graph import laplacian
 from trimkit.transforms.mel import hertz, mel, mel_filters
 from trimkit.transforms.segments import superpixels
 
-
-def double(*shape):
-    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+from .draws import double
 
 
 def tone(frequency, n=512, rate=512):

@@ -8,9 +8,7 @@ from hypothesis import strategies as st
 from trimkit.errors import OptionError, ShapeError
 from trimkit.transforms import STFT
 
-
-def double(*shape):
-    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+from .draws import double
 
 
 @given(

@@ -15,12 +15,10 @@ from trimkit.transforms import AdaptiveWavelet, Wavelet
 from trimkit.transforms.filterbank import FilterBank
 from trimkit.transforms.wavelet import pywt_filters
 
+from .draws import double
+
 NAMES = pywt.wavelist(kind="discrete")
 ORTHOGONAL = [name for name in NAMES if pywt.Wavelet(name).orthogonal and name != "dmey"]
-
-
-def double(*shape):
-    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 
 
 def energy(s):

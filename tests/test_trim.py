@@ -11,22 +11,9 @@ from trimkit.coefficients import tree
 from trimkit.coefficients.groups import Groups
 from trimkit.errors import DataError, ModelError, ShapeError, TrimkitWarning
 from trimkit.predictor.composed import Composed
-from trimkit.registry import available, facts
 from trimkit.transforms import Transform
 
-ELSEWHERE = ("color", "compose", "each", "graph_fourier", "stft")  # take other data: see test_transforms.py
-WANTED = {"exact": True, "needs_fit": False}.items()
-READY = [name for name in available("transforms") if facts("transform", name).items() >= WANTED]
-TRANSFORMS = [name for name in READY if name not in ELSEWHERE]
-
-
-def network(activation=nn.Tanh, seed=0):
-    torch.manual_seed(seed)
-    return nn.Sequential(nn.Conv2d(1, 4, 3), activation(), nn.Flatten(), nn.Linear(4 * 5 * 6, 3))
-
-
-X = torch.randn(4, 1, 7, 8, generator=torch.Generator().manual_seed(1))
-Y = torch.tensor([0, 2, 1, 1])
+from .trim_cases import TRANSFORMS, X, Y, network
 
 
 class Lossy(Transform):

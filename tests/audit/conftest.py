@@ -75,6 +75,15 @@ def data() -> Dataset:
 
 
 @pytest.fixture(scope="session")
+def conv() -> nn.Sequential:
+    """A small convolutional network with batch normalisation, in evaluation mode."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(144, 3))
+    return model.eval()
+
+
+@pytest.fixture(scope="session")
 def report(model, data):
     """An audit of the planted model in frequency space, with two attributions."""
     names, copies = ["integrated_gradients", "saliency"], {"randomisation.copies": 8}

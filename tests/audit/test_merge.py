@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -14,6 +13,8 @@ import pytest
 from safetensors.torch import save_file
 
 from trimkit import cli
+
+from .contents import read_results
 
 PAGE = Path(__file__).parents[2] / "docs" / "howto" / "many-samples.md"
 SOURCE = """
@@ -37,10 +38,7 @@ def folder(tmp_path, monkeypatch, model, data):
 
 
 def results(folder):
-    content = json.loads((folder / "results.json").read_text())
-    for name in ("date", "command"):
-        del content["provenance"][name]
-    return content
+    return read_results((folder / "results.json").read_text())
 
 
 def shard(number, count, *more):
@@ -73,21 +71,23 @@ def test_a_shard_that_died_is_run_again_alone(folder, capsys):
     assert cli.main(["merge", str(first), str(second), "--out", "merged"]) in (0, 3)
 
 
-def fails(capsys, argv, message):
+def assert_fails(capsys, argv, message):
     assert cli.main(argv) == 2
     assert re.search(message, capsys.readouterr().err)
 
 
 def test_what_cannot_be_merged_is_one_line(folder, capsys):
     assert shard(1, 3) == 0
-    fails(capsys, ["merge", "parts", "--out", "m"], r"2 of 3 shards are missing: 2, 3; run them again with --shard 2/3")
+    assert_fails(
+        capsys, ["merge", "parts", "--out", "m"], r"2 of 3 shards are missing: 2, 3; run them again with --shard 2/3"
+    )
     part = "parts/shard-1-of-3.trimkit-shard"
-    fails(capsys, ["merge", part, part], "is named twice")
-    fails(capsys, ["merge", "mine.py"], r"mine\.py is no shard of an audit")
+    assert_fails(capsys, ["merge", part, part], "is named twice")
+    assert_fails(capsys, ["merge", "mine.py"], r"mine\.py is no shard of an audit")
     (folder / "empty").mkdir()
-    fails(capsys, ["merge", "empty"], "holds no shards")
+    assert_fails(capsys, ["merge", "empty"], "holds no shards")
     shutil.copy(part, "again.trimkit-shard")
-    fails(capsys, ["merge", "parts", "again.trimkit-shard"], "shard 1 of 3 is there twice")
+    assert_fails(capsys, ["merge", "parts", "again.trimkit-shard"], "shard 1 of 3 is there twice")
     assert not (folder / "m").exists()
 
 
@@ -95,14 +95,14 @@ def test_another_model_is_noticed(folder, capsys, model):
     assert shard(1, 1) == 0
     changed = {name: value + 1 for name, value in model.state_dict().items()}
     save_file(changed, folder / "net.safetensors")
-    fails(capsys, ["merge", "parts"], "belongs to another audit: its model differ")
+    assert_fails(capsys, ["merge", "parts"], "belongs to another audit: its model differ")
 
 
 def test_what_is_there_is_not_overwritten(folder, capsys):
     assert shard(1, 1) == 0
-    fails(capsys, [*AUDIT, *OPTIONS, "--shard", "1/1", "--out", "parts"], "is there already; add --resume")
+    assert_fails(capsys, [*AUDIT, *OPTIONS, "--shard", "1/1", "--out", "parts"], "is there already; add --resume")
     other = [*AUDIT, *OPTIONS, "--seed", "5", "--shard", "1/1", "--out", "parts", "--resume"]
-    fails(capsys, other, "was made with other options")
+    assert_fails(capsys, other, "was made with other options")
     assert shard(1, 1, "--force") == 0
 
 
@@ -119,7 +119,7 @@ def test_what_is_there_is_not_overwritten(folder, capsys):
     ],
 )
 def test_wrong_usage_is_one_line(folder, capsys, more, message):
-    fails(capsys, [*AUDIT, *OPTIONS, *more], message)
+    assert_fails(capsys, [*AUDIT, *OPTIONS, *more], message)
 
 
 def test_engine_and_looks_tell_how_far_they_are(folder, capsys):
@@ -142,7 +142,6 @@ def test_scripts_of_the_page_are_bash(number):
 def test_the_jobs_of_the_array_give_a_report(folder):
     (array,) = [text for text in scripts() if "#SBATCH --array" in text]
     (merge,) = [text for text in scripts() if "trimkit merge" in text and "#SBATCH" not in text]
-    count = int(re.search(r"--array=1-(\d+)", array)[1])
     program = folder / "trimkit"
     program.write_text(f'#!/bin/sh\nexec {sys.executable} -m trimkit "$@"\n')
     program.chmod(0o755)
@@ -150,9 +149,9 @@ def test_the_jobs_of_the_array_give_a_report(folder):
         **os.environ,
         "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-        "SLURM_ARRAY_TASK_COUNT": str(count),
+        "SLURM_ARRAY_TASK_COUNT": "2",  # the page's array has more, which tells no more and takes longer
     }
-    for number in range(1, count + 1):
+    for number in (1, 2):
         job = {**environment, "SLURM_ARRAY_TASK_ID": str(number), "SLURM_CPUS_PER_TASK": "1"}
         subprocess.run(["bash", "-e"], input=array, text=True, env=job, check=True, capture_output=True)
     done = subprocess.run(["bash", "-e"], input=merge, text=True, env=environment, capture_output=True)

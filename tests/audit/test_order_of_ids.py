@@ -12,6 +12,8 @@ from trimkit.audit.exchange import schema
 from trimkit.cli import main
 from trimkit.errors import DataError, ModelError, OptionError
 
+from .contents import results_of
+
 N = 90
 CHECKS = ["completeness", "controls", "reliance"]
 
@@ -40,24 +42,18 @@ def shuffled(data, order):
     return (data[0][order], data[1][order]), [NAMES[int(i)] for i in order]
 
 
-def results(report):
-    content = json.loads(report.to_json())
-    content["provenance"].pop("date")
-    return content
-
-
 def test_any_order_gives_the_same_bits(model, data, order):
     there, ids = shuffled(data, order)
     one = trimkit.audit(model, data, id_of=NAMES, checks=CHECKS)
     other = trimkit.audit(model, there, id_of=ids, checks=CHECKS)
-    assert results(one) == results(other)
+    assert results_of(one) == results_of(other)
     shown = [[e.called for e in report.examples["integrated_gradients"]] for report in (one, other)]
     assert shown[0] == shown[1]
 
 
 def test_without_ids_the_order_matters(model, data, order):
     reports = [trimkit.audit(model, d, checks=["controls"]) for d in (data, shuffled(data, order)[0])]
-    assert results(reports[0]) != results(reports[1])
+    assert results_of(reports[0]) != results_of(reports[1])
 
 
 def test_shards_in_different_orders_merge(model, data, order):
@@ -65,7 +61,7 @@ def test_shards_in_different_orders_merge(model, data, order):
     first = trimkit.audit(model, data, id_of=NAMES, checks=CHECKS, batch_size=16, shard=(1, 2))
     second = trimkit.audit(model, there, id_of=ids, checks=CHECKS, batch_size=16, shard=(2, 2))
     whole = trimkit.audit(model, data, id_of=NAMES, checks=CHECKS, batch_size=16)
-    assert results(trimkit.merge([first, second])) == results(whole)
+    assert results_of(trimkit.merge([first, second])) == results_of(whole)
 
 
 def test_files_of_shards_keep_the_names(model, data, order, tmp_path):
@@ -74,7 +70,7 @@ def test_files_of_shards_keep_the_names(model, data, order, tmp_path):
     files = [shard.save(tmp_path / f"{shard.number}.trimkit-shard") for shard in shards]
     report = trimkit.merge(files, model, there, id_of=ids, checks=CHECKS, batch_size=16)
     assert {e.name for e in report.examples["integrated_gradients"]} <= set(NAMES)
-    assert results(report) == results(trimkit.merge(shards))
+    assert results_of(report) == results_of(trimkit.merge(shards))
 
 
 def test_masks_with_a_row_for_each_sample_follow_their_samples(model, data, order):

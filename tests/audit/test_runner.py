@@ -27,15 +27,6 @@ def columns(subject):
     return {(*key, name): column for key, state in run.part.states.items() for name, column in state.finalise().items()}
 
 
-@pytest.fixture(scope="module")
-def conv():
-    """A small convolutional network with batch normalisation, in evaluation mode."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(144, 3))
-    return model.eval()
-
-
 @pytest.mark.parametrize("size", [16, 1])
 def test_values_do_not_depend_on_the_batch_size(subject_of, conv, size):
     common = {"module": conv, "transform": "fft", "samples": 48}

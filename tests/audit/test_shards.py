@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 import torch
-from torch import nn
 
 import trimkit
 from trimkit.audit.shards import SUFFIX, parse_shard, read_header
 from trimkit.errors import DataError, OptionError
 
+from .conftest import planted_data
+from .contents import results_of
+
 OPTIONS = {"transform": "fft", "attributions": ["integrated_gradients", "saliency"], "samples": None, "batch_size": 4}
-
-
-@pytest.fixture(scope="module")
-def conv():
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(144, 3))
-    return model.eval()
-
-
-def results(report):
-    content = json.loads(report.to_json())
-    for name in ("date", "command"):
-        del content["provenance"][name]
-    return content
 
 
 @pytest.fixture(scope="module")
@@ -42,10 +27,10 @@ def shards_of(model, data, count, **options):
 @pytest.mark.parametrize("count", [1, 7])
 def test_results_are_those_of_one_run_to_the_bit(conv, data, whole, count, tmp_path):
     shards = shards_of(conv, data, count)
-    assert results(trimkit.merge(shards[::-1])) == results(whole)
+    assert results_of(trimkit.merge(shards[::-1])) == results_of(whole)
     files = [shard.save(tmp_path / f"{shard.number}{SUFFIX}") for shard in shards]
     merged = trimkit.merge(files[::-1], conv, data, **OPTIONS)
-    assert results(merged) == results(whole)
+    assert results_of(merged) == results_of(whole)
     for label, several in whole.examples.items():
         assert [one.id for one in merged.examples[label]] == [one.id for one in several]
         assert all(torch.equal(a.scores, b.scores) for a, b in zip(merged.examples[label], several, strict=True))
@@ -55,14 +40,14 @@ def test_results_are_those_of_one_run_to_the_bit(conv, data, whole, count, tmp_p
 def test_forbidden_groups_are_sharded_too(model, data):
     options = {"checks": ["reliance"], "forbid": "0.354–0.442"}
     one = trimkit.audit(model, data, **{**OPTIONS, **options})
-    assert results(trimkit.merge(shards_of(model, data, 3, **options))) == results(one)
+    assert results_of(trimkit.merge(shards_of(model, data, 3, **options))) == results_of(one)
 
 
 def test_more_shards_than_batches_leave_some_empty(model, data, tmp_path):
     options = {"transform": "fft", "samples": 60, "batch_size": 30, "checks": ["reconstruction"]}
     shards = [trimkit.audit(model, data, shard=(i, 5), **options) for i in range(1, 6)]
     files = [shard.save(tmp_path / f"{shard.number}{SUFFIX}") for shard in shards]
-    assert results(trimkit.merge(files, model, data, **options)) == results(trimkit.audit(model, data, **options))
+    assert results_of(trimkit.merge(files, model, data, **options)) == results_of(trimkit.audit(model, data, **options))
 
 
 @pytest.fixture(scope="module")
@@ -137,8 +122,6 @@ def test_shards_are_spelled_with_a_slash():
 
 
 def test_more_than_the_first_samples_are_counted_and_bounded(model):
-    from tests.audit.conftest import planted_data  # a larger set of the same kind
-
     large = planted_data(2500)
     options = {"transform": "fft", "samples": None, "batch_size": 250, "checks": ["completeness", "reconstruction"]}
     report = trimkit.audit(model, large, **options)
@@ -147,6 +130,6 @@ def test_more_than_the_first_samples_are_counted_and_bounded(model):
     assert report.performance.accuracy.value == pytest.approx(float(hits))
     assert all(len(one["ids"]) == 1024 for one in report.paired.values())
     assert report.verdict("completeness").n == 2500
-    assert results(trimkit.merge([trimkit.audit(model, large, shard=(i, 4), **options) for i in (4, 2, 3, 1)])) == (
-        results(report)
+    assert results_of(trimkit.merge([trimkit.audit(model, large, shard=(i, 4), **options) for i in (4, 2, 3, 1)])) == (
+        results_of(report)
     )

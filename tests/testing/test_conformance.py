@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import math
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -21,12 +23,19 @@ RING = torch.eye(8).roll(1, 0)
 MASK = torch.tensor([1.0, 0.0, 0.0, 1.0, 0.0, 0.0])
 
 
+def passing_folder() -> Path:
+    """A folder that is gone when the tests end."""
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder)
+    return folder
+
+
 @functools.cache
 def folder_of_pictures() -> Path:
     """Twenty grey pictures of two classes."""
     from PIL import Image
 
-    root = Path(tempfile.mkdtemp())
+    root = passing_folder()
     values = torch.randint(256, (20, 8, 8), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     for number, value in enumerate(values):
         (root / "ab"[number % 2]).mkdir(exist_ok=True)
@@ -37,7 +46,7 @@ def folder_of_pictures() -> Path:
 @functools.cache
 def trained_run() -> str:
     """The folder of a run of principal components."""
-    root = Path(tempfile.mkdtemp()) / "run"
+    root = passing_folder() / "run"
     x = torch.randn(60, 8, generator=torch.Generator().manual_seed(0))
     trimkit.train(trimkit.create("method", "fastica", shape=(8,)), x, folder=root)
     return str(root)

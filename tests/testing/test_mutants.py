@@ -41,4 +41,4 @@ def test_a_fault_is_caught_by_the_promise_that_it_breaks(name, monkeypatch):
 )
 def test_a_part_without_fault_keeps_every_promise(item, monkeypatch):
     monkeypatch.syspath_prepend(HERE)
-    item()
+    assert item() is None

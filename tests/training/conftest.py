@@ -15,17 +15,6 @@ from trimkit.registry import default
 from trimkit.registry.calling import signature_of
 
 
-@pytest.fixture(autouse=True)
-def small_and_seeded():
-    """Networks this small are several times faster on one thread; those that a test makes are the same each time."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(0)
-        yield
-    torch.set_num_threads(threads)
-
-
 class Toy(Method):
     """Two phases: an autoencoder with noise, dropout and batch normalisation, and a critic at every second step."""
 
@@ -131,7 +120,9 @@ SMALL = {
         "channel_max": 8,
         "grow_steps": 4,
         "r1_interval": 2,
+        "path_weight": 2.0,
         "path_interval": 3,
+        "mixing": 0.9,
     },
     "ica": {
         "shape": (6,),

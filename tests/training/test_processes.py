@@ -6,15 +6,12 @@ All cases run in one process group, started once.
 from __future__ import annotations
 
 import os
-import socket
 import traceback
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import nn
 
 import trimkit
@@ -22,6 +19,8 @@ from trimkit.data import Dataset
 from trimkit.errors import OptionError
 from trimkit.methods import Batch, Delta, LatentSpace, Method, Phase, StepResult, Term, gather, standard_normal
 from trimkit.training import TrimTerm, distributed, train
+
+from ..two_processes import Results, run_on_two
 
 STEPS = 4
 PENALTIES = {
@@ -113,10 +112,7 @@ def unreduced(parameters: Any) -> None:
     """The known mistake: each process steps on the gradient of its own share."""
 
 
-def worker(rank: int, port: int, cases: dict[str, tuple], folder: str, results: Any) -> None:
-    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "GROUP_RANK": "0", "TORCHELASTIC_RUN_ID": "x"}
-    torch.set_num_threads(1)
+def work(rank: int, results: Results, cases: dict[str, tuple], folder: str) -> None:
     found: dict[str, Any] = {}
     for case, (name, options, penalty) in cases.items():
         try:
@@ -156,16 +152,10 @@ def cases(registered) -> dict[str, tuple]:
 
 
 @pytest.fixture(scope="module")
-def ranks(cases, tmp_path_factory) -> Iterator[dict[Any, Any]]:
+def ranks(cases, tmp_path_factory) -> dict[Any, Any]:
     """What each process found, by its rank."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     folder = str(tmp_path_factory.mktemp("processes"))
-    with mp.get_context("spawn").Manager() as manager:
-        results = manager.dict()
-        mp.spawn(worker, (port, cases, folder, results), nprocs=2)
-        yield {**results, "folder": folder}
+    return {**run_on_two(work, cases, folder), "folder": folder}
 
 
 def has_transform(name: str, options: dict[str, Any]) -> bool:

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import os
-import socket
 import time
 
 import pytest
 import torch
-import torch.multiprocessing as mp
 
 import trimkit
 from trimkit.errors import TrimkitError
 from trimkit.training import train
 from trimkit.training.loop import Loop
 
+from ..two_processes import Results, run_on_two
 
-def worker(rank: int, port: int, folder: str, results) -> None:
-    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "GROUP_RANK": "0", "TORCHELASTIC_RUN_ID": "x"}
-    torch.set_num_threads(1)
+
+def work(rank: int, results: Results, folder: str) -> None:
     torch.manual_seed(0)
     advance = Loop._advance
 
     def stall(loop: Loop, batch) -> None:
-        if rank == 1 and loop.step == 2:
-            time.sleep(12)
+        until = time.monotonic() + 60
+        while rank == 1 and loop.step == 2 and 0 not in results and time.monotonic() < until:
+            time.sleep(0.05)  # until the other has given up
         advance(loop, batch)
 
     def attempt(**options) -> str:
@@ -46,13 +43,7 @@ def worker(rank: int, port: int, folder: str, results) -> None:
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory):
     """What each of two processes was told: of a run, of a resumption that is refused, and of a stall."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with mp.get_context("spawn").Manager() as manager:
-        results = manager.dict()
-        mp.spawn(worker, (port, str(tmp_path_factory.mktemp("stalled")), results), nprocs=2)
-        yield dict(results)
+    return run_on_two(work, str(tmp_path_factory.mktemp("stalled")))
 
 
 def test_what_the_first_process_refuses_is_refused_by_all_in_its_words(ranks):

@@ -122,7 +122,10 @@ def _targets(name: str, source: Any) -> Tensor | None:
     targets = getattr(source, "targets", None)
     if targets is None or not hasattr(targets, "__len__") or len(targets) != len(source):
         return None
-    labels = as_tensor(name, targets, "targets")
+    try:
+        labels = as_tensor(name, targets, "targets")
+    except DataError:  # text, where the samples have the numbers
+        return None
     looked_at = torch.linspace(0, len(source) - 1, LOOKED_AT).long().unique().tolist()
     own = [_parts(name, i, read_item(name, source, i))[1] for i in looked_at]
     agree = (

@@ -1,17 +1,18 @@
-"""One thread, and the same weights in every test."""
+"""Images of two brightnesses."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
+import trimkit
 
-@pytest.fixture(autouse=True)
-def small_and_seeded():
-    """Networks this small are several times faster on one thread; those that a test makes are the same each time."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(0)
-        yield
-    torch.set_num_threads(threads)
+from .draws import generator
+
+
+@pytest.fixture
+def images():
+    """40 images in [0, 1], dark or bright."""
+    x = torch.rand(40, 1, 3, 3, generator=generator(5)) * 0.3
+    y = torch.arange(40) % 2
+    return trimkit.data.Dataset("brightness", x + 0.6 * y[:, None, None, None], y, classes=("dark", "bright"))

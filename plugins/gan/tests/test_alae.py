@@ -18,20 +18,7 @@ from trimkit.errors import DataError, OptionError, ShapeError, TransformError
 from trimkit.methods import Batch, standard_normal
 from trimkit.metrics.generation import reciprocity_error
 
-
-@pytest.fixture(autouse=True)
-def small_and_seeded():
-    """Networks this small are several times faster on one thread; those that a test makes are the same each time."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(0)
-        yield
-    torch.set_num_threads(threads)
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+from .draws import generator
 
 
 def tiny(shape, inputs):
@@ -44,14 +31,6 @@ def make(shape=(1, 3, 3), seed: int = 0, **options) -> ALAE:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return ALAE(shape, **{"w_dim": 4, "network": tiny, "mapping_layers": 2, "discriminator_layers": 2, **options})
-
-
-@pytest.fixture
-def images():
-    """40 images in [0, 1], dark or bright."""
-    x = torch.rand(40, 1, 3, 3, generator=generator(5)) * 0.3
-    y = torch.arange(40) % 2
-    return trimkit.data.Dataset("brightness", x + 0.6 * y[:, None, None, None], y, classes=("dark", "bright"))
 
 
 @pytest.fixture

@@ -11,11 +11,9 @@ from trimkit_gan.codes import LEAST_LOG_VARIANCE, CodeLayout, CodePosterior, bat
 
 from trimkit.errors import OptionError
 
+from .draws import generator
+
 LAYOUT = CodeLayout((3, 2), 2)
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def outputs(n: int = 7, layout: CodeLayout = LAYOUT) -> torch.Tensor:

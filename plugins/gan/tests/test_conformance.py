@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import torch
 import trimkit
 from trimkit.testing import Example, conformance
 
-STYLED = {"z_dim": 8, "w_dim": 8, "mapping_layers": 2, "channel_base": 64, "channel_max": 8}
+STYLED = {"z_dim": 8, "w_dim": 8, "mapping_layers": 2, "channel_base": 64, "channel_max": 8, "mixing": 0.9}
 PICTURES = [(1, 8, 8)]
 CLASSED = {"conditional": True, "segments": 2}
 
@@ -19,7 +21,9 @@ CLASSED = {"conditional": True, "segments": 2}
 @functools.cache
 def trained_run() -> str:
     """The folder of a run of a small generator."""
-    root = Path(tempfile.mkdtemp()) / "run"
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder)
+    root = folder / "run"
     x = torch.rand(16, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     method = trimkit.create("method", "stylegan2", shape=(1, 8, 8), **STYLED)
     trimkit.train(method, x, folder=root, steps=1, batch_size=8, evaluated=8, device="cpu")
@@ -37,8 +41,8 @@ EXAMPLES = {
         Example({**STYLED, "grow_steps": 0, **CLASSED}, PICTURES),
     ],
     "stylegan2": [
-        Example({**STYLED, "r1_interval": 2, "path_interval": 3}, PICTURES),
-        Example({**STYLED, "r1_interval": 2, "path_interval": 3, **CLASSED}, PICTURES),
+        Example({**STYLED, "r1_interval": 2, "path_weight": 2.0, "path_interval": 3}, PICTURES),
+        Example({**STYLED, "r1_interval": 2, "path_weight": 2.0, "path_interval": 3, **CLASSED}, PICTURES),
     ],
     "projection": Example(lambda: {"run": trained_run(), "steps": 2}, PICTURES),
 }

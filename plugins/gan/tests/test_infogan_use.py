@@ -7,38 +7,13 @@ import math
 import pytest
 import torch
 from torch import nn
-from trimkit_gan.infogan import InfoGAN
 
 import trimkit
 from trimkit.errors import ModelError, OptionError, ShapeError, TransformError
 from trimkit.methods import Batch
 
-ARRANGEMENTS = ("shared", "head", "own")
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def tiny(shape, inputs):
-    """Networks of some hundred weights, batch normalisation among them."""
-    size = math.prod(shape)
-    made = nn.Sequential(nn.Linear(inputs, 9), nn.BatchNorm1d(9), nn.Tanh(), nn.Linear(9, size), nn.Unflatten(1, shape))
-    return made, nn.Sequential(nn.Flatten(), nn.Linear(size, 8), nn.Tanh())
-
-
-def make(shape=(1, 3, 3), seed: int = 0, **options) -> InfoGAN:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return InfoGAN(shape, **{"noise_dim": 4, "categories": (3,), "continuous": 2, "network": tiny, **options})
-
-
-@pytest.fixture
-def images():
-    """40 images in [0, 1], dark or bright."""
-    x = torch.rand(40, 1, 3, 3, generator=generator(5)) * 0.3
-    y = torch.arange(40) % 2
-    return trimkit.data.Dataset("brightness", x + 0.6 * y[:, None, None, None], y, classes=("dark", "bright"))
+from .draws import generator
+from .small_infogan import ARRANGEMENTS, make
 
 
 @pytest.mark.parametrize("recogniser", ARRANGEMENTS)

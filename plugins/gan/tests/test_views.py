@@ -8,9 +8,7 @@ from trimkit_gan.views import SHIFT, distort, view
 
 from trimkit.errors import ShapeError
 
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+from .draws import generator
 
 
 def ramps(n: int = 400, size: int = 16) -> torch.Tensor:

@@ -9,17 +9,6 @@ import torch
 from torch import Tensor
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Work this small is several times faster on one thread, and repeatable; torch's own random state is kept."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(0)
-        yield
-    torch.set_num_threads(threads)
-
-
 class Mixture(NamedTuple):
     """x = A s + μ with independent s of variance 1, all float64.
 

@@ -62,9 +62,9 @@ def test_another_u_is_refused(aux, u, message):
 
 
 def test_u_that_fits_is_taken():
-    LABELS.check(torch.tensor([0, 3]))
-    LABELS.check(torch.tensor([0, 3], dtype=torch.int32))
-    VECTORS.check(torch.zeros(5, 3, dtype=torch.float64))
+    assert LABELS.check(torch.tensor([0, 3])) is None
+    assert LABELS.check(torch.tensor([0, 3], dtype=torch.int32)) is None
+    assert VECTORS.check(torch.zeros(5, 3, dtype=torch.float64)) is None
 
 
 def test_a_missing_u_is_named_with_what_it_is_for():

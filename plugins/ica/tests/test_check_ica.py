@@ -15,27 +15,12 @@ from hypothesis import strategies as st
 from scipy import stats
 from trimkit_ica.assumptions import dependence, gaussianity
 from trimkit_ica.assumptions.dependence import Dependence, compare, largest
-from trimkit_ica.assumptions.fitted import Limits, as_rows, unmix
 from trimkit_ica.assumptions.gaussianity import anderson_darling, anderson_darling_p
 
 from trimkit.metrics.independence import check_ica
 from trimkit.report.verdicts import Estimate, Status
 
-MIXING = np.array([[1.0, 0.4, -0.3], [0.5, 1.2, 0.2], [-0.2, 0.3, 0.9], [0.7, -0.6, 0.1]])
-
-
-def draws(seed=0):
-    return np.random.default_rng(seed)
-
-
-def laplace(n, k=3, seed=0):
-    return draws(seed).laplace(size=(n, k))
-
-
-def mixed(s, p=None):
-    """Sources (n, k) through the first p rows of a fixed mixing: square by default."""
-    k = s.shape[1]
-    return s @ MIXING[: p or k, :k].T
+from .known_mixtures import MIXING, draws, fitted, laplace, mixed
 
 
 @pytest.fixture(scope="module")
@@ -48,12 +33,6 @@ def good():
 def gaussian():
     """Nothing to find: every rotation is as good."""
     return check_ica(mixed(draws(1).normal(size=(6000, 3))))
-
-
-def fitted(x, components=None, limits=None):
-    """What the checks look at, without running them all."""
-    rows, _, dtype = as_rows(x, 20_000, 0)
-    return unmix(rows, components, dtype, 0, limits or Limits())
 
 
 def statuses(report):

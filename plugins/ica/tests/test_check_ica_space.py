@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from trimkit_ica.assumptions import space
-from trimkit_ica.assumptions.fitted import Limits, _require_spread, as_rows, unmix
+from trimkit_ica.assumptions.fitted import Limits, _require_spread, as_rows
 from trimkit_ica.assumptions.stability import gaussian_null, refit, similarities
 
 from trimkit.errors import DataError, OptionError, ShapeError
@@ -19,27 +19,7 @@ from trimkit.metrics.bootstrap import generator
 from trimkit.metrics.independence import check_ica
 from trimkit.report.verdicts import Status
 
-MIXING = np.array([[1.0, 0.4, -0.3], [0.5, 1.2, 0.2], [-0.2, 0.3, 0.9], [0.7, -0.6, 0.1]])
-
-
-def draws(seed=0):
-    return np.random.default_rng(seed)
-
-
-def laplace(n, k=3, seed=0):
-    return draws(seed).laplace(size=(n, k))
-
-
-def mixed(s, p=None):
-    """Sources (n, k) through the first p rows of a fixed mixing: square by default."""
-    k = s.shape[1]
-    return s @ MIXING[: p or k, :k].T
-
-
-def fitted(x, components=None, limits=None):
-    """What the checks look at, without running them all."""
-    rows, _, dtype = as_rows(x, 20_000, 0)
-    return unmix(rows, components, dtype, 0, limits or Limits())
+from .known_mixtures import draws, fitted, laplace, mixed
 
 
 class TestSpace:

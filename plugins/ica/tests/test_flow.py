@@ -8,9 +8,7 @@ import pytest
 import torch
 from trimkit_ica.flow import CouplingFlow
 
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+from .draws import generator
 
 
 def flow(size: int, spread: float = 0.7, **options) -> CouplingFlow:

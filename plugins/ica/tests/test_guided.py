@@ -8,7 +8,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
 from trimkit_ica.guided import TrimICA, unbiased_contrast
 
 import trimkit
@@ -18,34 +17,10 @@ from trimkit.methods import Batch, load_method
 from trimkit.metrics.independence.log_cosh import GAUSSIAN_LOG_COSH, contrast, log_cosh
 from trimkit.penalties import hoyer, l1
 
-P, K = 9, 6
+from .draws import generator
+from .guided_cases import K, P, classifier, samples, sources
+
 START = torch.Generator()
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def sources(n: int, k: int, seed: int = 0) -> torch.Tensor:
-    """Independent and heavy-tailed, the first more than the last, (n, k) float64."""
-    normal = torch.randn(n, k, generator=generator(seed), dtype=torch.float64)
-    return normal.sign() * normal.abs().pow(torch.linspace(2.5, 1.7, k, dtype=torch.float64))
-
-
-def samples(n: int = 300, seed: int = 0) -> torch.Tensor:
-    """Mixed sources of very different sizes, (n, P) float64."""
-    mixing = torch.randn(P, P, generator=generator(7), dtype=torch.float64)
-    return sources(n, P, seed) @ (mixing * torch.logspace(0, -2, P, dtype=torch.float64)).T / 3 + 1
-
-
-def classifier(dtype: torch.dtype = torch.float64, size: int = P) -> nn.Module:
-    """Steeper than initial weights are, so that there is something to read."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(1)
-        model = nn.Sequential(nn.Flatten(), nn.Linear(size, 12), nn.Tanh(), nn.Linear(12, 4))
-        model[1].weight.data *= 2
-        model[3].weight.data *= 8
-    return model.to(dtype).eval()
 
 
 def prepared(x: torch.Tensor, components: int = K, seed: int = 0, **options) -> TrimICA:

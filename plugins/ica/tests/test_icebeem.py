@@ -14,9 +14,7 @@ from trimkit.data import Dataset
 from trimkit.errors import OptionError, TransformError, TrimkitWarning
 from trimkit.methods import Batch, standard_normal
 
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+from .draws import generator
 
 
 def make(**options) -> ICEBeeM:

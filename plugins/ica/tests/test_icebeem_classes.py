@@ -15,11 +15,9 @@ from trimkit.errors import DataError
 from trimkit.methods import Batch
 from trimkit.metrics.independence import mean_correlation
 
+from .draws import generator
+
 G = torch.tensor([[1.0, 2.0], [0.5, 0.25], [3.0, 1.0]], dtype=torch.float64)
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def make(**options) -> ICEBeeM:

@@ -15,11 +15,9 @@ from trimkit.methods import Batch, decompose_kl
 from trimkit.metrics.independence import mean_correlation
 from trimkit.objective import Objective
 
+from .draws import generator
+
 FOUR = {"reconstruction": 1.0, "mutual_information": 1.0, "total_correlation": 1.0, "dimension_wise_kl": 1.0}
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def make(**options) -> IVAE:

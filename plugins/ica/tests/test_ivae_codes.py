@@ -11,9 +11,7 @@ import trimkit
 from trimkit.cli import main
 from trimkit.errors import DataError
 
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+from .draws import generator
 
 
 def make(**options) -> IVAE:

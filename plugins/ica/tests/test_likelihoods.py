@@ -18,9 +18,7 @@ from trimkit.data.laws import random_rotation
 from trimkit.metrics.independence import amari_distance
 from trimkit.metrics.independence.log_cosh import log_cosh
 
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+from .draws import generator
 
 
 def white(x: torch.Tensor) -> torch.Tensor:

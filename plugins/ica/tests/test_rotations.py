@@ -14,9 +14,7 @@ from trimkit_ica.rotations import class_mean_rotation, predicted_gradients, vari
 from trimkit.data.laws import random_rotation
 from trimkit.errors import OptionError, ShapeError
 
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+from .draws import generator
 
 
 def normal(*shape: int, seed: int = 0) -> torch.Tensor:

@@ -14,9 +14,7 @@ from trimkit_ica.unmixing import columns, fastica, fixed_point, match, orthogona
 from trimkit.data.laws import random_rotation
 from trimkit.errors import DataError, OptionError, ShapeError
 
-
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
+from .draws import generator
 
 
 def laplace(n, k, seed=0):

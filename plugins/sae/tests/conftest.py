@@ -13,17 +13,6 @@ from trimkit.registry import available
 NAMES = [name for name, spec in available("methods").items() if spec.family == "sae"]
 
 
-@pytest.fixture(autouse=True)
-def small_and_seeded():
-    """Networks this small are several times faster on one thread; those that a test makes are the same each time."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(0)
-        yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture
 def make():
     """Makes a method in float64, the same each time, whose weights and biases are all random."""

@@ -16,6 +16,8 @@ from trimkit.methods import Batch, load_method
 from trimkit.registry import available
 from trimkit.testing import Example, conformance
 
+from .draws import generator
+
 SMALL = {"network": "mlp", "latent_dim": 3, "conditional": True, "segments": 2}
 NAMES = [name for name, spec in available("methods").items() if spec.family == "vae"]
 OWN = {"beta-tcvae": {"dataset_size": 40}, "factor-vae": {"discriminator_width": 16}}
@@ -32,10 +34,6 @@ def classed(images):
 @pytest.fixture
 def vae(make_vae):
     return make_vae(VAE, conditional=True, segments=2).double().eval()
-
-
-def gen(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def test_the_encoder_sees_a_plane_of_u_and_the_decoder_u_beside_z(vae, classed):
@@ -76,9 +74,9 @@ def test_own_networks_are_made_for_data_with_u_and_for_codes_with_u():
 
 def test_the_loss_is_that_of_codes_and_data_given_u(vae, classed):
     x, u = classed.x[:6].double(), classed.aux[:6]
-    terms = vae.loss(Batch(x, aux=u), gen(1), 0).terms
+    terms = vae.loss(Batch(x, aux=u), generator(1), 0).terms
     q = vae.encode(x, u)
-    z = q.rsample(gen(1))
+    z = q.rsample(generator(1))
     r = vae.decoder(torch.cat([z, torch.eye(2, dtype=torch.float64)[u]], 1))
     torch.testing.assert_close(terms["recon"].values, vae.observation(r, x))
     torch.testing.assert_close(terms["kl"].values, q.kl().sum(1))
@@ -141,7 +139,7 @@ def test_rows_that_are_selected_keep_their_u(vae, classed):
     u = classed.aux[:6]
     transform = vae.as_transform("z", aux=u)
     numbers = torch.tensor([5, 0, 0, 3])
-    z = torch.randn(4, 3, generator=gen(), dtype=torch.float64)
+    z = torch.randn(4, 3, generator=generator(), dtype=torch.float64)
     torch.testing.assert_close(transform.at_rows(numbers).inverse(z), vae.decode(z, aux=u[numbers]))
     both = trimkit.create("transform", "compose", of=["identity", transform])
     with pytest.raises(TransformError, match="Compose: a part of it holds aux of each sample"):
@@ -157,9 +155,9 @@ def test_an_audit_explains_the_samples_of_one_class(make_vae, classed, predictor
 
 def test_samples_are_of_the_classes_asked_for_or_of_all(vae):
     aux = torch.tensor([1, 0, 1])
-    z = vae.sample_codes(3, gen(2))
-    torch.testing.assert_close(vae.sample(3, gen(2), aux), vae.decode(z, aux=aux))
-    assert vae.sample(3, gen(2)).shape == (3, 1, 8, 8)
+    z = vae.sample_codes(3, generator(2))
+    torch.testing.assert_close(vae.sample(3, generator(2), aux), vae.decode(z, aux=aux))
+    assert vae.sample(3, generator(2)).shape == (3, 1, 8, 8)
 
 
 def test_from_the_command_line_the_data_tell_the_classes(tmp_path, capsys):

@@ -12,9 +12,7 @@ from trimkit_vae.mmd import WAE, InfoVAE, likeness
 import trimkit
 from trimkit.methods import Batch, maximum_mean_discrepancy, paired_discrepancy
 
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+from .draws import generator
 
 
 @pytest.mark.parametrize(("kind", "options"), [(WAE, {}), (WAE, {"stochastic": True}), (InfoVAE, {})])

@@ -10,9 +10,7 @@ from trimkit_vae.factor import FactorVAE, make_discriminator, permuted
 from trimkit.errors import OptionError, ShapeError
 from trimkit.methods import Batch, gaussian_decomposition
 
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+from .draws import generator
 
 
 @pytest.fixture

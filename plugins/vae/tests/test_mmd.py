@@ -10,9 +10,7 @@ import trimkit
 from trimkit.errors import OptionError
 from trimkit.methods import Batch, Delta, DiagonalGaussian, maximum_mean_discrepancy
 
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+from .draws import generator
 
 
 @pytest.mark.parametrize("kernel", ["imq", "rbf"])

@@ -12,9 +12,7 @@ from trimkit.errors import OptionError
 from trimkit.methods import Batch, decompose_kl
 from trimkit.objective import Objective
 
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+from .draws import generator
 
 
 def mean_loss(method, x, draws: int) -> float:

@@ -16,9 +16,7 @@ from trimkit.methods import Batch, standard_normal
 from trimkit.registry import default
 from trimkit.registry.calling import signature_of
 
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+from .draws import generator
 
 
 def brute_force(method: VAE, x: torch.Tensor, draw: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
