@@ -51,6 +51,7 @@ MODULES = {
         "tests/test_trim.py",
         "tests/test_trim_contract.py",
         "tests/test_trim_steps.py",
+        "tests/test_trim_leaves_alone.py",
         "tests/test_refusals.py",
     ],
     "trimkit/trim/penalty.py": ["tests/test_trim_penalty.py", "tests/test_trim_contract.py", "tests/test_refusals.py"],

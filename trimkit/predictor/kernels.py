@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -34,6 +35,11 @@ class math_attention:
 def _choose(enabled: list[bool]) -> None:
     for use, value in zip(_SET, enabled, strict=True):
         use(value)
+
+
+def full_precision(device: torch.device) -> AbstractContextManager[Any]:
+    """No autocast: a transform in half precision would not give the data back."""
+    return torch.autocast(device.type, enabled=False) if torch.is_autocast_enabled(device.type) else nullcontext()
 
 
 def math_in_backward(values: Any) -> Any:

@@ -143,12 +143,37 @@ def why_joined(run: Callable[[Tree], Tensor], s: Tree, values: Tensor, model: An
             if _training(model) and not _same(run(point), values):  # it draws random numbers
                 with _evaluating(model):
                     beside, values = run(double)[len(values) :], run(point)
-            return None if _same(beside, values) else _difference(beside, values)
+            return None if _same(beside, values) else _difference("in a larger batch", beside, values)
         except torch.OutOfMemoryError:
             raise
         except Exception as error:
             lines = str(error).strip().splitlines() or [type(error).__name__]
             return f"does not take {2 * len(values)} rows in the place of {len(values)} ({lines[0]})"
+
+
+def why_mixed(run: Callable[[Tree], Tensor], s: Tree, values: Tensor | None = None) -> str | None:
+    """Why the output of a row is not that of its sample alone; None where it is.
+
+    Every second row becomes another point, and all others must give what they gave.
+
+    Args:
+        run: coefficients → the explained number of each row.
+        s: the explained point, (N, ...).
+        values: (N,) f(s); None where it draws numbers, so that it is asked for again with those of the other points.
+    """
+    kept = torch.arange(tree.batch_size(s)) % 2 == 0
+
+    def exchanged(leaf: Tensor) -> Tensor:
+        return torch.where(kept.to(leaf.device).reshape(-1, *[1] * (leaf.ndim - 1)), leaf, leaf.flip(0) / 2)
+
+    def at(point: Tree) -> Tensor:
+        with torch.no_grad(), keyed_draws():
+            return run(point)
+
+    point = tree.map_leaves(Tensor.detach, s)
+    before, after = at(point) if values is None else values, at(tree.map_leaves(exchanged, point))
+    before, after = (given[kept.to(given.device)] for given in (before, after))
+    return None if _same(after, before) else _difference("beside other ones", after, before)
 
 
 def why_unsteady(again: Callable[[], Tensor], values: Tensor) -> str | None:
@@ -231,9 +256,9 @@ def warn_of_unsteady(reason: str | None) -> None:
     )
 
 
-def _difference(beside: Tensor, values: Tensor) -> str:
+def _difference(where: str, beside: Tensor, values: Tensor) -> str:
     worst, scale = (float(t.detach().abs().max()) for t in (beside - values, values))
-    return f"gives other outputs for rows in a larger batch (by up to {worst:.2g}, of {scale:.2g})"
+    return f"gives other outputs for rows {where} (by up to {worst:.2g}, of {scale:.2g})"
 
 
 def _same(beside: Tensor, values: Tensor) -> bool:

@@ -111,7 +111,8 @@ class Trim:
             explained = self.attribution.explain(
                 composed, composed.s, target=target, baseline=s0, create_graph=create_graph, generator=generator
             )
-            composed.settle_steady(explained.output, target, self.attribution.values)
+            if not composed.settle_steady(explained.output, target, self.attribution.values):
+                composed.settle_apart(explained.output, target, self.attribution.values)
             gap = change = None
             if self.attribution.complete:
                 change = composed.change(explained.output, target, s0)
