@@ -89,7 +89,8 @@ def digits(split: str) -> Dataset:
 def classifier(steps: int) -> nn.Sequential:
     """A small network that tells digits apart, trained on the labels of noisy digits; the same for every seed."""
     data, rng = digits("train"), torch.Generator().manual_seed(0)
-    x = in_memory(data.x)
+    x, y = in_memory(data.x), data.y
+    assert y is not None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         f = nn.Sequential(nn.Flatten(), nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 10))
@@ -98,7 +99,7 @@ def classifier(steps: int) -> nn.Sequential:
         rows = torch.randint(len(x), (128,), generator=rng)
         noisy = x[rows] + 0.3 * torch.randn(x[rows].shape, generator=rng)
         optimiser.zero_grad()
-        cross_entropy(f(noisy), data.y[rows]).backward()
+        cross_entropy(f(noisy), y[rows]).backward()
         optimiser.step()
     return f.eval()
 

@@ -105,15 +105,16 @@ def run(task: Task) -> dict[str, Any]:
     joined: dict[str, Any] = {"predictor": f, "weights": {"prediction": prediction}} if prediction else {}
     if sparsity:
         joined["trim"] = [f"hoyer@z:{sparsity}"]
-    trimkit.train(method, data, steps=steps, seed=seed, log_every=steps, fast=True, **joined)
+    held_out = min(HELD_OUT, 32 * steps)
+    trimkit.train(method, data, steps=steps, seed=seed, log_every=steps, evaluated=held_out, fast=True, **joined)
     name = f"+ hoyer {sparsity:g}" if sparsity else "+ prediction" if prediction else "alone"
-    return {"family": family, "terms": name, "seed": seed, **measure(method.eval(), f)}
+    return {"family": family, "terms": name, "seed": seed, **measure(method.eval(), f, held_out)}
 
 
-def measure(method: Method, f: nn.Module) -> dict[str, float]:
-    """The numbers of the table on held-out sprites."""
+def measure(method: Method, f: nn.Module, held_out: int) -> dict[str, float]:
+    """The numbers of the table on so many held-out sprites."""
     data = load("sprites:size=32", "test")
-    rows = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))[:HELD_OUT]
+    rows = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))[:held_out]
     assert data.factors is not None
     x, factors = data.x[rows], data.factors[rows]
     with torch.no_grad():

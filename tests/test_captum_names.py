@@ -21,6 +21,12 @@ def classes():
     return sorted(kind.__name__ for kind in found if issubclass(kind, Attribution))
 
 
+def network():
+    torch.manual_seed(0)
+    layers = nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(48, 6), nn.Tanh(), nn.Linear(6, 3)
+    return nn.Sequential(*layers).double()
+
+
 @pytest.mark.parametrize("name", classes())
 def test_every_class_of_captums_is_here_or_refused_with_the_reason(name):
     if f"captum:{name}" in available("attributions"):
@@ -48,10 +54,7 @@ def test_the_way_out_of_layer_attributions():
         create("attribution", "captum:LayerIntegratedGradients")
     example = "Trim(tail, 'identity', 'integrated_gradients')(head(x), y, baseline=head(x0))"
     assert example in str(refusal.value)
-    torch.manual_seed(0)
-    model = nn.Sequential(
-        nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(48, 6), nn.Tanh(), nn.Linear(6, 3)
-    ).double()
+    model = network()
     x, y = torch.randn(4, 1, 6, 6, dtype=torch.float64), torch.tensor([0, 2, 1, 1])
     x0 = torch.zeros_like(x)
     names = {"model": model, "x": x, "x0": x0, "y": y, "Trim": Trim}
@@ -68,10 +71,7 @@ def test_the_way_out_of_neuron_attributions_gives_their_numbers(unit):
         create("attribution", "captum:NeuronIntegratedGradients")
     example = "Trim(head, 'identity', 'integrated_gradients')(x, unit)"
     assert example in str(refusal.value)
-    torch.manual_seed(0)
-    model = nn.Sequential(
-        nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(48, 6), nn.Tanh(), nn.Linear(6, 3)
-    ).double()
+    model = network()
     x = torch.randn(4, 1, 6, 6, dtype=torch.float64)
     fixed = example.replace("'integrated_gradients'", "('integrated_gradients', {'n_steps': 32, 'tolerance': None})")
     found = eval(fixed, {"head": model[:4], "x": x, "unit": unit, "Trim": Trim})

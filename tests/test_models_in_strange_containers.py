@@ -147,3 +147,12 @@ def test_the_probabilities_of_all_classes_are_explained_whatever_the_target(targ
     (expected,) = torch.autograd.grad(model(x).log_softmax(1).sum(), x)
     result = trimkit.Trim(model, attribution="gradient_of_loss")(X, target=target)
     assert torch.allclose(result.scores, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("target", [1, torch.ones(4).long()])
+def test_the_cross_entropy_of_one_logit_is_explained_for_the_class_that_it_says(target):
+    model = linear(6, 1)
+    x = X.clone().requires_grad_()
+    (expected,) = torch.autograd.grad(-nn.functional.logsigmoid(model(x)).sum(), x)
+    result = trimkit.Trim(model, attribution=("gradient_of_loss", {"loss": "cross_entropy"}))(X, target=target)
+    assert torch.allclose(result.scores, expected, atol=1e-6)

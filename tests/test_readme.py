@@ -42,5 +42,7 @@ def test_each_command_line_works(command, workplace, capsys):
 
 
 def test_the_pictures_exist():
-    for path in re.findall(r"!\[[^]]*\]\(([^)]+)\)", README):
+    paths = re.findall(r"!\[[^]]*\]\(([^)]+)\)", README)
+    assert paths
+    for path in paths:
         assert (Path(__file__).parents[1] / path).is_file()

@@ -105,7 +105,9 @@ def test_marks_stand_out_on_white_and_on_black():
     styles = ("one", "two", "three", "random", "input")
     chart = Chart("", tuple(Series("a", (1.0, 2.0), style=style) for style in styles), (0.0, 1.0))
     html = Snippet("t", statuses, charts=(chart,), figures=(bar_figure([1, -1], "", "x"),)).to_html()
-    for code in set(re.findall(r"#[0-9a-f]{6}", html)):
+    codes = set(re.findall(r"#[0-9a-f]{6}", html))
+    assert len(codes) >= len(styles)
+    for code in codes:
         for ground in ("#ffffff", "#111111"):
             high, low = sorted((luminance(code), luminance(ground)), reverse=True)
             assert (high + 0.05) / (low + 0.05) >= 2.9, (code, ground)

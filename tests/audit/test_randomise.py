@@ -48,8 +48,11 @@ def test_copies_are_keyed_by_seed_and_number():
 
 
 def test_a_frozen_predictor_is_seen_through():
-    (copy,) = randomised_copies(trimkit.FrozenPredictor(nn.Linear(3, 2)), 1, 0)
+    model = nn.Linear(3, 2)
+    (copy,) = randomised_copies(trimkit.FrozenPredictor(model), 1, 0)
+    (expected,) = randomised_copies(model, 1, 0)
     assert isinstance(copy, nn.Linear)
+    assert state_hash(copy) == state_hash(expected) != state_hash(model)
 
 
 def test_a_bare_parameter_is_redrawn_with_its_own_mean_and_spread():

@@ -198,8 +198,11 @@ def test_targets(guide, batch, target, column):
 
 
 def test_the_only_output_of_a_regressor_is_explained(guide, batch):
-    _, guidance = guide(TrimTerm("l1", "z"), prediction="mse", f=nn.Linear(6, 1))
-    assert guidance.terms(batch, batch.x, torch.Generator())["l1@z"].values.shape == (8,)
+    method, guidance = guide(TrimTerm("l1", "z"), prediction="mse", f=nn.Linear(6, 1))
+    method.eval()
+    found = guidance.terms(batch, batch.x, torch.Generator())["l1@z"].values
+    result = trimkit.Trim(guidance.predictor, method.as_transform("z"), "input_x_gradient")(batch.x, target=0)
+    torch.testing.assert_close(found.detach(), l1(result.scores))
 
 
 def test_a_loss_brings_its_own_predictor(toy):

@@ -97,11 +97,6 @@ class Probe:
             self._output = self._call(self.point)
         return self._output
 
-    @property
-    def explained(self) -> Tensor:
-        """The explained number of each sample, (N,), at the explained point."""
-        return self._selected(self.output, 1)
-
     def gradient(self, target: Target = None) -> Tree:
         """∂f/∂s at the explained point: leaves like the coefficients, complex where they are (∂f/∂Re + i ∂f/∂Im).
 
@@ -167,7 +162,7 @@ class Probe:
         """
         own = {id(leaf) for leaf in tree.leaves(self.point)}
         declared = self.function.parameters() if hasattr(self.function, "parameters") else ()
-        behind = [*graph_leaves(self.explained), *(p for p in declared if p.requires_grad)]
+        behind = [*graph_leaves(self._selected(self.output, 1)), *(p for p in declared if p.requires_grad)]
         return list({id(leaf): leaf for leaf in behind if id(leaf) not in own}.values())
 
     def _call(self, points: Tree) -> Any:
@@ -260,19 +255,24 @@ class Attribution(ABC):
         kernel = math_attention() if create_graph else nullcontext()
         with alone(model_of(function)), normal_mode(), torch.enable_grad(), kernel:
             point = track(s, keep_graph=create_graph)
-            probe = Probe(function, point, self.choose_target(target), create_graph)
+            probe = Probe(function, point, target, create_graph)
             if self.stochastic and generator is None:
                 generator = torch.Generator().manual_seed(0)
             scores = self.attribute(probe, point, self.resolve_baseline(baseline, point), generator)
             _require_rows(probe.output, probe.samples)
             if create_graph:
                 return Explanation(math_in_backward(probe.output), tree.map_leaves(math_in_backward, scores))
-            warn_of_non_finite(probe.explained, scores)
+            warn_of_non_finite(self.values(probe.output, probe.target), scores)
             return Explanation(detach(probe.output), detach(scores))
 
-    def choose_target(self, target: Target) -> Target:
-        """Which number of the output is explained: here what the caller says."""
-        return target
+    def values(self, output: Any, target: Target) -> Tensor:
+        """What is explained of each sample, (N,): here the number that the target names.
+
+        Args:
+            output: what the model returned for the N samples.
+            target: without words, see `trimkit.targets.resolve_target`.
+        """
+        return select(output, target)
 
     def resolve_baseline(self, baseline: Baseline, s: Tree) -> Tree:
         """What `attribute` gets as baseline: here s₀ with the structure and shape of s.

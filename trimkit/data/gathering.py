@@ -144,7 +144,7 @@ def _stacked(name: str, values: list[Tensor | None]) -> Tensor | None:
     given = [value for value in values if value is not None]
     if not given:
         return None
-    if len(given) < len(values) or len({value.numel() for value in given}) > 1:
+    if len(given) < len(values) or len({value.shape if value.numel() > 1 else () for value in given}) > 1:
         raise DataError(f"{name}: expected labels of one shape with every sample, got {len(given)} of {len(values)}")
     return torch.stack([value.reshape(()) if value.numel() == 1 else value for value in given])
 

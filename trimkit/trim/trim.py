@@ -105,14 +105,13 @@ class Trim:
         self.attribution.require_differentiable(create_graph)
         warn_of_train_mode(self.model, dropout=True)
         watched = site.seen.training or not is_still(self.model)
-        target = self.attribution.choose_target(target)
         with told_plainly(self.model, x), normal_mode(), unchanged(self.model) if watched else alone(self.model):
             composed = Composed(self.model, self.transform, x, keep_graph=create_graph, site=site)
             s0 = composed.baseline(baseline)
             explained = self.attribution.explain(
                 composed, composed.s, target=target, baseline=s0, create_graph=create_graph, generator=generator
             )
-            composed.settle_steady(explained.output, target)
+            composed.settle_steady(explained.output, target, self.attribution.values)
             gap = change = None
             if self.attribution.complete:
                 change = composed.change(explained.output, target, s0)
