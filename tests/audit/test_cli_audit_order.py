@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from trimkit import cli
+from trimkit.errors import TrimkitWarning
+from trimkit.transforms.fourier import DCT
 
 WRONG = {
     "transform": ["--transform", "fourier"],
@@ -55,3 +58,17 @@ def test_what_was_understood_comes_first_and_the_report_last(audit, capsys):
     assert lines[0].startswith("data ")
     assert "report       trimkit-audit/" in lines
     assert lines[-1] == "trimkit-audit/report.html"
+
+
+def test_warnings_of_the_audit_are_said_and_those_of_its_names_once(audit, capsys, monkeypatch):
+    plain = DCT.forward
+
+    def forward(self, x):
+        warnings.warn("tried with care" if len(x) == 2 else "moved with care", TrimkitWarning, stacklevel=2)
+        return plain(self, x)
+
+    monkeypatch.setattr(DCT, "forward", forward)
+    assert cli.main([*audit, "--transform", "dct", "--checks", "reconstruction"]) in (0, 3)
+    err = capsys.readouterr().err
+    assert err.count("trimkit: warning: tried with care\n") == 1
+    assert err.count("trimkit: warning: moved with care\n") >= 1

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from trimkit.cli._warnings import one_line_warnings
 from trimkit.errors import TrimkitWarning
+from trimkit.registry.loader import printable
 from trimkit.registry.spelling import parse_values
-
-if TYPE_CHECKING:
-    from trimkit.audit.examine import Understood
 
 
 class Intake(NamedTuple):
@@ -24,21 +23,32 @@ class Intake(NamedTuple):
         model: on its device.
         data: of the audit.
         options: of `trimkit.audit`, those of a layer where one is asked for.
-        understood: of both.
+        lines: (what, how) pairs: what was understood.
+        notes: warnings of both, and of the options.
     """
 
     model: Any
     data: Any
     options: dict[str, Any]
-    understood: Understood
+    lines: tuple[tuple[str, str], ...]
+    notes: tuple[str, ...]
 
     def write(self, target: str) -> None:
         """Print what was understood, and where the result goes."""
-        for what, how in (*self.understood.lines, ("report", target)):
+        for what, how in (*self.lines, ("report", target)):
             sys.stdout.write(f"{what:<12} {how}\n")
         sys.stdout.flush()
-        for note in self.understood.notes:
-            sys.stderr.write(f"trimkit: warning: {note}\n")
+        for note in self.notes:
+            sys.stderr.write(f"trimkit: warning: {printable(note)}\n")
+
+    @contextmanager
+    def said_once(self) -> Iterator[None]:
+        """Within, the notes are not said again; other warnings of trimkit's are lines."""
+        with one_line_warnings():
+            warnings.simplefilter("default", TrimkitWarning)
+            for note in self.notes:
+                warnings.filterwarnings("ignore", re.escape(note), TrimkitWarning)
+            yield
 
 
 def take_in(arguments: argparse.Namespace, options: dict[str, Any]) -> Intake:
@@ -74,17 +84,11 @@ def take_in(arguments: argparse.Namespace, options: dict[str, Any]) -> Intake:
         model, data, _, space = at_layer(model, data, None, space, arguments.at, options["batch_size"])
         options = {**options, "transform": space}
     understood = examine(model, data, options["target"], options["task"])
-    with said_once():
+    with warnings.catch_warnings(record=True) as caught:  # those of others come again as the audit is made
+        warnings.simplefilter("always", TrimkitWarning)
         check_names(model, data, **options)
-    return Intake(model, data, options, understood)
-
-
-@contextmanager
-def said_once() -> Iterator[None]:
-    """Without the warnings that `Intake.write` prints."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", TrimkitWarning)
-        yield
+    own = (str(one.message) for one in caught if issubclass(one.category, TrimkitWarning))
+    return Intake(model, data, options, understood.lines, tuple(dict.fromkeys([*understood.notes, *own])))
 
 
 def ids_of_table(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from trimkit.cli._intake import said_once, take_in
+from trimkit.cli._intake import take_in
 from trimkit.errors import DataError, OptionError
 
 DEFAULT_FOLDER = "trimkit-shards"
@@ -50,7 +50,7 @@ def _measure(arguments: argparse.Namespace, options: dict[str, Any], shard: tupl
     intake = take_in(arguments, options)
     intake.write(str(path))
     begun = time.monotonic()
-    with said_once(), show_progress() as progress:
+    with intake.said_once(), show_progress() as progress:
         part: Any = trimkit.audit(intake.model, intake.data, shard=shard, progress=progress, **intake.options)
     part.arguments = _recorded(arguments)
     part.save(path)

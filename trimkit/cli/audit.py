@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from trimkit.cli._arguments import plain_parser
 from trimkit.cli._folders import free_folder, reserved_folder, written_aside
-from trimkit.cli._intake import said_once, take_in
+from trimkit.cli._intake import take_in
 from trimkit.cli._progress import show_progress
 from trimkit.cli._tables import verdict_line
 from trimkit.errors import OptionError
@@ -255,7 +255,7 @@ def _audit(arguments: argparse.Namespace, intake: Intake) -> Report:
     import trimkit
 
     slow = bool(arguments.engine) or arguments.until_decided
-    with said_once(), show_progress(lines=slow) as progress:
+    with intake.said_once(), show_progress(lines=slow) as progress:
         return trimkit.audit(
             intake.model,
             intake.data,

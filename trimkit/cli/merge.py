@@ -10,7 +10,7 @@ from typing import Any
 
 from trimkit.cli._arguments import plain_parser
 from trimkit.cli._folders import free_folder, reserved_folder
-from trimkit.cli._intake import said_once, take_in
+from trimkit.cli._intake import take_in
 from trimkit.cli.audit import DEFAULT_FOLDER, add_outputs, audit_options, write_report
 from trimkit.errors import DataError, OptionError
 
@@ -42,7 +42,7 @@ def run(argv: list[str]) -> int:
     with reserved_folder(arguments.out, DEFAULT_FOLDER, replace=arguments.force) as folder:
         sys.stdout.write(f"{'shards':<12} {len(files)}\n")
         intake.write(str(folder))
-        with said_once():
+        with intake.said_once():
             report = trimkit.merge(files, intake.model, intake.data, **intake.options)
         return write_report(report, arguments, folder)
 
