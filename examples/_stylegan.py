@@ -21,8 +21,8 @@ from trimkit.metrics import generation
 from trimkit.metrics.disentanglement import dci, mutual_information_gap
 
 COMMON: dict[str, Any] = {"z_dim": 64, "w_dim": 64, "mapping_layers": 4, "convolutions": 2, "channel_base": 2048}
-COMMON |= {"channel_max": 32, "learning_rate": 2e-3}
-"""Options of all: two convolutions of 32 channels at every resolution."""
+COMMON |= {"channel_max": 32, "learning_rate": 2e-3, "mixing": 0.9, "mapping_multiplier": 0.01, "ema_decay": 0.995}
+"""Options of all: two convolutions of 32 channels at every resolution, style mixing, the published pace of mapping."""
 
 VARIANTS = {"stylegan2 + path": "stylegan2", "stylegan2": "stylegan2", "stylegan": "stylegan"}
 """Name → method."""

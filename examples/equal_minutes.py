@@ -1,8 +1,10 @@
 """What do generators draw after the same minutes of one core? Style-based ones beside a plain DCGAN.
 
     stylegan2         the options that images of 32 pixels have by default
-    stylegan2 wide    32 channels and two convolutions at every resolution, 4 layers of mapping, a learning rate of .002
-    stylegan          the options by default, grown from 8 pixels in a tenth of the steps each
+    stylegan2 mixed   the same networks with style mixing, path length, 4 layers of mapping whose learning rate has the
+                      published multiplier .01, and a learning rate of .002
+    stylegan2 single  with style mixing and path length too, and one convolution a resolution, 16 channels at the last
+    stylegan          the options by default, not grown
     stylealae         `alae` with network "style", 64 latents, γ = 1 every 16th step; the same running average
     dcgan             the game of `infogan` without its codes, network "conv"; Adam as published there, the same running
                       average
@@ -34,11 +36,14 @@ from trimkit.errors import TrimkitWarning
 from trimkit.methods import Method
 from trimkit.training.pictures import sample_grid
 
-WIDE: dict[str, Any] = {"convolutions": 2, "channel_base": 2048, "channel_max": 32}
+MIXED: dict[str, Any] = {"mixing": 0.9, "path_weight": 2.0, "path_interval": 16, "mapping_multiplier": 0.01}
+MIXED |= {"ema_decay": 0.995}
+SINGLE: dict[str, Any] = {"convolutions": 1, "channel_base": 512, "channel_max": 64}
 PEERS: dict[str, tuple[str, dict[str, Any]]] = {
     "stylegan2": ("stylegan2", {}),
-    "stylegan2 wide": ("stylegan2", {**WIDE, "mapping_layers": 4, "learning_rate": 2e-3}),
-    "stylegan": ("stylegan", {}),
+    "stylegan2 mixed": ("stylegan2", {**MIXED, "mapping_layers": 4, "learning_rate": 2e-3}),
+    "stylegan2 single": ("stylegan2", {**MIXED, **SINGLE}),
+    "stylegan": ("stylegan", {"grow_steps": 0}),
     "stylealae": ("alae", {"network": "style", "w_dim": 64, "r1_weight": 1.0, "r1_interval": 16}),
     "dcgan": ("infogan", {"noise_dim": 64, "recogniser": "head", "category_weight": 0.0, "continuous": 0}),
 }
@@ -46,13 +51,12 @@ BATCH, EMA, TIMED, READER_STEPS = 16, 0.995, 40, 1500
 COLUMNS = ("fd", "precision", "recall", "minutes", "images")
 
 
-def make(name: str, shape: Sequence[int], seed: int, steps: int) -> Method:
-    """A peer with weights of a seed, for so many steps."""
+def make(name: str, shape: Sequence[int], seed: int) -> Method:
+    """A peer with weights of a seed."""
     method, options = PEERS[name]
-    grown = {"grow_steps": max(1, steps // 10)} if name == "stylegan" else {}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return trimkit.create("method", method, shape=tuple(shape), **options, **grown)
+        return trimkit.create("method", method, shape=tuple(shape), **options)
 
 
 def train(method: Method, data: Any, steps: int, seed: int, folder: Path | None = None) -> float:
@@ -69,7 +73,7 @@ def train(method: Method, data: Any, steps: int, seed: int, folder: Path | None 
 
 def seconds_a_step(name: str, data: Any) -> float:
     """What a step of a peer takes, by the time that some steps take beyond a few, once all is warm."""
-    _, few, more = (train(make(name, data.shape, 0, n), data, n, 0) for n in (TIMED // 4, TIMED // 4, TIMED))
+    _, few, more = (train(make(name, data.shape, 0), data, n, 0) for n in (TIMED // 4, TIMED // 4, TIMED))
     return max(more - few, 1e-3) / (TIMED - TIMED // 4)
 
 
@@ -86,7 +90,7 @@ def run(task: Task) -> dict[str, Any]:
     data, f, label = sprites("train", size), reader(Path(out) / "reader.pt"), f"{name.replace(' ', '-')}-{seed}"
     pace = seconds_a_step(name, data) if max(minutes) else 0.0
     ends = [max(1, round(60 * end / pace)) if pace else 2 * n for n, end in enumerate(minutes, start=1)]
-    method, points, taken = make(name, data.shape, seed, ends[-1]), [], 0.0
+    method, points, taken = make(name, data.shape, seed), [], 0.0
     with TemporaryDirectory() as scratch:
         for end, steps in zip(minutes, ends, strict=True):
             taken += train(method, data, steps, seed, Path(scratch) / "run")

@@ -53,13 +53,18 @@ METHODS = ("vae", "beta-vae", "beta-vae-b", "factor-vae", "beta-tcvae")
 BASELINES = ("random encoder", "pca", "fastica")
 
 
-def options(name: str, steps: int, size: int) -> dict[str, Any]:
+BETA = {32: 4.0, 64: 6.0}
+"""β-TCVAE's β, by pixels a side. At 32 it was chosen on seeds 5 and 6, after a table of seeds 0 to 4 with 6, the
+paper's: that much leaves the reconstruction behind (30.4 nats beside FactorVAE's 25.9)."""
+
+
+def options(name: str, steps: int, data: Dataset) -> dict[str, Any]:
     """The weights that each paper's regulariser gets at this budget; the rest is common to all."""
     weights = {
         "beta-vae": {"beta": 4.0},
         "beta-vae-b": {"gamma": 30.0, "capacity": f"linear(0, 14, {max(1, 8 * steps // 10)})"},
         "factor-vae": {"gamma": 6.4, "learning_rate": 5e-4},
-        "beta-tcvae": {"beta": 6.0, "dataset_size": size},
+        "beta-tcvae": {"beta": BETA[data.shape[-1]], "dataset_size": len(data)},
     }
     return weights.get(name, {})
 
@@ -69,7 +74,7 @@ def make(name: str, data: Dataset, seed: int, steps: int) -> Method:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         common = {"shape": data.shape, "latent_dim": LATENTS, "likelihood": "bernoulli"}
-        return trimkit.create("method", name, **common, **options(name, steps, len(data)))
+        return trimkit.create("method", name, **common, **options(name, steps, data))
 
 
 def run(task: Task) -> dict[str, Any]:

@@ -227,3 +227,15 @@ def test_a_key_of_a_file_that_stands_there_twice_is_named(command, tmp_path, tex
     path = str(tmp_path / "c.yaml")
     with pytest.raises(OptionError, match=rf"c\.yaml, key '{key}' stands there twice; write it once"):
         command.parse_args([f"--config={path}"] if joined else ["--config", path])
+
+
+def test_a_file_whose_mapping_holds_itself_is_refused_in_one_line(command, tmp_path):
+    (tmp_path / "c.yaml").write_text("method: &again {beta: *again}\n")
+    with pytest.raises(OptionError):
+        command.parse_args(["--config", str(tmp_path / "c.yaml")])
+
+
+def test_an_option_may_be_added_by_its_destination_alone():
+    p = plain_parser("trimkit x", "X.")
+    p.add_argument(dest="names", nargs="+")
+    assert p.parse_args(["a", "b"]).names == ["a", "b"]

@@ -66,7 +66,7 @@ def test_labels_that_a_dataset_keeps_beside_spare_a_pass(large, targets):
     assert len(set(source.read)) < 30
 
 
-@pytest.mark.parametrize("targets", [(Y + 1) % 3, Y[:5], None, 3])
+@pytest.mark.parametrize("targets", [(Y + 1) % 3, Y[:5], None, 3, list(map(str, Y.tolist()))])
 def test_labels_beside_that_are_not_those_of_the_samples_are_not_taken(large, targets):
     assert torch.equal(as_dataset(WithTargets(targets)).y, Y)
 

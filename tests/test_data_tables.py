@@ -205,3 +205,11 @@ def test_whole_numbers_are_a_regression_where_that_is_said(write):
     assert (data.y.tolist(), data.classes) == ([250000.0, 4.0], ())
     with pytest.raises(DataError, match="column 'city' holds text"):
         load(str(write("u.csv", ROWS)), target="city", drop="sick", regression=True)
+
+
+@pytest.mark.parametrize("cell", ["", " ", "NA"])
+def test_a_row_without_the_name_that_it_is_to_have_is_named(tmp_path, cell):
+    path = tmp_path / "rows.csv"
+    path.write_text(f"who,a\nfirst,1\n{cell},2\n")
+    with pytest.raises(DataError, match="row 2 has no value in 'who', which is to name it; fill it in"):
+        read_table(path, id="who")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import types
+
 import pytest
 
 from trimkit.errors import TrimkitWarning
@@ -93,8 +96,16 @@ def test_keyboard_interrupt_is_the_users_and_passes(site):
 def test_a_plugin_that_is_slow_to_import_is_named_with_its_time(site, monkeypatch):
     site.add("slow", GOOD)
     monkeypatch.setattr(_loader, "SLOW", -1.0)
-    with pytest.warns(TrimkitWarning, match=r"the plugin 'slow' of slow took \d+\.\d s to import"):
+    with pytest.warns(TrimkitWarning, match=r"the plugin 'slow' of slow took \d+\.\d s to import \(of the processor"):
         assert "good" in site.registry(core=False).available("transforms")
+
+
+def test_a_plugin_that_waits_for_a_busy_machine_is_not_slow(site, monkeypatch):
+    site.add("waiting", GOOD)
+    clock = itertools.count(step=100.0)
+    times = types.SimpleNamespace(perf_counter=lambda: next(clock), thread_time=lambda: 1.0)
+    monkeypatch.setattr(_loader, "time", times)
+    assert "good" in site.registry(core=False).available("transforms")
 
 
 def test_control_characters_are_left_out_of_what_is_shown():

@@ -226,6 +226,7 @@ class Shaky(trimkit.transforms.Identity):
         return x + torch.rand_like(x)
 
 
+@pytest.mark.filterwarnings("ignore:expected finite numbers")
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [

@@ -48,8 +48,14 @@ def test_what_is_missing_longer_or_new_is_named(folder):
     assert find_damage(folder, ["DONE"]) is None
 
 
-def test_a_folder_without_manifest_is_not_judged(tmp_path):
+def test_a_folder_without_manifest_is_not_judged_and_says_so_once(tmp_path):
     assert find_damage(tmp_path, ["a"]) is None
+    with pytest.warns(TrimkitWarning) as said:
+        warn_of_damage(tmp_path, "read on")
+    assert [str(warning.message) for warning in said] == [
+        f"{tmp_path / MANIFEST} is missing, so that no file of the run is held against what was written, its weights "
+        "and options among them"
+    ]
 
 
 def test_all_faults_are_listed(folder):

@@ -120,7 +120,9 @@ SMALL = {
         "channel_max": 8,
         "grow_steps": 4,
         "r1_interval": 2,
+        "path_weight": 2.0,
         "path_interval": 3,
+        "mixing": 0.9,
     },
     "ica": {
         "shape": (6,),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import shutil
 import warnings
+from functools import partial
 
 import pytest
 
-from trimkit.errors import CheckpointError
+from trimkit.errors import CheckpointError, TrimkitWarning
 from trimkit.training import train
 
 OPTIONS = {"batch_size": 8, "log_every": 1, "checkpoint_every": 2}
@@ -59,3 +60,30 @@ def test_another_function_of_the_same_name_is_another_run(go):
         go(6, weights={"recon": lambda step: 1.0}, resume=True)
     with pytest.raises(CheckpointError, match=r"is of another run: weights\.recon was '.*<lambda> [0-9a-f]{8}', is '"):
         go(8, weights={"recon": lambda step: 2.0}, resume=True)
+
+
+def ramp(end):
+    return lambda step: min(1.0, step / end)
+
+
+def level(step, height):
+    return height
+
+
+@pytest.mark.parametrize("make", [ramp, lambda height: partial(level, height=height)], ids=["closure", "partial"])
+def test_a_function_that_is_made_with_another_number_is_another_run(go, make):
+    go(4, weights={"recon": make(2.0)})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        go(6, weights={"recon": make(2.0)}, resume=True)
+    with pytest.raises(CheckpointError, match=r"is of another run: weights\.recon"):
+        go(8, weights={"recon": make(3.0)}, resume=True)
+
+
+def test_weights_of_a_run_without_hashes_are_taken_with_a_warning(go, tmp_path):
+    go(4)
+    (tmp_path / "run" / "MANIFEST.json").unlink()
+    with pytest.warns(
+        TrimkitWarning, match=r"run/MANIFEST\.json is missing, so that no file of the run is held against"
+    ):
+        go(2, "next", init_from=tmp_path / "run")

@@ -62,6 +62,17 @@ def test_the_step_is_finished_and_saved(toy, data, tmp_path, monkeypatch, same, 
     assert same(newest(tmp_path / "run"), newest(tmp_path / "whole"))
 
 
+def test_a_signal_after_the_last_step_is_heard(toy, data, tmp_path, monkeypatch, same):
+    run = Loop.run
+    monkeypatch.setattr(Loop, "run", lambda *given: (run(*given), os.kill(os.getpid(), signal.SIGTERM)))
+    with pytest.raises(Stopped, match=r"stopped after step 4 with a checkpoint; go on with --resume"):
+        train(toy(), data, folder=tmp_path / "run", steps=4, **OPTIONS)
+    monkeypatch.undo()
+    resumed = train(toy(), data, folder=tmp_path / "run", steps=4, resume=True, **OPTIONS)
+    whole = train(toy(), data, folder=tmp_path / "whole", steps=4, **OPTIONS)
+    assert same(resumed.method.state_dict(), whole.method.state_dict())
+
+
 def test_one_interrupt_saves_and_a_second_does_not_wait(toy, data, tmp_path, monkeypatch):
     monkeypatch.setattr(Loop, "_advance", signalled(4, signal.SIGINT))
     with pytest.raises(KeyboardInterrupt):

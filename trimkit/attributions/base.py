@@ -18,6 +18,7 @@ from trimkit.coefficients.tree import Tree
 from trimkit.errors import AttributionError, PluginError, ShapeError
 from trimkit.predictor.composed import Composed, model_of, padding_of
 from trimkit.predictor.graph import graph_leaves
+from trimkit.predictor.guards import normal_mode, warn_of_non_finite
 from trimkit.predictor.kernels import math_attention, math_in_backward
 from trimkit.predictor.turns import alone
 from trimkit.targets import NextTokens, Target, require_target, resolve_target, select
@@ -251,9 +252,8 @@ class Attribution(ABC):
         """
         self.require_differentiable(create_graph)
         _check_coefficients(s)
-        leave = torch.inference_mode(False) if torch.is_inference_mode_enabled() else nullcontext()
         kernel = math_attention() if create_graph else nullcontext()
-        with alone(model_of(function)), leave, torch.enable_grad(), kernel:
+        with alone(model_of(function)), normal_mode(), torch.enable_grad(), kernel:
             point = track(s, keep_graph=create_graph)
             probe = Probe(function, point, target, create_graph)
             if self.stochastic and generator is None:
@@ -262,7 +262,17 @@ class Attribution(ABC):
             _require_rows(probe.output, probe.samples)
             if create_graph:
                 return Explanation(math_in_backward(probe.output), tree.map_leaves(math_in_backward, scores))
+            warn_of_non_finite(self.values(probe.output, probe.target), scores)
             return Explanation(detach(probe.output), detach(scores))
+
+    def values(self, output: Any, target: Target) -> Tensor:
+        """What is explained of each sample, (N,): here the number that the target names.
+
+        Args:
+            output: what the model returned for the N samples.
+            target: without words, see `trimkit.targets.resolve_target`.
+        """
+        return select(output, target)
 
     def resolve_baseline(self, baseline: Baseline, s: Tree) -> Tree:
         """What `attribute` gets as baseline: here s₀ with the structure and shape of s.

@@ -110,6 +110,7 @@ def check_attribution(
     projection = tree.map_leaves(lambda leaf: _noise(leaf.real, keys), point)
 
     def projected(where: Tree, create_graph: bool) -> Tensor:
+        """The scores at a point on the random weights, a scalar; the same draws at every call."""
         generator = torch.Generator(tree.leaves(where)[0].device).manual_seed(seed)
         options = {"target": target, "baseline": fixed, "create_graph": create_graph, "generator": generator}
         with _explained_dtype_mismatch():
@@ -126,6 +127,7 @@ class _Function:
         self.function, self.point = function, tree.map_leaves(_double, s)
 
     def scores(self, method: Attribution, where: Tree, options: dict[str, Any]) -> Tree:
+        """Those at a point."""
         return method(self.function, where, **options)
 
 

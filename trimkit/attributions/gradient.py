@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache, partial
 from typing import Any, ClassVar, Literal, TypeAlias
 
@@ -19,7 +18,7 @@ from trimkit.coefficients.tree import Tree
 from trimkit.errors import AttributionError
 from trimkit.predictor.guards import why_not_again
 from trimkit.registry.options import one_of, real_number, whole_number
-from trimkit.targets import label_log_probability, log_probabilities
+from trimkit.targets import Target, label_log_probability, log_probabilities
 
 ROWS = 64
 """Rows of one forward that suit caches and memory; more is no faster, and keeps more of the graph."""
@@ -81,14 +80,14 @@ class GradientOfLoss(Attribution):
         one_of("gradient_of_loss", ("log_probabilities", "cross_entropy"), loss=loss)
         self.loss = loss
 
+    def values(self, output: Any, target: Target) -> Tensor:
+        """Σ log p, or the cross-entropy of the target."""
+        return log_probabilities(output) if self.loss == "log_probabilities" else -label_log_probability(output, target)
+
     def attribute(self, probe: Probe, s: Tree, baseline: Tree, generator: torch.Generator | None) -> Tree:
         """One gradient at s; for complex coefficients its modulus."""
-        gradient = probe.gradient(log_probabilities if self.loss == "log_probabilities" else self._cross_entropy(probe))
+        gradient = probe.gradient(partial(self.values, target=probe.target))
         return tree.map_leaves(lambda g: g.abs() if g.is_complex() else g, gradient)
-
-    def _cross_entropy(self, probe: Probe) -> Callable[[Tensor], Tensor]:
-        target = probe.target
-        return lambda logits: -label_log_probability(logits, target)
 
 
 class IntegratedGradients(Attribution):

@@ -21,11 +21,21 @@ def check_grouping(name: str, groups: Grouping | None) -> Grouping:
     """A choice of groups, where it is one; None is "transform".
 
     Raises:
-        OptionError: it is none.
+        OptionError: it is none, or some coefficients are in no group.
     """
     if not isinstance(groups, Groups) and groups not in ("transform", "coefficients", None):
         raise OptionError(f"{name}: expected groups transform, coefficients or Groups, got {groups!r}")
+    if isinstance(groups, Groups):
+        low, high = (int(ends(torch.stack([ends(leaf) for leaf in tree.leaves(groups.labels)]))) for ends in _ENDS)
+        if low < 0 or high >= len(groups.names):
+            raise OptionError(
+                f"{name}: expected labels of the {len(groups.names)} groups, 0 … {len(groups.names) - 1}, got {low} … "
+                f"{high}; name a group for what is left"
+            )
     return "transform" if groups is None else groups
+
+
+_ENDS = (torch.min, torch.max)
 
 
 def groups_of(function: Any, s: Tree, groups: Grouping) -> Groups:

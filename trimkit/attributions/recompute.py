@@ -44,6 +44,7 @@ def sum_of_pieces(pieces: Sequence[Piece], probe: Probe) -> Tree:
 class _SumOfPieces(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, pieces: Sequence[Piece], probe: Probe, *arguments: Tensor) -> tuple[Tensor, ...]:
+        """The sum, without a graph."""
         ctx.pieces, ctx.probe = pieces, probe
         ctx.conditions = _Conditions.now(probe, arguments[0].device)
         ctx.save_for_backward(*arguments)  # autograd then refuses a backward after the weights were stepped
@@ -56,6 +57,7 @@ class _SumOfPieces(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradients of ⟨sum, cotangents⟩ for point and parameters, from each piece anew."""
         with ctx.conditions.restored(ctx.probe):
             total = reduce(_sums, (_piece_gradients(ctx, piece, cotangents) for piece in ctx.pieces))
         return (None, None, *total)
@@ -106,12 +108,14 @@ class _Conditions:
 
     @classmethod
     def now(cls, probe: Probe, device: torch.device) -> _Conditions:
+        """Those of this moment."""
         accelerator = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
         autocast = (torch.is_autocast_enabled(device.type), torch.get_autocast_dtype(device.type))
         return cls(device, torch.get_rng_state(), accelerator, autocast, _modes(probe))
 
     @contextmanager
     def restored(self, probe: Probe) -> Iterator[None]:
+        """Within it they are as they were; a model in another mode than then is refused."""
         if _modes(probe) != self.modes:
             raise AttributionError(
                 "the model was switched between train and eval mode before the backward pass, which computes the "

@@ -133,6 +133,7 @@ def _noisy(s: Tree, noise: float, generator: torch.Generator, copies: int) -> Tr
         return s
 
     def leaf(value: Tensor) -> Tensor:
+        """Copies (copies · N, ...) and their noise."""
         kind = torch.complex64 if value.is_complex() else torch.float32
         drawn = draw(
             lambda n: torch.randn(n, generator=generator, device=generator.device, dtype=kind), value.shape, copies

@@ -33,24 +33,40 @@ def open_engine(engine: Executor | str) -> Iterator[Executor]:
         engine: an executor (a process pool, loky's, MPI's, ``client.get_executor()`` of Dask); ``"processes:8"``, whose
             processes share the threads of this one; ``"dask://host:port"``, the scheduler of a cluster.
     Raises:
-        OptionError: no such engine, or Dask is not installed.
+        OptionError: see `require_engine`.
     """
     if isinstance(engine, Executor):
         yield engine
         return
+    kind, rest = require_engine(engine)
+    if kind == "dask":
+        with import_module("distributed").Client(f"tcp:{rest}") as client:
+            yield client.get_executor(retries=RETRIES, pure=False)
+        return
+    threads = max(1, torch.get_num_threads() // int(rest))
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(int(rest), context, torch.set_num_threads, (threads,)) as pool:
+        try:
+            yield pool
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)  # whoever is stopped does not wait for all that was asked
+            raise
+
+
+def require_engine(engine: str) -> tuple[str, str]:
+    """The kind of an engine that is named, and what follows: ("processes", "8") or ("dask", "//host:port").
+
+    Raises:
+        OptionError: no such engine, or Dask is not installed.
+    """
     kind, _, rest = engine.partition(":")
     if kind == "processes" and rest.isdecimal() and int(rest) > 0:
-        threads = max(1, torch.get_num_threads() // int(rest))
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(int(rest), context, torch.set_num_threads, (threads,)) as pool:
-            yield pool
-        return
+        return kind, rest
     if kind != "dask" or not rest.startswith("//"):
         raise OptionError(f"expected an engine as processes:8 or dask://host:port, got {engine!r}")
     if find_spec("distributed") is None:
         raise OptionError(f"engine {engine!r} needs Dask: pip install 'trimkit[dask]'")
-    with import_module("distributed").Client(f"tcp:{rest}") as client:
-        yield client.get_executor(retries=RETRIES, pure=False)
+    return kind, rest
 
 
 def measure_by(

@@ -120,6 +120,7 @@ def audit(
         raise OptionError("a shard runs by itself: leave out executor and until_decided, or leave out shard")
     part = None if shard is None else require_shard(shard)
     run = start(model, data, **options)
+    run.prepare()
     if part is not None:
         blocks = list(blocks_of(run.subject.ids, batch_size, part))
         run.measure(blocks, progress, sum(map(len, blocks)))
@@ -165,7 +166,14 @@ def merge(shards: Sequence[Shard | str | Path], model: Any = None, data: Any = N
     unknown = sorted(set(options) - set(_SETTINGS))
     if unknown:
         raise OptionError(f"merge: {unknown[0]!r} is no option of an audit. {nearest(unknown[0], _SETTINGS)}")
-    return merge_shards(start(model, data, **{**_SETTINGS, **options}), shards)
+    run = start(model, data, **{**_SETTINGS, **options})
+    run.prepare()
+    return merge_shards(run, shards)
+
+
+def check_names(model: Any, data: Any, **options: Any) -> None:
+    """Refuse what `audit` would of its model, data and options, before any work; errors are those of `audit`."""
+    start(model, data, **{**_SETTINGS, **options})
 
 
 def start(
@@ -188,7 +196,7 @@ def start(
     forbid: Forbid,
     allow: Forbid,
 ) -> Run:
-    """An audit that is ready to measure; arguments and errors are those of `audit`."""
+    """An audit of which everything is checked, and nothing done; arguments and errors are those of `audit`."""
     if at is not None:
         model, data, reference, transform = at_layer(model, data, reference, transform, at, batch_size)
     dataset, places = in_order_of_ids(taken(data), id_of)
@@ -217,7 +225,6 @@ def start(
     run = Run(subject, make_checks(checks, thresholds or {}), understood.notes)
     if subject.forbidden and not any(check.about == "model" for check in run.checks):
         raise OptionError("forbid and allow need the check 'reliance', which is not among the checks of this audit")
-    run.prepare()
     return run
 
 

@@ -8,8 +8,9 @@ import traceback
 from collections.abc import Sequence
 from io import TextIOWrapper
 
-from trimkit.errors import DataError, PluginError, TrimkitError, UnknownNameError, nearest
+from trimkit.errors import PluginError, TrimkitError, UnknownNameError, nearest
 from trimkit.registry.files import take_plugin_files
+from trimkit.storage.signals import Terminated, ending_in_order
 from trimkit.storage.versions import installed_version
 
 OK, USAGE, INTERRUPTED, BROKEN_PIPE = 0, 2, 130, 141
@@ -34,7 +35,8 @@ environment:
   TRIMKIT_DEBUG        1 shows the traceback of an error
 
 exit codes:
-  0 done or passed, 1 an audit or check failed, 2 wrong usage or another error, 3 it could not decide
+  0 done or passed, 1 an audit or check failed, 2 wrong usage or another error, 3 it could not decide;
+  130 Ctrl-C, 129 SIGHUP, 143 SIGTERM
 """
 
 
@@ -45,16 +47,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: arguments after the program's name; those of the process by default.
     Returns:
         The exit code. Every error is one line on stderr and code 2, whoever raised it: 0 and 1 come from what a command
-        returns alone, never from a ``sys.exit`` in a model, in data or in a plugin.
+        returns alone, never from a ``sys.exit`` in a model, in data or in a plugin. Ctrl-C, SIGHUP and SIGTERM are 130,
+        129 and 143; a KeyboardInterrupt that a model, data or a plugin raises cannot be told from Ctrl-C, and is 130.
     """
     arguments = [*(sys.argv[1:] if argv is None else argv)]  # not list(): the submodule of that name hides it here
     _encode_anything()
     try:
-        code = _dispatch(take_plugin_files(arguments))
+        with ending_in_order():
+            code = _dispatch(take_plugin_files(arguments))
         sys.stdout.flush()  # a closed pipe must be noticed here, not while the interpreter shuts down
     except BrokenPipeError:  # `trimkit list | head`: let the shutdown's own flush go nowhere
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
+    except Terminated as signal:
+        sys.stderr.write(f"trimkit: {signal}: stopped\n")
+        return signal.code
     except KeyboardInterrupt:
         sys.stderr.write("trimkit: interrupted\n")
         return INTERRUPTED
@@ -86,7 +93,6 @@ def _dispatch(arguments: Sequence[str]) -> int:
     if not arguments:
         sys.stderr.write(help_text())
         return USAGE
-    _check_encoding(arguments)
     command, *rest = arguments
     if command in ("-h", "--help", "--version"):
         sys.stdout.write(help_text() if command != "--version" else f"trimkit {installed_version('trimkit')}\n")
@@ -138,22 +144,8 @@ def _is_from_a_parser(leaving: SystemExit) -> bool:
     return leaving.code in (None, OK) and innermost.f_globals.get("__name__") == "argparse"
 
 
-def _check_encoding(arguments: Sequence[str]) -> None:
-    """Refuse names that no report or run folder could write down, before any work.
-
-    Raises:
-        DataError: an argument that is not UTF-8.
-    """
-    for argument in arguments:
-        try:
-            argument.encode()
-        except UnicodeEncodeError as error:
-            shown = argument.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-            raise DataError(f"expected names in UTF-8, got '{shown}'; rename the file or folder") from error
-
-
 def _encode_anything() -> None:
-    """Let a terminal that is not UTF-8 show ``?`` for what it cannot show, instead of failing."""
+    """Let a terminal show ``?`` for what it cannot show, such as a file's name that is no UTF-8, instead of failing."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")

@@ -40,7 +40,7 @@ class _OneLine:
 
     def add_argument(self, *names: Any, **options: Any) -> Any:
         """As usual; an option with several values may be repeated."""
-        if options.get("nargs") in ("+", "*") and names[0].startswith("-"):
+        if options.get("nargs") in ("+", "*") and any(name.startswith("-") for name in names):
             options.setdefault("action", _Extend)
         return super().add_argument(*names, **options)  # type: ignore[misc]
 
@@ -137,12 +137,12 @@ def _key_given_twice(words: Sequence[str]) -> str | None:
     return None
 
 
-def _doubled(node: Any) -> str | None:
-    """The first key of a YAML mapping, or of one within, that is there twice."""
-    pairs = node.value if getattr(node, "id", "") == "mapping" else []
+def _doubled(node: Any, above: tuple[Any, ...] = ()) -> str | None:
+    """The first key of a YAML mapping, or of one within, that is there twice; one that holds itself is read once."""
+    pairs = node.value if getattr(node, "id", "") == "mapping" and node not in above else []
     keys = [key.value for key, _ in pairs]
     twice = next((key for key in keys if keys.count(key) > 1), None)
-    return twice or next(filter(None, (_doubled(value) for _, value in pairs)), None)
+    return twice or next(filter(None, (_doubled(value, (*above, node)) for _, value in pairs)), None)
 
 
 def _blamed(words: Sequence[str], plain: Any, error: Exception) -> str:

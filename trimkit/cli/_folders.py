@@ -32,6 +32,9 @@ def written_aside(folder: Path, *, replace: bool = False) -> Iterator[Path]:
         yield aside
         if replaced:
             os.replace(folder, old)
+        elif os.name == "nt":  # elsewhere a folder takes the place of an empty one, such as a reserved one
+            with suppress(OSError):
+                folder.rmdir()
         try:
             os.replace(aside, folder)
         except OSError:

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from trimkit.cli._intake import said_once, take_in
 from trimkit.errors import DataError, OptionError
 
 DEFAULT_FOLDER = "trimkit-shards"
@@ -45,12 +46,12 @@ def run_shard(arguments: argparse.Namespace, options: dict[str, Any]) -> int:
 def _measure(arguments: argparse.Namespace, options: dict[str, Any], shard: tuple[int, int], path: Path) -> None:
     import trimkit
     from trimkit.cli._progress import show_progress
-    from trimkit.cli.audit import said_once, take_in
 
-    model, data, options = take_in(arguments, options, str(path))
+    intake = take_in(arguments, options)
+    intake.write(str(path))
     begun = time.monotonic()
     with said_once(), show_progress() as progress:
-        part: Any = trimkit.audit(model, data, shard=shard, progress=progress, **options)
+        part: Any = trimkit.audit(intake.model, intake.data, shard=shard, progress=progress, **intake.options)
     part.arguments = _recorded(arguments)
     part.save(path)
     done, seconds = part.part.tally.n, time.monotonic() - begun

@@ -5,21 +5,20 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trimkit.cli._arguments import plain_parser
-from trimkit.cli._folders import reserved_folder, written_aside
+from trimkit.cli._folders import free_folder, reserved_folder, written_aside
+from trimkit.cli._intake import said_once, take_in
 from trimkit.cli._progress import show_progress
 from trimkit.cli._tables import verdict_line
-from trimkit.cli._warnings import one_line_warnings
 from trimkit.errors import OptionError
 from trimkit.registry.spelling import parse_spec, parse_values
 
 if TYPE_CHECKING:
     from trimkit.audit.report import Report
+    from trimkit.cli._intake import Intake
 
 DEFAULT_FOLDER = "trimkit-audit"
 """Where a report goes without --out; a number is added where one is there already."""
@@ -53,8 +52,11 @@ def run(argv: list[str]) -> int:
         return run_shard(arguments, options)
     if arguments.resume:
         raise OptionError("--resume goes on with a shard, so it needs --shard i/n")
+    free_folder(arguments.out, DEFAULT_FOLDER, replace=arguments.force)  # refused before any work
+    intake = take_in(arguments, options)
     with reserved_folder(arguments.out, DEFAULT_FOLDER, replace=arguments.force) as folder:
-        return write_report(_audit(arguments, options, folder), arguments, folder)
+        intake.write(f"{folder}{os.sep}")
+        return write_report(_audit(arguments, intake), arguments, folder)
 
 
 def write_report(report: Report, arguments: argparse.Namespace, folder: Path) -> int:
@@ -213,12 +215,6 @@ def add_model_and_data(p: argparse.ArgumentParser, split: str = "test") -> None:
     p.add_argument("--split", default=split, help=f"of the data: test or train ({split})")
 
 
-def ids_of_table(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The option of `trimkit.data.load` that --id-column stands for, if it is there."""
-    column = getattr(arguments, "id_column", None)  # files of shards from an older version do not say
-    return {} if column is None else {"id": column}
-
-
 def _add_reliance(p: argparse.ArgumentParser) -> None:
     named = "name, wildcard or number of a group, 'bin 5,3', or an .npy mask; GROUP:share=.05,effect=.02 sets limits"
     p.add_argument(
@@ -255,73 +251,19 @@ def audit_options(arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _audit(arguments: argparse.Namespace, options: dict[str, Any], folder: Path) -> Report:
+def _audit(arguments: argparse.Namespace, intake: Intake) -> Report:
     import trimkit
 
-    model, data, options = take_in(arguments, options, f"{folder}{os.sep}")
     slow = bool(arguments.engine) or arguments.until_decided
     with said_once(), show_progress(lines=slow) as progress:
         return trimkit.audit(
-            model,
-            data,
+            intake.model,
+            intake.data,
             progress=progress,
             executor=arguments.engine,
             until_decided=arguments.until_decided,
-            **options,
+            **intake.options,
         )
-
-
-def take_in(arguments: argparse.Namespace, options: dict[str, Any], target: str) -> tuple[Any, Any, dict[str, Any]]:
-    """Load model and data, and print what was understood.
-
-    Args:
-        arguments: of ``trimkit audit``.
-        options: see `audit_options`.
-        target: where the result goes, for the last line.
-    Returns:
-        Model, data and options, those of a layer where one is asked for.
-    """
-    import warnings
-
-    import trimkit
-    from trimkit.audit.examine import examine
-    from trimkit.cli._device import device_of
-    from trimkit.data import load
-    from trimkit.predictor.loading import load_model
-
-    model_arguments = parse_values(arguments.model_arguments, "--model.arg")
-    model = load_model(
-        arguments.model, arguments.weights, arguments=model_arguments, allow_pickle=arguments.allow_pickle
-    )
-    model = model.to(device_of(arguments.device))
-    with one_line_warnings():
-        warnings.simplefilter("always", trimkit.TrimkitWarning)
-        data = load(arguments.data, arguments.split, **ids_of_table(arguments))
-    if arguments.at:
-        from trimkit.audit.layer import at_layer
-
-        space = options["transform"]
-        model, data, _, space = at_layer(model, data, None, space, arguments.at, options["batch_size"])
-        options = {**options, "transform": space}
-    understood = examine(model, data, options["target"], options["task"])
-    for what, how in (*understood.lines, ("report", target)):
-        sys.stdout.write(f"{what:<12} {how}\n")
-    sys.stdout.flush()
-    for note in understood.notes:
-        sys.stderr.write(f"trimkit: warning: {note}\n")
-    return model, data, options
-
-
-@contextmanager
-def said_once() -> Iterator[None]:
-    """Without the warnings that `take_in` has printed."""
-    import warnings
-
-    import trimkit
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", trimkit.TrimkitWarning)
-        yield
 
 
 def _count(text: str) -> int | None:

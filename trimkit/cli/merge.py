@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from trimkit.cli._arguments import plain_parser
-from trimkit.cli._folders import reserved_folder
-from trimkit.cli.audit import DEFAULT_FOLDER, add_outputs, audit_options, said_once, take_in, write_report
+from trimkit.cli._folders import free_folder, reserved_folder
+from trimkit.cli._intake import said_once, take_in
+from trimkit.cli.audit import DEFAULT_FOLDER, add_outputs, audit_options, write_report
 from trimkit.errors import DataError, OptionError
 
 _DESCRIPTION = """\
@@ -36,11 +37,13 @@ def run(argv: list[str]) -> int:
 
     files = _files(arguments.shards)
     audited = _common_arguments(files, arguments.allow_pickle)
+    free_folder(arguments.out, DEFAULT_FOLDER, replace=arguments.force)  # refused before any work
+    intake = take_in(audited, audit_options(audited))
     with reserved_folder(arguments.out, DEFAULT_FOLDER, replace=arguments.force) as folder:
         sys.stdout.write(f"{'shards':<12} {len(files)}\n")
-        model, data, options = take_in(audited, audit_options(audited), str(folder))
+        intake.write(str(folder))
         with said_once():
-            report = trimkit.merge(files, model, data, **options)
+            report = trimkit.merge(files, intake.model, intake.data, **intake.options)
         return write_report(report, arguments, folder)
 
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from trimkit.cli._arguments import plain_parser
 from trimkit.cli._folders import free_folder, written_aside
+from trimkit.cli._intake import ids_of_table
 from trimkit.cli._warnings import one_line_warnings
-from trimkit.cli.audit import add_model_and_data, ids_of_table, parse_choice
+from trimkit.cli.audit import add_model_and_data, parse_choice
 from trimkit.registry.spelling import parse_values
 
 if TYPE_CHECKING:

@@ -103,7 +103,8 @@ class Dataset:
             if value is not None:
                 digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
                 digest.update(_content(value))
-        digest.update(",".join((*self.factor_names, *self.feature_names, *self.ids)).encode())
+        names = ",".join((*self.factor_names, *self.feature_names, *self.ids))
+        digest.update(names.encode("utf-8", "surrogateescape"))
         return digest.hexdigest()
 
     @property

@@ -142,4 +142,5 @@ def _is_picture(path: Path) -> bool:
 
 def _held_out(file: Path, label: str) -> bool:
     """One picture in ten, by its name."""
-    return int(hashlib.sha256(f"{label}/{file.name}".encode()).hexdigest()[:8], 16) % 10 == 0
+    name = f"{label}/{file.name}".encode("utf-8", "surrogateescape")
+    return int(hashlib.sha256(name).hexdigest()[:8], 16) % 10 == 0

@@ -122,7 +122,10 @@ def _targets(name: str, source: Any) -> Tensor | None:
     targets = getattr(source, "targets", None)
     if targets is None or not hasattr(targets, "__len__") or len(targets) != len(source):
         return None
-    labels = as_tensor(name, targets, "targets")
+    try:
+        labels = as_tensor(name, targets, "targets")
+    except DataError:  # text, where the samples have the numbers
+        return None
     looked_at = torch.linspace(0, len(source) - 1, LOOKED_AT).long().unique().tolist()
     own = [_parts(name, i, read_item(name, source, i))[1] for i in looked_at]
     agree = (
@@ -141,7 +144,7 @@ def _stacked(name: str, values: list[Tensor | None]) -> Tensor | None:
     given = [value for value in values if value is not None]
     if not given:
         return None
-    if len(given) < len(values) or len({value.numel() for value in given}) > 1:
+    if len(given) < len(values) or len({value.shape if value.numel() > 1 else () for value in given}) > 1:
         raise DataError(f"{name}: expected labels of one shape with every sample, got {len(given)} of {len(values)}")
     return torch.stack([value.reshape(()) if value.numel() == 1 else value for value in given])
 

@@ -48,7 +48,7 @@ class Items(Samples):
         Data that differ in other samples alone have the same; hashing all would read all.
         """
         numbers = torch.linspace(0, len(self) - 1, min(len(self), MOST_HASHED), dtype=torch.float64).long()
-        digest = hashlib.sha256(f"{self._name} {tuple(self._shape)}".encode())
+        digest = hashlib.sha256(f"{self._name} {tuple(self._shape)}".encode("utf-8", "surrogateescape"))
         for number in numbers.unique().tolist():
             digest.update(self._read(number).contiguous().numpy().data)
         return digest.hexdigest()

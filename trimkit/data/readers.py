@@ -15,6 +15,7 @@ from trimkit.data.arrays import as_tensor
 from trimkit.data.dsprites import CLASSES, IMAGES
 from trimkit.data.tables import read_numbers
 from trimkit.errors import DataError, TrimkitError
+from trimkit.storage import named_in_utf8
 
 SUFFIXES = (".npz", ".npy", ".csv", ".safetensors", ".pt", ".pth")
 
@@ -73,7 +74,8 @@ def _images(path: Path, *_state: int) -> Any:
 def _read_safetensors(path: Path) -> Mapping[str, Tensor]:
     from safetensors.torch import load_file
 
-    return load_file(path)
+    with named_in_utf8(path) as file:
+        return load_file(file)
 
 
 def _read_torch(path: Path) -> Mapping[str, Tensor]:

@@ -86,13 +86,25 @@ def read_table(
             raise OptionError(f"data file {path} has no column {name!r}. {nearest(name, columns)}")
     kept = {name: cells for name, cells in columns.items() if name not in dropped}
     given = None if target is None else kept.pop(str(target), None)
-    ids = () if id is None else tuple(str(cell).strip() for cell in columns[str(id)])
+    ids = () if id is None else _ids(path, str(id), columns[str(id)])
     kept.pop(str(id), None)
     if not kept or not next(iter(kept.values())):
         raise DataError(f"data file {path}: expected at least one feature and one row beside the target, got none")
     x = np.stack([_numbers(path, name, cells) for name, cells in kept.items()], axis=1)
     y, classes = (None, ()) if given is None else _target(path, str(target), given, regression)
     return Table(torch.from_numpy(x), tuple(kept), y, classes, ids)
+
+
+def _ids(path: Path, name: str, cells: Sequence[Any]) -> tuple[str, ...]:
+    """What the rows are called.
+
+    Raises:
+        DataError: a row without a name.
+    """
+    for row, cell in enumerate(cells, 1):
+        if _is_missing(cell):
+            raise DataError(f"data file {path}: row {row} has no value in {name!r}, which is to name it; fill it in")
+    return tuple(str(cell).strip() for cell in cells)
 
 
 def read_numbers(path: Path) -> Tensor:
@@ -172,7 +184,8 @@ def _read_parquet(path: Path) -> Columns:
     except ImportError as error:
         raise DataError(f"reading {path} needs pyarrow, which is not installed: pip install pyarrow") from error
     try:
-        table = parquet.ParquetFile(path).read()
+        with path.open("rb") as file:  # the library takes no names but those in UTF-8
+            table = parquet.ParquetFile(file).read()
     except Exception as error:
         raise DataError(f"cannot read {path}: expected a Parquet file, got another format or a damaged one") from error
     names = [str(name) for name in table.column_names]

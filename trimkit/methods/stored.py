@@ -15,7 +15,7 @@ from trimkit.errors import ModelError
 from trimkit.methods.base import Method
 from trimkit.methods.latent import LatentTransform
 from trimkit.registry import create, default
-from trimkit.storage import find_damage, warn_of_damage
+from trimkit.storage import find_damage, named_in_utf8, warn_if_unchecked, warn_of_damage
 
 RECORD, WEIGHTS = "method.json", "model.safetensors"
 
@@ -83,11 +83,12 @@ def load_weights(method: Method, folder: str | Path) -> None:
     folder = Path(folder)
     try:
         (folder / MARKER).stat()
-        state = load_file(folder / WEIGHTS)
+        state = _read_weights(folder)
     except Exception as error:
         raise ModelError(f"{folder} is not the folder of a complete run: {' '.join(str(error).split())}") from error
     if fault := find_damage(folder, [WEIGHTS]):
         raise ModelError(f"{fault}; put it back from a copy")
+    warn_if_unchecked(folder)
     try:
         method.load_state_dict(state)
     except RuntimeError as error:
@@ -97,11 +98,16 @@ def load_weights(method: Method, folder: str | Path) -> None:
         ) from error
 
 
+def _read_weights(folder: Path) -> dict[str, Tensor]:
+    with named_in_utf8(folder / WEIGHTS) as file:
+        return load_file(file)
+
+
 def _read(folder: Path) -> tuple[str, dict[str, Any], dict[str, Tensor]]:
     """Registered name, options and weights of the method in a complete run's folder."""
     try:
         found = json.loads((folder / RECORD).read_text("utf-8"))
-        state = load_file(folder / WEIGHTS)
+        state = _read_weights(folder)
         (folder / MARKER).stat()
     except Exception as error:
         fault = find_damage(folder, [RECORD, WEIGHTS])

@@ -193,17 +193,24 @@ class Composed:
         elif self.site.below is not None:
             self._settle_below()
 
-    def settle_steady(self, output: Any, target: Target) -> str | None:
-        """Measure, once a model in eval mode, whether f(s) is f(s) the next time; warn, and say why, where not."""
+    def settle_steady(
+        self, output: Any, target: Target, values: Callable[[Any, Target], Tensor] = select
+    ) -> str | None:
+        """Measure, once a model in eval mode, whether f(s) is f(s) the next time; warn, and say why, where not.
+
+        Args:
+            output: the model's raw output at the explained point.
+            target: what of it is explained.
+            values: (output, target without words) → the explained number of each sample, (N,).
+        """
         if getattr(self.model, "training", False):
             return None
         held = _unsteady.setdefault(self.model, {}) if is_weakly_held(self.model) else {}
         key = str(self.site.layer)
         if key not in held:
             with unchanged(self.model, watch=False):
-                target = resolve_target(target, output)
-                values = select(output, target, rows=self.site.samples).detach()
-                held[key] = why_unsteady(lambda: select(self(self.s), target, rows=self.site.samples), values)
+                target = resolve_target(target, output, padding=self.site.padding)
+                held[key] = why_unsteady(lambda: values(self(self.s), target), values(output, target).detach())
             if held[key]:
                 warn_of_unsteady(held[key])
         return held[key]

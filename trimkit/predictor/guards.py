@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import lru_cache
 from typing import Any, NamedTuple
 from weakref import WeakSet
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from trimkit.coefficients import tree
+from trimkit.coefficients.tree import Tree
 from trimkit.errors import ModelError, ShapeError, TrimkitWarning
 from trimkit.predictor.graph import custom_functions
 from trimkit.predictor.turns import alone, process_wide
@@ -66,6 +67,34 @@ def check_input(x: Any) -> None:
 def is_finite(x: Tensor) -> bool:
     """Whether a tensor holds no NaN or infinity; by its sum, unless that overflows."""
     return math.isfinite(float(x.detach().sum())) or bool(torch.isfinite(x).all())
+
+
+def warn_of_non_finite(values: Tensor, scores: Tree) -> None:
+    """Warn of samples whose scores mean nothing, with the first of them.
+
+    Args:
+        values: (N,) the explained number of each sample.
+        scores: real leaves (N, ...).
+    """
+    if is_finite(values) and all(map(is_finite, tree.leaves(scores))):
+        return
+    bad = ~torch.isfinite(values.detach())
+    what, why = "explained output", "a weight or a layer's output overflows or is NaN: call the model on this sample"
+    if not bool(bad.any()):
+        bad = ~torch.isfinite(tree.rows(scores)).all(1)
+        what, why = "score", "a derivative of the model is none there, as of √x or a norm at 0: add a small number to x"
+    first = int(bad.nonzero()[0])
+    warnings.warn(
+        f"expected finite numbers, got NaN or infinity as {what} of sample {first} of the batch ({int(bad.sum())} of "
+        f"{len(bad)} samples); their scores mean nothing. Perhaps {why}",
+        TrimkitWarning,
+        stacklevel=4,
+    )
+
+
+def normal_mode() -> AbstractContextManager[Any]:
+    """Within it tensors are made that autograd can use, also under `torch.inference_mode`."""
+    return torch.inference_mode(False) if torch.is_inference_mode_enabled() else nullcontext()
 
 
 _still: WeakSet[nn.Module] = WeakSet()
@@ -142,7 +171,7 @@ class Buffers:
         try:
             yield touched
         finally:
-            now = [module._buffers.get(name) for module, name in self._places]
+            now = [_buffer(module, name) for module, name in self._places]
             self._put(own)
             for (_, name), after, start, value in zip(self._places, now, given, self._values, strict=True):
                 if after is not start or not torch.equal(start, value):
@@ -151,6 +180,11 @@ class Buffers:
     def _put(self, buffers: Sequence[Tensor | None]) -> None:
         for (module, name), buffer in zip(self._places, buffers, strict=True):
             module._buffers[name] = buffer
+
+
+def _buffer(module: nn.Module, name: str) -> Tensor | None:
+    """A module's buffer, or None where a forward took it away; TorchScript's buffers have no ``get``."""
+    return module._buffers[name] if name in module._buffers else None  # noqa: SIM401
 
 
 class Survey(NamedTuple):

@@ -37,7 +37,7 @@ class Site:
         OptionError: ``at`` is missing, names nothing, or names several things.
 
     Attributes:
-        x: the arguments, a mapping as a dict.
+        x: the arguments, a mapping as a dict; what was made under `torch.inference_mode` as a copy, for autograd.
         layer: where a module's output is explained, else None.
         samples: N.
         rows: as given; "batch" also where the model turned out to join rows.
@@ -57,6 +57,8 @@ class Site:
         self._recorded: Any = None
         self.packing: Packing | None = None
         self._several: list[int | str] = []
+        if any(tensor.is_inference() for tensor in _tensors(self.x)):
+            self.x = map_tensors(lambda leaf: leaf.clone() if leaf.is_inference() else leaf, self.x)
         if isinstance(x, Tensor) and at is None:
             check_input(x)
             self._key, self.layer, self.samples = None, None, len(x)

@@ -55,12 +55,22 @@ def _enter(gradients: tuple[Tensor, ...]) -> None:
     """Change the kernel for the rest of this backward pass, once."""
     if getattr(_active, "on", False):
         return
-    context = math_attention()
-    context.__enter__()
-    _active.on = True
+    torch.autograd.Variable._execution_engine.queue_callback(_Leave())
 
-    def leave() -> None:
-        _active.on = False
-        context.__exit__(None, None, None)
 
-    torch.autograd.Variable._execution_engine.queue_callback(leave)
+class _Leave:
+    """Back to the kernel of before, when it is called, at the end of a backward pass, or dropped, where that fails."""
+
+    def __init__(self) -> None:
+        self._context: math_attention | None = math_attention()
+        self._context.__enter__()
+        self._state = vars(_active)  # of this thread, though another may come to the end
+        self._state["on"] = True
+
+    def __call__(self) -> None:
+        context, self._context = self._context, None
+        if context is not None:
+            self._state["on"] = False
+            context.__exit__()
+
+    __del__ = __call__

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from trimkit.errors import ModelError, PluginError
 from trimkit.registry.calling import call
 from trimkit.registry.usercode import find_factory, first_line, run_user_code
+from trimkit.storage import named_in_utf8
 
 _SHOWN = 3
 """Names of weights that an error lists."""
@@ -106,7 +107,8 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
     from safetensors.torch import load_file
 
     try:
-        return load_file(path)
+        with named_in_utf8(path) as file:
+            return load_file(file)
     except Exception as error:
         raise ModelError(f"weights {path.name} cannot be read: {first_line(error)}") from error
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,9 @@ from trimkit.predictor.rows import warn_of_unsteady, why_unsteady, without_graph
 from trimkit.targets import logits_in
 
 Match = Literal["kl", "bernoulli", "mse", "features", "label"]
+
+Run: TypeAlias = Callable[[Tensor], Tensor]
+"""x → the predictor's output, with everything else that it is called with."""
 
 NO_LABEL = -100
 """Marks a pixel or token without a label, as in torch."""
@@ -80,7 +84,6 @@ class PredictionLoss(nn.Module):
         self.match: Match = match
         self.class_axis = class_axis
         self._reaches = self._steady = False
-        self._inputs: Any = None
         self.layers = tuple(layers)
 
     def forward(self, x_hat: Tensor, reference: Tensor, held: Any = None) -> Tensor:
@@ -116,9 +119,8 @@ class PredictionLoss(nn.Module):
             )
         if (held is None) is not (self.at is None):
             raise OptionError("PredictionLoss: at= and held= go together: where x̂ goes, and all other inputs")
-        self._inputs = held
         with told_plainly(self.predictor.inner, x_hat):
-            values = self._losses[self.match](x_hat, reference)
+            values = self._losses[self.match](partial(self._output, held), x_hat, reference)
         self._require_reach(x_hat, values)
         if values.shape != (len(x_hat),):
             raise ShapeError(
@@ -138,22 +140,19 @@ class PredictionLoss(nn.Module):
             )
         self._reaches = True
 
-    def _output(self, x: Tensor) -> Tensor:
+    def _output(self, held: Any, x: Tensor) -> Tensor:
         """The predictor's output for a copy of x, which it may write to."""
-        output = self._run(x)
+        output = self._run(held, x)
         if not self._steady:
             self._steady = True
-            self._warn_unless_steady(x, output)
+            reason = why_unsteady(lambda: without_graph(partial(self._run, held), x.detach()), output)
+            if reason:
+                warn_of_unsteady(reason)
         return output
 
-    def _warn_unless_steady(self, x: Tensor, output: Tensor) -> None:
-        reason = why_unsteady(lambda: without_graph(self._run, x.detach()), output)
-        if reason:
-            warn_of_unsteady(reason)
-
-    def _run(self, x: Tensor) -> Tensor:
+    def _run(self, held: Any, x: Tensor) -> Tensor:
         x = x.clone()
-        output = logits_in(self.predictor(x) if self.at is None else self._with_held(x))
+        output = logits_in(self.predictor(x) if self.at is None else self._with_held(held, x))
         if not isinstance(output, Tensor):
             raise ShapeError(
                 f"PredictionLoss: {self.match!r} expected a tensor from the predictor, got {type(output).__name__}; "
@@ -161,8 +160,7 @@ class PredictionLoss(nn.Module):
             )
         return output
 
-    def _with_held(self, x: Tensor) -> Any:
-        held: Any = self._inputs
+    def _with_held(self, held: Any, x: Tensor) -> Any:
         if (
             isinstance(self.at, str)
             and isinstance(held, Mapping)
@@ -172,20 +170,20 @@ class PredictionLoss(nn.Module):
         site = Site(self.predictor, held, self.at)
         return site.run(self.predictor, x)
 
-    def _kl(self, x_hat: Tensor, x: Tensor) -> Tensor:
-        expected = without_graph(self._output, x)
+    def _kl(self, run: Run, x_hat: Tensor, x: Tensor) -> Tensor:
+        expected = without_graph(run, x)
         axis = self._axis_of_classes(expected)
         if expected.ndim < 2 or expected.shape[axis] < 2:
             raise ShapeError(
                 f"PredictionLoss: 'kl' needs at least two classes, got an output {tuple(expected.shape)}, of constant "
                 "softmax; use match='mse' for a number, match='bernoulli' for the logit of a yes or no"
             )
-        log_p, log_q = (functional.log_softmax(output, axis) for output in (expected, self._output(x_hat)))
+        log_p, log_q = (functional.log_softmax(output, axis) for output in (expected, run(x_hat)))
         return _mean(functional.kl_div(log_q, log_p, reduction="none", log_target=True).sum(axis))
 
-    def _bernoulli(self, x_hat: Tensor, x: Tensor) -> Tensor:
-        expected = without_graph(self._output, x)
-        output = self._output(x_hat)
+    def _bernoulli(self, run: Run, x_hat: Tensor, x: Tensor) -> Tensor:
+        expected = without_graph(run, x)
+        output = run(x_hat)
         share = expected.sigmoid()
         gap = functional.softplus(output) - functional.softplus(expected) + share * (expected - output)
         return gap.reshape(len(gap), -1).sum(1)
@@ -198,17 +196,17 @@ class PredictionLoss(nn.Module):
             )
         return min(1, output.ndim - 1) if self.class_axis is None else self.class_axis % output.ndim
 
-    def _mse(self, x_hat: Tensor, x: Tensor) -> Tensor:
-        expected = without_graph(self._output, x)
-        return _squared_error(self._output(x_hat), expected)
+    def _mse(self, run: Run, x_hat: Tensor, x: Tensor) -> Tensor:
+        expected = without_graph(run, x)
+        return _squared_error(run(x_hat), expected)
 
-    def _features(self, x_hat: Tensor, x: Tensor) -> Tensor:
+    def _features(self, run: Run, x_hat: Tensor, x: Tensor) -> Tensor:
         expected = without_graph(lambda x: self.predictor.features(x, self.layers), x)
         errors = map(_squared_error, self.predictor.features(x_hat, self.layers), expected)
         return torch.stack(list(errors)).mean(0)
 
-    def _label(self, x_hat: Tensor, y: Tensor) -> Tensor:
-        output = self._output(x_hat)
+    def _label(self, run: Run, x_hat: Tensor, y: Tensor) -> Tensor:
+        output = run(x_hat)
         if y.is_floating_point() and y.shape == output.shape:
             return _squared_error(output, y)
         axis = None if y.is_floating_point() else self._axis_by_labels(output, y)

@@ -65,7 +65,7 @@ def recording(model: Any, layer: Layer) -> Iterator[Recording]:
                 made.above.add(path)
                 return
             versions: list[tuple[Tensor, int]] = []
-            map_tensors(lambda leaf: versions.append((leaf, leaf._version)), output)
+            map_tensors(lambda leaf: versions.append((leaf, _version(leaf))), output)
             copied = map_tensors(lambda leaf: leaf.detach().clone(), output)
             ended.append(((path, calls[path]), running[-1] if running else "", copied, versions))
             calls[path] += 1
@@ -73,7 +73,7 @@ def recording(model: Any, layer: Layer) -> Iterator[Recording]:
                 open_ = False
                 above = set(running)
                 made.outputs = {key: kept for key, parent, kept, _ in ended if parent in above or key[0] == path}
-                made.changed = any(leaf._version != version for *_, seen in ended for leaf, version in seen)
+                made.changed = any(_version(leaf) != version for *_, seen in ended for leaf, version in seen)
 
         return hook
 
@@ -123,6 +123,11 @@ def _replaced_forward(
 def can_replay(model: Any) -> bool:
     """Whether modules of a model can be given another forward."""
     return isinstance(model, nn.Module) and not any(isinstance(m, torch.jit.ScriptModule) for m in model.modules())
+
+
+def _version(leaf: Tensor) -> int:
+    """How often it was written to; tensors of inference mode are not, outside of it."""
+    return 0 if leaf.is_inference() else leaf._version
 
 
 def _has_rows(output: Any, rows: int) -> bool:

@@ -101,9 +101,9 @@ def map_tensors(function: Callable[..., Any], value: Any, *others: Any) -> Any:
     if isinstance(value, tuple | list):
         parts = [map_tensors(function, *column) for column in zip(value, *others, strict=True)]
         return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
-    if dataclasses.is_dataclass(value) or _holds_tensors(value):
+    if (dataclasses.is_dataclass(value) and not isinstance(value, type)) or _holds_tensors(value):
         made = copy.copy(value)
-        for name in vars(value):
+        for name in vars(value) if hasattr(value, "__dict__") else [one.name for one in dataclasses.fields(value)]:
             columns = (getattr(other, name) for other in others)
             object.__setattr__(made, name, map_tensors(function, getattr(value, name), *columns))
         return made
@@ -189,8 +189,23 @@ def is_weakly_held(model: Any) -> bool:
 @contextmanager
 def keyed_draws() -> Iterator[None]:
     """Random numbers that are the same each time, and the caller's state as it was."""
-    with process_wide(), torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        torch.manual_seed(0)
+    with own_draws(0):
+        yield
+
+
+@contextmanager
+def own_draws(seed: int | None) -> Iterator[None]:
+    """Within it, whoever draws from torch's own states changes nothing outside.
+
+    Args:
+        seed: of the states within; None to go on from where they are.
+    """
+    devices = range(torch.cuda.device_count() if torch.cuda.is_initialized() else 0)  # else each would be set up
+    with process_wide(), torch.random.fork_rng(devices=devices):
+        if seed is not None:
+            torch.default_generator.manual_seed(seed)
+        if seed is not None and devices:
+            torch.cuda.manual_seed_all(seed)
         yield
 
 

@@ -73,6 +73,12 @@ class Several(Transform):
         bound.packing = packing
         return bound
 
+    def at_rows(self, samples: Tensor) -> Several:
+        """The same spaces for rows of some samples."""
+        chosen = copy.copy(self)
+        chosen._modules = {**self._modules, "spaces": nn.ModuleList(space.at_rows(samples) for space in self.spaces)}  # type: ignore[operator]
+        return chosen
+
     def forward(self, x: Tensor) -> Tree:
         """{name: coefficients of that input}."""
         values = self._packing().unpack(x)
@@ -121,6 +127,8 @@ def space_of(transform: Any, at: Any) -> Transform:
         if isinstance(transform, Mapping):
             raise OptionError(f"transform={dict(transform)!r} names inputs; expected at= with a list of them")
         return resolve("transform", transform)
+    if isinstance(transform, Several) and transform.names == list(at):
+        return transform
     given = transform if isinstance(transform, Mapping) else dict.fromkeys(at, transform)
     unknown = [name for name in given if name not in at]
     if unknown or len(set(at)) != len(at) or not at:

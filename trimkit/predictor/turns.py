@@ -42,7 +42,8 @@ def _forget() -> None:
     _process, _making = threading.RLock(), threading.Lock()
 
 
-os.register_at_fork(after_in_child=_forget)
+if hasattr(os, "register_at_fork"):  # not on Windows, where no process is a copy of another
+    os.register_at_fork(after_in_child=_forget)
 
 
 def alone(model: Any) -> AbstractContextManager[Any]:

@@ -9,6 +9,9 @@ from typing import Any
 
 from trimkit.errors import OptionError
 
+_UNDECODED = re.compile("[\udc80-\udcff]")
+"""A byte of a file's name that is no UTF-8, as Python has it in text; YAML knows none."""
+
 _QUOTED = r"'[^']*'|\"[^\"]*\""
 
 
@@ -63,7 +66,8 @@ def parse_values(pairs: Sequence[str], of: str) -> dict[str, Any]:
         if name in values:
             raise OptionError(f"{of}: {name} is given twice, as {values[name]!r} and as {value!r}; give it once")
         try:
-            values[name] = value[1:-1] if re.fullmatch(_QUOTED, value) else _plain(value, yaml.safe_load(value))
+            word = value[1:-1] if re.fullmatch(_QUOTED, value) else value if _UNDECODED.search(value) else None
+            values[name] = _plain(value, yaml.safe_load(value)) if word is None else word
         except yaml.YAMLError as error:
             raise OptionError(
                 f"{of}: the value of {name!r} cannot be read: {value!r}; quote a name: {name}=\"'…'\""

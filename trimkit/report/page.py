@@ -92,8 +92,11 @@ class Readout:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file aside, in the same folder, and rename it: a reader sees the old file or the new one."""
-    write_atomically(path, text.encode())
+    """Write a file aside, in the same folder, and rename it: a reader sees the old file or the new one.
+
+    A byte of a file's name that is no UTF-8 is written as JSON has it, so that it comes back from there.
+    """
+    write_atomically(path, text.encode("utf-8", "backslashreplace"))
 
 
 @functools.cache

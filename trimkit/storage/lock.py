@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
 import socket
@@ -14,9 +13,21 @@ from pathlib import Path
 
 from trimkit.errors import TrainingError, TrimkitWarning
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+try:
+    import msvcrt
+except ImportError:
+    msvcrt = None
+
 _held: set[Path] = set()  # the system's locks are a process's: it would give this process the same one twice
 
 UNSUPPORTED = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
+
+BEYOND = 2**30
+"""The byte that is locked on Windows: one behind all that is written, since there nobody else can read a locked one."""
 
 
 class BusyError(TrainingError):
@@ -34,7 +45,7 @@ def locked(folder: Path) -> Iterator[None]:
         BusyError: another process has it; names its id and machine.
 
     Warns:
-        TrimkitWarning: the file system knows no locks.
+        TrimkitWarning: the file system or this Python knows no locks.
     """
     path = folder.absolute().with_name(f".{folder.name}.lock")
     if path in _held:
@@ -46,8 +57,7 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        path.unlink(missing_ok=True)
-        os.close(descriptor)
+        _release(descriptor, path)
         _held.discard(path)
         for parent in made:  # of a run that was refused, nothing stays
             with suppress(OSError):
@@ -59,7 +69,7 @@ def _acquire(folder: Path, path: Path) -> int:
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(descriptor)
         except OSError as error:
             if error.errno not in UNSUPPORTED:
                 holder = _read_holder(descriptor)
@@ -67,7 +77,8 @@ def _acquire(folder: Path, path: Path) -> int:
                 raise BusyError(
                     f"{folder} is in use by {holder}; wait until it is done, or stop it, or choose another name"
                 ) from error
-            warnings.warn(f"no lock on {folder}: its file system knows none", TrimkitWarning, stacklevel=4)
+            why = "its file system knows none" if error.errno != errno.ENOSYS else "this Python knows none"
+            warnings.warn(f"no lock on {folder}: {why}", TrimkitWarning, stacklevel=4)
         if _is_at(descriptor, path):
             os.ftruncate(descriptor, 0)
             os.write(descriptor, json.dumps({"process": os.getpid(), "host": socket.gethostname()}).encode())
@@ -75,7 +86,37 @@ def _acquire(folder: Path, path: Path) -> int:
         os.close(descriptor)
 
 
+def _lock(descriptor: int) -> None:
+    """Take the system's lock on an open file.
+
+    Raises:
+        OSError: another process has it, or there are none: see `UNSUPPORTED`.
+    """
+    if fcntl is not None:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    elif msvcrt is not None:
+        os.lseek(descriptor, BEYOND, os.SEEK_SET)
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+        finally:
+            os.lseek(descriptor, 0, os.SEEK_SET)
+    else:
+        raise OSError(errno.ENOSYS, "no locks")
+
+
+def _release(descriptor: int, path: Path) -> None:
+    """Give the lock back, and remove its file."""
+    if fcntl is not None:
+        path.unlink(missing_ok=True)
+    os.close(descriptor)
+    if fcntl is None:  # Windows removes no open file: neither this one before, nor one that somebody else holds by now
+        with suppress(OSError):
+            path.unlink()
+
+
 def _is_at(descriptor: int, path: Path) -> bool:
+    if fcntl is None:  # nobody could remove it
+        return True
     try:
         return os.path.samestat(os.fstat(descriptor), path.stat())
     except FileNotFoundError:

@@ -52,19 +52,27 @@ def find_damage(folder: Path, names: Iterable[str] | None = None) -> str | None:
 
 
 def warn_of_damage(folder: Path, advice: str, but: Iterable[str] = ()) -> None:
-    """Name the files of a run that are there, but not as they were written, in a warning each.
+    """Name the files of a run that are there, but not as they were written, in a warning each; or a missing manifest.
 
     Args:
         folder: of a complete run; its checkpoints have manifests of their own and are left to them.
         advice: what it means for whoever reads this.
         but: names of files of which more is said elsewhere.
     """
+    warn_if_unchecked(folder, stacklevel=4)
     try:
         names = [name for name in _read_files(folder) if (folder / name).exists() and name not in but]
     except DamagedManifestError:
         names = []
     for fault in list_damage(folder, [name for name in names if not name.startswith(f"{CHECKPOINTS}/")]):
         warnings.warn(f"{fault}; {advice}", TrimkitWarning, stacklevel=3)
+
+
+def warn_if_unchecked(folder: Path, stacklevel: int = 3) -> None:
+    """Say in a warning that a run has no manifest, as those of old versions and those whose manifest was lost."""
+    if not (folder / MANIFEST).exists():
+        message = f"{folder / MANIFEST} is missing, so that no file of the run is held against what was written, its "
+        warnings.warn(f"{message}weights and options among them", TrimkitWarning, stacklevel=stacklevel)
 
 
 def list_damage(folder: Path, names: Iterable[str] | None = None) -> list[str]:

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 from trimkit.data import Dataset
 from trimkit.errors import TrimkitError
 from trimkit.methods import Batch
+from trimkit.storage.signals import ENDING
 from trimkit.training.engine import derived_generator
 from trimkit.training.settings import Settings
 
@@ -129,5 +130,5 @@ def _as_is(read: Batch | TrimkitError) -> Batch | TrimkitError:
 
 def _leave_signals_to_the_run(_: int) -> None:
     """A signal to the whole group must not take away the readers of the step that is still to be finished."""
-    for stop in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(stop, signal.SIG_IGN)
+    for number in ENDING:
+        signal.signal(number, signal.SIG_IGN)

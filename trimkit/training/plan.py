@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -134,13 +135,26 @@ class Plan:
 
 
 def _told_apart(weight: Weight) -> Any:
-    """A weight as it is recorded; a function by its name and a hash of its code, for another one may have its name."""
+    """A weight as it is recorded; a function by its name and a hash of its code, for another one may have its name.
+
+    What a function was made with, as the end of a ramp, is of its hash too.
+    """
+    if isinstance(weight, partial):
+        return [_told_apart(weight.func), *weight.args, weight.keywords]
     code = getattr(weight, "__code__", None)
     if code is None:
         return weight
     constants = [value for value in code.co_consts if not hasattr(value, "co_code")]
-    digest = hashlib.sha256(code.co_code + repr((constants, code.co_names)).encode()).hexdigest()
+    cells = [cell.cell_contents for cell in getattr(weight, "__closure__", None) or ()]
+    held = [value for value in (*cells, *(getattr(weight, "__defaults__", None) or ())) if _is_plain(value)]
+    text = repr((constants, code.co_names, *filter(None, [held])))
+    digest = hashlib.sha256(code.co_code + text.encode()).hexdigest()
     return f"{stored.plain(weight)} {digest[:8]}"
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value is written alike in every process."""
+    return isinstance(value, bool | int | float | str | None)
 
 
 def _require_loadable(method: Method) -> None:

@@ -130,7 +130,7 @@ class RunFolder:
         config = yaml.safe_dump(plain(self._config or settings), sort_keys=False, allow_unicode=True)
         self.write("config.yaml", config)
         self.write_json("environment.json", environment())
-        with (self.working / "command.txt").open("a", encoding="utf-8") as file:
+        with (self.working / "command.txt").open("a", encoding="utf-8", errors="surrogateescape") as file:
             file.write(self._command + "\n")
 
     def write(self, name: str, text: str) -> None:

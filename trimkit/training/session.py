@@ -128,6 +128,7 @@ class Session:
         with make_progress(self.total, size, first, wanted=wanted) as progress, self.board.opened(first), listening:
             self.loop.run(self.total, lambda: self._after(progress, checkpoints))
         seconds = time.perf_counter() - started
+        self._leave_if_asked(*self.engine.largest(self._stopper.received))  # since the last step was looked at
         self._verify()
         return {"seconds": seconds, "images_per_second": (self.loop.step - first) * size / max(seconds, 1e-9)}
 
@@ -223,12 +224,17 @@ class Session:
         received, due, ended = self.engine.largest(self._stopper.received, self._clock.due, ends)
         if received or due or ended or step % settings.checkpoint_every == 0 or step == self.total:
             self._save(checkpoints)
+        self._leave_if_asked(received)
+        return bool(ended)
+
+    def _leave_if_asked(self, received: int) -> None:
+        """Stop where a signal asked for it; a checkpoint of this step is written."""
         if received == signal.SIGINT:
             raise KeyboardInterrupt
         if received:
             name = signal.Signals(received).name
-            raise Stopped(received, f"{name}: stopped after step {step} with a checkpoint; go on with --resume")
-        return bool(ended)
+            reached = f"{name}: stopped after step {self.loop.step} with a checkpoint; go on with --resume"
+            raise Stopped(received, reached)
 
     def _save(self, checkpoints: Checkpoints | None) -> None:
         self._verify()

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import FrameType
+from contextlib import AbstractContextManager
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+from trimkit.storage.signals import receiving
 
 
 class Stopped(SystemExit):
@@ -42,29 +38,12 @@ class Stopper:
 
     def __init__(self) -> None:
         self.received = 0
-        self._process = os.getpid()
 
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Within, SIGTERM, SIGHUP and the first SIGINT are remembered; the second SIGINT stops at once.
+    def listening(self) -> AbstractContextManager[None]:
+        """Within, SIGTERM, SIGHUP and the first SIGINT are remembered; the second SIGINT stops at once."""
+        return receiving(self._receive)
 
-        Signals are left alone in a thread, which cannot have any.
-        """
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before = {number: signal.signal(number, self._receive) for number in SIGNALS}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def _receive(self, number: int, frame: FrameType | None) -> None:
-        if os.getpid() != self._process:  # a copy of this process, which has no step to finish
-            signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
-            return
+    def _receive(self, number: int) -> None:
         if number == self.received == signal.SIGINT:
             raise KeyboardInterrupt
         self.received = number

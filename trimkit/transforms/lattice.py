@@ -39,25 +39,30 @@ def angles_of_filter(taps: Sequence[float]) -> Tensor:
     """The angles θ₁ … θ_{K−1} of an orthogonal low-pass filter of 2K taps: (K − 1,) float64.
 
     Raises:
-        OptionError: fewer than four taps, which leave nothing to turn, or a filter that is not orthogonal.
+        OptionError: fewer than four taps, which leave nothing to turn, an odd number, or a filter that is not
+            orthogonal.
 
     >>> angles_of_filter([0.4829629, 0.8365163, 0.2241439, -0.1294095]).round(decimals=4)
     tensor([-0.2618], dtype=torch.float64)
     """
     h = torch.tensor(taps, dtype=torch.float64)
-    even, odd = h[::2], h[1::2]
-    angles: list[Tensor] = []  # from the second to the last; the last one follows from the others
-    while len(even) > 1:
-        angles.insert(0, _last_angle(even, odd))
-        cosine, sine = angles[0].cos(), angles[0].sin()
-        even, odd = (cosine * even + sine * odd)[:-1], (cosine * odd - sine * even)[1:]
-    free = torch.stack([torch.atan2(odd, even)[0], *angles])[:-1]
-    if not len(free) or (filter_of_angles(free) - h).abs().max() > 1e-4:
+    if len(h) < 4 or len(h) % 2 or not (filter_of_angles(free := _free_angles(h)) - h).abs().max() <= 1e-4:
         raise OptionError(
             f"expected an orthogonal filter of at least 4 taps that sums to √2, got {len(h)} taps with the sum "
             f"{float(h.sum()):.4g}; start from one such as 'db2' or 'coif2'"
         )
     return free
+
+
+def _free_angles(h: Tensor) -> Tensor:
+    """All angles but the last one, which follows from them, of an even number of taps."""
+    even, odd = h[::2], h[1::2]
+    angles: list[Tensor] = []
+    while len(even) > 1:
+        angles.insert(0, _last_angle(even, odd))
+        cosine, sine = angles[0].cos(), angles[0].sin()
+        even, odd = (cosine * even + sine * odd)[:-1], (cosine * odd - sine * even)[1:]
+    return torch.stack([torch.atan2(odd, even)[0], *angles])[:-1]
 
 
 def _last_angle(even: Tensor, odd: Tensor) -> Tensor:

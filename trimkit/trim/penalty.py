@@ -21,13 +21,10 @@ from trimkit.penalties.base import Penalty, dead_rows, is_measure
 from trimkit.penalties.sampling import Points
 from trimkit.predictor.composed import Composed, Model, Reference
 from trimkit.predictor.graph import missing_second_derivative, require_reach
-from trimkit.predictor.guards import (
-    warn_of_custom_functions,
-    warn_of_train_mode,
-)
+from trimkit.predictor.guards import warn_of_custom_functions, warn_of_train_mode
 from trimkit.predictor.inputs import At, Inputs, Site, call_model
 from trimkit.predictor.raised import told_plainly
-from trimkit.predictor.rows import Rows, check_rows
+from trimkit.predictor.rows import Rows, check_rows, is_weakly_held
 from trimkit.predictor.several import space_of
 from trimkit.registry import resolve
 from trimkit.targets import Target
@@ -235,9 +232,10 @@ class TrimPenalty:
 
     def _examine(self, composed: Composed, result: Explanation, values: Tensor) -> int:
         """Once for each model: can the penalty be differentiated, and does it train what it is meant to?"""
-        model = composed.model
+        model, held = composed.model, is_weakly_held(composed.model)
         trainable = any(p.requires_grad for p in self._meant_of(composed))
-        if model not in self._examined or not trainable or not values.requires_grad:
+        reach = self._examined.get(model) if held else None
+        if reach is None or not trainable or not values.requires_grad:
             broken = missing_second_derivative(values)
             if broken:
                 raise PenaltyError(f"this penalty cannot be trained: {broken}")
@@ -251,8 +249,10 @@ class TrimPenalty:
                     f"{name}: the model is a function, whose parameters cannot be seen; say what is trained: "
                     "TrimPenalty(…, parameters=network.parameters())"
                 )
-            self._examined[model] = require_reach(values, self._meant_of(composed), name)
-        return self._examined[model]
+            reach = require_reach(values, self._meant_of(composed), name)
+            if held:
+                self._examined[model] = reach
+        return reach
 
     def _meant_of(self, composed: Composed) -> Iterable[nn.Parameter]:
         return composed.parameters() if self._meant is None else self._meant

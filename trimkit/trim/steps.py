@@ -65,9 +65,10 @@ def _wide(result: TrimResult, tolerance: float) -> Tensor:
     """Samples whose gap is more than a share of their change, or of a hundredth of the batch's largest."""
     assert result.gap is not None
     assert result.change is not None
-    change = result.change.abs()
+    finite = result.gap.isfinite() & result.change.isfinite()  # of others, of which a warning has told, no step helps
+    change = result.change.abs().masked_fill(~finite, 0)
     allowed = tolerance * change.clamp_min(0.01 * float(change.max())) + 1e3 * torch.finfo(change.dtype).eps
-    return (result.gap.abs() > allowed).nonzero()[:, 0]
+    return ((result.gap.abs() > allowed) & finite).nonzero()[:, 0]
 
 
 def _put(into: TrimResult, wide: Tensor, new: TrimResult) -> TrimResult:

@@ -20,7 +20,7 @@ from trimkit.coefficients import tree
 from trimkit.coefficients.baseline import Baseline
 from trimkit.errors import DataError
 from trimkit.predictor.composed import Composed, Model, Reference
-from trimkit.predictor.guards import is_finite, is_still, require_callable, unchanged, warn_of_train_mode
+from trimkit.predictor.guards import is_finite, is_still, normal_mode, require_callable, unchanged, warn_of_train_mode
 from trimkit.predictor.inputs import At, Inputs, Site, take_rows
 from trimkit.predictor.raised import told_plainly
 from trimkit.predictor.rows import Rows, check_rows
@@ -98,19 +98,20 @@ class Trim:
             OptionError: ``at`` names neither an input nor a layer.
             ModelError: a model whose wrapper makes second derivatives silently wrong, a layer that runs twice.
         """
-        site = Site(self.model, x, self.at, self.rows)
+        with normal_mode():
+            site = Site(self.model, x, self.at, self.rows)
         if site.layer is None and not is_finite(site.value):
             raise DataError("expected finite values in x, got NaN or infinity; clean the data before explaining it")
         self.attribution.require_differentiable(create_graph)
         warn_of_train_mode(self.model, dropout=True)
         watched = site.seen.training or not is_still(self.model)
-        with told_plainly(self.model, x), unchanged(self.model) if watched else alone(self.model):
+        with told_plainly(self.model, x), normal_mode(), unchanged(self.model) if watched else alone(self.model):
             composed = Composed(self.model, self.transform, x, keep_graph=create_graph, site=site)
             s0 = composed.baseline(baseline)
             explained = self.attribution.explain(
                 composed, composed.s, target=target, baseline=s0, create_graph=create_graph, generator=generator
             )
-            composed.settle_steady(explained.output, target)
+            composed.settle_steady(explained.output, target, self.attribution.values)
             gap = change = None
             if self.attribution.complete:
                 change = composed.change(explained.output, target, s0)

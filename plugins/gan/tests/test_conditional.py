@@ -23,7 +23,7 @@ from .draws import generator
 
 SMALL = {"z_dim": 6, "w_dim": 8, "mapping_layers": 2, "channel_max": 6, "conditional": True}
 OWN = {
-    "stylegan2": {"ada_target": 0.6, "ada_images": 50, "r1_interval": 2, "path_interval": 2},
+    "stylegan2": {"ada_target": 0.6, "ada_images": 50, "r1_interval": 2, "path_weight": 2.0, "path_interval": 2},
     "stylegan": {"grow_steps": 1, "r1_interval": 2},
 }
 KINDS = {"stylegan2": StyleGAN2, "stylegan": StyleGAN}

@@ -13,7 +13,7 @@ import torch
 import trimkit
 from trimkit.testing import Example, conformance
 
-STYLED = {"z_dim": 8, "w_dim": 8, "mapping_layers": 2, "channel_base": 64, "channel_max": 8}
+STYLED = {"z_dim": 8, "w_dim": 8, "mapping_layers": 2, "channel_base": 64, "channel_max": 8, "mixing": 0.9}
 PICTURES = [(1, 8, 8)]
 CLASSED = {"conditional": True, "segments": 2}
 
@@ -41,8 +41,8 @@ EXAMPLES = {
         Example({**STYLED, "grow_steps": 0, **CLASSED}, PICTURES),
     ],
     "stylegan2": [
-        Example({**STYLED, "r1_interval": 2, "path_interval": 3}, PICTURES),
-        Example({**STYLED, "r1_interval": 2, "path_interval": 3, **CLASSED}, PICTURES),
+        Example({**STYLED, "r1_interval": 2, "path_weight": 2.0, "path_interval": 3}, PICTURES),
+        Example({**STYLED, "r1_interval": 2, "path_weight": 2.0, "path_interval": 3, **CLASSED}, PICTURES),
     ],
     "projection": Example(lambda: {"run": trained_run(), "steps": 2}, PICTURES),
 }

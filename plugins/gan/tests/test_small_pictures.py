@@ -18,28 +18,48 @@ MODULATIONS = {"stylegan2": {}, "stylegan": {"modulation": "adaptive", "output":
 
 
 def usual(method) -> tuple[float, ...]:
-    widths = (method.convolutions, method.channel_base, method.channel_max)
-    return (method.mapping_layers, *widths, method.r1_gamma, method.learning_rate)
+    mapping = (method.mapping_layers, method.mapping_multiplier)
+    return (*mapping, method.channel_max, method.mixing, method.r1_gamma, method.learning_rate)
 
 
 @pytest.mark.parametrize("kind", KINDS.values())
 @pytest.mark.parametrize(("size", "small"), [(8, True), (32, True), (64, False)])
 def test_small_images_have_small_networks(kind, size, small):
-    expected = (2, 1, 512, 64, 1.0, 4e-3) if small else (8, 2, 2048, 64, 2e-4 * 64**2 / 16, 2e-3)
+    expected = (2, 0.1, 32, 0.0, 1.0, 4e-3) if small else (8, 0.01, 64, 0.9, 2e-4 * 64**2 / 16, 2e-3)
     assert usual(kind((1, size, size), **LEAN)) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("kind", KINDS.values())
 @pytest.mark.parametrize("size", [32, 64])
 def test_options_that_are_given_are_taken_at_every_size(kind, size):
-    given = {"mapping_layers": 3, "convolutions": 2, "channel_base": 40, "channel_max": 5}
+    given = {"mapping_layers": 3, "mapping_multiplier": 0.5, "channel_max": 5, "mixing": 0.3}
     method = kind((1, size, size), **LEAN, **given, r1_gamma=0.25, learning_rate=1e-3)
-    assert usual(method) == (3, 2, 40, 5, 0.25, 1e-3)
+    assert usual(method) == (3, 0.5, 5, 0.3, 0.25, 1e-3)
+
+
+def test_the_path_length_is_off_for_small_images_unless_it_is_given_a_weight():
+    weights = [StyleGAN2((1, size, size), **LEAN, channel_max=4).path_weight for size in (32, 64)]
+    assert weights == [0.0, 2.0]
+    assert StyleGAN2((1, 32, 32), **LEAN, path_weight=3.0).path_weight == 3.0
 
 
 @pytest.mark.parametrize("kind", KINDS.values())
-def test_channels_and_layers_of_32_pixels(kind):
-    method = kind((3, 32, 32))
+def test_a_mapping_saved_with_another_multiplier_gives_the_same_w(kind):
+    made = [kind((1, 8, 8), **LEAN, channel_max=4, mapping_multiplier=value) for value in (0.01, 0.1)]
+    state = made[0].state_dict()
+    z = torch.randn(5, 4)
+    expected = made[0].mapping(z)
+    made[1].load_state_dict(state)
+    torch.testing.assert_close(made[1].mapping(z), expected)
+    assert float(made[1].mapping.multiplier) == pytest.approx(0.1)
+    state.pop("mapping.multiplier")  # a file from before it was an option
+    made[1].load_state_dict(state)
+    torch.testing.assert_close(made[1].mapping(z), expected)
+
+
+@pytest.mark.parametrize("kind", KINDS.values())
+def test_channels_and_layers_of_single_convolutions_at_32_pixels(kind):
+    method = kind((3, 32, 32), convolutions=1, channel_base=512, channel_max=64)
     layers = [(tap.name, len(tap.module.bias)) for tap in method.synthesis.taps if "conv" in tap.name]
     assert layers == [("4px conv1", 64), ("8px conv1", 64), ("16px conv1", 32), ("32px conv1", 16)]
     assert len(method.mapping.layers) == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +26,7 @@ class Mapping(nn.Module):
         z_dim: entries of z.
         w_dim: entries of w, of e, and of the hidden layers.
         depth: layers, at least 1.
-        multiplier: of the layers' learning rate.
+        multiplier: m of the layers, see `EqualisedLinear`; weights that were saved with another one are converted.
         condition_size: entries of c; 0 for none.
     Raises:
         OptionError: a size below 1.
@@ -34,9 +35,11 @@ class Mapping(nn.Module):
         z_dim: as given.
         w_dim: as given.
         w_mean: (w_dim,) running mean of w over training; a saved buffer.
+        multiplier: m, a scalar; a saved buffer.
     """
 
     w_mean: Tensor
+    multiplier: Tensor
 
     def __init__(
         self, z_dim: int, w_dim: int, depth: int = 8, multiplier: float = 0.01, condition_size: int = 0
@@ -53,6 +56,16 @@ class Mapping(nn.Module):
             EqualisedLinear(n, m, multiplier=multiplier, gain=ROOT_TWO) for n, m in itertools.pairwise(sizes)
         )
         self.register_buffer("w_mean", torch.zeros(w_dim))
+        self.register_buffer("multiplier", torch.tensor(float(multiplier)))
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        """As every module, with layers of the same outputs: they hold their weights divided by m."""
+        ours = self.multiplier.cpu()
+        ratio = state_dict.get(f"{prefix}multiplier", ours).cpu() / ours
+        state_dict[f"{prefix}multiplier"] = ours
+        for name in (key for key in state_dict if key.startswith(f"{prefix}layers.")):
+            state_dict[name] = state_dict[name] * ratio.to(state_dict[name])
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def forward(self, z: Tensor, c: Tensor | None = None) -> Tensor:
         """(N, z_dim), and (N, condition_size) where conditional → (N, w_dim)."""

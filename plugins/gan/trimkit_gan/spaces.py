@@ -33,6 +33,7 @@ def style_spaces(
     """
 
     def space(name: str, shape: tuple[int, ...], layout: Groups | None = None) -> LatentSpace:
+        """One of them; z alone has a prior, and is decoded beside u."""
         noise = name == "z"
         return LatentSpace(
             name,

@@ -23,7 +23,7 @@ from trimkit_gan.generating import StyleSpaces
 from trimkit_gan.growing import shrink
 from trimkit_gan.layers import pixel_norm
 from trimkit_gan.mapping import Mapping, draw_cutoff, mix
-from trimkit_gan.options import require_counts, require_shares
+from trimkit_gan.options import require_counts, require_positive, require_shares
 from trimkit_gan.projection import project
 from trimkit_gan.regularisers import auto_r1_weight, r1
 from trimkit_gan.synthesis import Modulation, Output, Stage, Synthesis
@@ -38,42 +38,50 @@ SMALL_BELOW = 64
 """Images of fewer pixels a side have the usual options for small ones."""
 
 
+PUBLISHED_MULTIPLIER = 0.01
+"""Of the mapping network's learning rate."""
+
+
 class Usual(NamedTuple):
     """Options where none are given, which depend on the size of the images.
 
     Attributes:
         mapping_layers: depth of the mapping network.
-        convolutions: of each resolution.
-        channel_base: channels of a layer, times its resolution.
+        mapping_multiplier: of its layers' learning rate.
         channel_max: most channels of a layer.
+        mixing: probability of style mixing.
         r1_gamma: γ.
         learning_rate: of Adam.
-        path_interval: steps between two path-length phases.
+        path_weight: of StyleGAN2's path length.
     """
 
     mapping_layers: int
-    convolutions: int
-    channel_base: int
+    mapping_multiplier: float
     channel_max: int
+    mixing: float
     r1_gamma: float
     learning_rate: float
-    path_interval: int
+    path_weight: float
+
+
+SMALL = Usual(2, 0.1, 32, mixing=0.0, r1_gamma=1.0, learning_rate=4e-3, path_weight=0.0)
+"""For images that are to be drawn in minutes of a CPU. That they need neither style mixing nor path length nor a deep
+mapping is published (Karras et al. 2020, arXiv:2006.06676, on CIFAR-10); the rest is from the trials of
+docs/methods/gan.md. The published γ, .0128 at 32 pixels, is too weak for thousands of images instead of millions."""
 
 
 def usual_options(shape: Sequence[int]) -> Usual:
     """What small images need to be drawn in minutes of a CPU, or the published options at a laptop's width.
 
-    The published γ, 2·10⁻⁴ · S² / 16, is .0128 at 32 pixels: too weak for a generator that sees thousands of images
-    instead of millions. `examples/stylegan_sprites.py` names the trials that γ = 1 comes from, docs/methods/gan.md
-    those of the rest.
-
     Args:
         shape: of an image, (C, S, S).
     """
     if shape[-1] < SMALL_BELOW:
-        return Usual(2, 1, channel_base=512, channel_max=64, r1_gamma=1.0, learning_rate=4e-3, path_interval=16)
+        return SMALL
     gamma = auto_r1_weight(shape, USUAL_BATCH)
-    return Usual(8, 2, channel_base=2048, channel_max=64, r1_gamma=gamma, learning_rate=2e-3, path_interval=4)
+    return Usual(
+        8, PUBLISHED_MULTIPLIER, channel_max=64, mixing=0.9, r1_gamma=gamma, learning_rate=2e-3, path_weight=2.0
+    )
 
 
 class Drawn(NamedTuple):
@@ -98,18 +106,20 @@ class StyleBased(StyleSpaces):
         z_dim: entries of z.
         w_dim: entries of w.
         mapping_layers: depth of the mapping network; by default 2 below 64 pixels, else 8 as in the papers.
-        convolutions: of each resolution in both networks, 1 or 2; by default 1 below 64 pixels, else 2 as in the
-            papers. The discriminator's single ones are DCGAN's, see `Discriminator`.
-        channel_base: layers at resolution r have min(channel_base / r, channel_max) channels; by default 512 below 64
-            pixels, else 2048. The papers' 16384 (StyleGAN), 32768 (StyleGAN2) and 512 are for GPUs.
-        channel_max: see there; by default 64.
-        mixing: probability of style mixing in training.
+        mapping_multiplier: of the learning rate of its layers; by default .1 below 64 pixels, else .01 as in the
+            papers.
+        convolutions: of each resolution in both networks, 2 as in the papers, or 1, which is faster and draws outlines
+            less well. The discriminator's single ones are DCGAN's, see `Discriminator`.
+        channel_base: layers at resolution r have min(channel_base / r, channel_max) channels. The papers' 16384
+            (StyleGAN), 32768 (StyleGAN2) and 512 are for GPUs.
+        channel_max: see there; by default 32 below 64 pixels, else 64.
+        mixing: probability of style mixing in training; by default 0 below 64 pixels, else .9 as in the papers.
         r1_gamma: γ, 0 for none; by default 1 below 64 pixels, else 2·10⁻⁴ · S² / 16. StyleGAN's paper has 10 at 1024
             pixels.
         r1_interval: steps between two R1 phases; in StyleGAN's paper 1.
         learning_rate: of Adam, for both players; by default .004 below 64 pixels, else .002.
         ema_decay: of the generator's running average, which is what is evaluated and saved: half of it is from the last
-            139 steps by default.
+            346 steps by default.
         low: data value that is as dark as can be.
         high: data value that is as bright as can be.
         conditions: conditional, see `trimkit.methods.ConditionalMethod`: mapping and discriminator see u, see `Mapping`
@@ -129,14 +139,15 @@ class StyleBased(StyleSpaces):
         w_dim: int = 64,
         mapping_layers: int | None = None,
         *,
-        convolutions: int | None = None,
-        channel_base: int | None = None,
+        mapping_multiplier: float | None = None,
+        convolutions: int = 2,
+        channel_base: int = 2048,
         channel_max: int | None = None,
-        mixing: float = 0.9,
+        mixing: float | None = None,
         r1_gamma: float | None = None,
         r1_interval: int = 16,
         learning_rate: float | None = None,
-        ema_decay: float = 0.995,
+        ema_decay: float = 0.998,
         low: float = 0.0,
         high: float = 1.0,
         **conditions: Any,
@@ -145,10 +156,10 @@ class StyleBased(StyleSpaces):
         usual = usual_options(self.shape)
         self.z_dim, self.w_dim = z_dim, w_dim
         self.mapping_layers = usual.mapping_layers if mapping_layers is None else mapping_layers
-        self.convolutions = usual.convolutions if convolutions is None else convolutions
-        self.channel_base = usual.channel_base if channel_base is None else channel_base
+        self.mapping_multiplier = usual.mapping_multiplier if mapping_multiplier is None else mapping_multiplier
+        self.convolutions, self.channel_base = convolutions, channel_base
         self.channel_max = usual.channel_max if channel_max is None else channel_max
-        self.mixing = mixing
+        self.mixing = usual.mixing if mixing is None else mixing
         self.r1_gamma = usual.r1_gamma if r1_gamma is None else r1_gamma
         self.r1_interval = r1_interval
         self.learning_rate = usual.learning_rate if learning_rate is None else learning_rate
@@ -160,8 +171,9 @@ class StyleBased(StyleSpaces):
     def _check_options(self) -> None:
         require_shares(self, "mixing")
         require_counts(self, "r1_interval")
+        require_positive(self, "mapping_multiplier")
         if self.convolutions not in (1, 2):
-            raise OptionError(f"expected convolutions as 1 or 2, or null for the usual number, got {self.convolutions}")
+            raise OptionError(f"expected convolutions as 1 or 2, got {self.convolutions}")
         if not -math.inf < self.low < self.high < math.inf:
             raise OptionError(f"expected finite low < high, got {self.low} and {self.high}")
         if not 0 <= self.r1_gamma < math.inf:
@@ -182,9 +194,15 @@ class StyleBased(StyleSpaces):
             "convolutions": self.convolutions,
         }
         size = 0 if self.condition is None else self.condition.size
-        self.mapping = Mapping(self.z_dim, self.w_dim, self.mapping_layers, condition_size=size)
+        depth, multiplier = self.mapping_layers, self.mapping_multiplier
+        self.mapping = Mapping(self.z_dim, self.w_dim, depth, multiplier, condition_size=size)
         self.synthesis = Synthesis(self.shape, self.w_dim, modulation=modulation, output=output, **sizes)
         self.discriminator = Discriminator(self.shape, residual=residual, growing=growing, condition_size=size, **sizes)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        """As every module; files that do not tell the mapping's multiplier are from before it was an option."""
+        state_dict.setdefault(f"{prefix}mapping.multiplier", torch.tensor(PUBLISHED_MULTIPLIER))
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def reach(self, step: int) -> Stage:
         """The stage of a training step; networks that grow take note of it."""

@@ -26,9 +26,8 @@ class StyleGAN2(StyleBased):
 
     Args:
         shape: of one sample: (C, S, S) with S = 8, 16, … 1024.
-        path_weight: w_pl; 0 for none.
-        path_interval: steps between two path-length phases, each on half a batch; by default 16 below 64 pixels, else 4
-            as in the paper.
+        path_weight: w_pl; by default 0, which is none, below 64 pixels, else 2 as in the paper.
+        path_interval: steps between two path-length phases, each on half a batch.
         ada_target: r_t of adaptive augmentation in [−1, 1], such as 0.6; by default there is none.
         ada_images: images in which the augmentation's p may go from 0 to 1.
         common: sizes of the networks, R1, Adam, running average, style mixing, range and aux of the data, see
@@ -48,15 +47,15 @@ class StyleGAN2(StyleBased):
         self,
         shape: tuple[int, ...],
         *,
-        path_weight: float = 2.0,
-        path_interval: int | None = None,
+        path_weight: float | None = None,
+        path_interval: int = 4,
         ada_target: float | None = None,
         ada_images: float = 500_000,
         **common: Any,
     ) -> None:
         super().__init__(shape, **common)
-        self.path_weight = path_weight
-        self.path_interval = usual_options(self.shape).path_interval if path_interval is None else path_interval
+        self.path_weight = usual_options(self.shape).path_weight if path_weight is None else path_weight
+        self.path_interval = path_interval
         self.ada_target, self.ada_images = ada_target, ada_images
         require_counts(self, "path_interval")
         require_weights(self, "path_weight")

@@ -53,6 +53,7 @@ def best_of(directions: Tensor, centre: Tensor, k: int) -> Code:
     """
 
     def code(x: Tensor) -> tuple[Tensor, Tensor]:
+        """x̂ (n, d), and the weights of all directions, (n, M)."""
         h = x - centre
         places = (h @ directions.T).abs().topk(min(k, len(directions), x.shape[1]), dim=1).indices
         chosen = directions[places].double()

@@ -101,6 +101,7 @@ def loss_recovered(
     """
 
     def spliced(h: Tensor) -> Tensor:
+        """What the layer gives, each vector reconstructed."""
         place = width_axis(h.shape[1:], width, axis)
         vectors = as_vectors(h, place)
         x_hat = torch.cat([code(part)[0] for part in vectors.reshape(-1, width).split(CHUNK)])

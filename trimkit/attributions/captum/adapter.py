@@ -55,9 +55,7 @@ class CaptumAttribution(Attribution):
         with isolated(generator), eager(model_of(probe.function)):
             try:
                 return self.scores(self.explainer(probe), inputs, arguments, s)
-            except TrimkitError:
-                raise
-            except torch.OutOfMemoryError:
+            except (TrimkitError, torch.OutOfMemoryError):
                 raise
             except Exception as error:
                 reason = self._refusal(error, probe)

@@ -20,7 +20,8 @@ from trimkit.attributions.base import Probe
 from trimkit.coefficients import tree
 from trimkit.coefficients.tree import Tree
 from trimkit.predictor.composed import Composed, model_of
-from trimkit.predictor.turns import process_wide, unwrapped
+from trimkit.predictor.rows import own_draws
+from trimkit.predictor.turns import unwrapped
 from trimkit.targets import select, take_target
 from trimkit.transforms.base import Transform
 
@@ -126,7 +127,6 @@ def _modules_below(function: Any) -> set[nn.Module]:
     below = function.site.below if isinstance(function, Composed) else None
     if below is None or not isinstance(function.model, nn.Module):
         return set()
-    assert isinstance(function.model, nn.Module)  # a function has no layers
     model = unwrapped(function.model)
     parts = {part for path, _ in below.outputs for part in model.get_submodule(path).modules()}
     return parts - {model.get_submodule(path) for path in below.above}
@@ -153,14 +153,14 @@ def isolated(generator: torch.Generator | None) -> Iterator[None]:
     Three of its remarks are not passed on: that it sets hooks (it removes them), that it is slow, and that a function
     that reads a neuron must do no more than that.
     """
-    devices = range(torch.cuda.device_count())
-    with process_wide(), torch.random.fork_rng(devices=devices), warnings.catch_warnings():
+    seed = None
+    if generator is not None:
+        seed = int(torch.randint(2**31, (1,), generator=generator, device=generator.device))
+    with own_draws(seed), warnings.catch_warnings():
         numpys = np.random.get_state()  # noqa: NPY002 (Captum draws from numpy's global state)
         remarks = r"Setting .*hooks|You are providing multiple inputs|The neuron_selector provided is a callable"
         warnings.filterwarnings("ignore", remarks, UserWarning)
-        if generator is not None:
-            seed = int(torch.randint(2**31, (1,), generator=generator, device=generator.device))
-            torch.manual_seed(seed)
+        if seed is not None:
             np.random.seed(seed)  # noqa: NPY002
         try:
             yield

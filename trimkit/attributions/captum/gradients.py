@@ -120,6 +120,7 @@ def gradient_function(create_graph: bool) -> Callable[..., Inputs]:
     def gradients(
         forward_fn: Callable[..., Tensor], inputs: Inputs, target_ind: Any = None, additional_forward_args: Any = None
     ) -> Inputs:
+        """∂Σ f/∂inputs; of those that f does not depend on, zeros."""
         with torch.enable_grad():
             values = forward_fn(*inputs, *(additional_forward_args or ()))
             partials = gradients_of(values, inputs, create_graph)

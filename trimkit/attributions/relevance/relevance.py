@@ -41,7 +41,9 @@ class LayerwiseRelevance(Attribution):
         wanted = tree.leaves(step)
         multipliers = gradients_of(twin.change, wanted, probe.create_graph)
         gradients = [torch.zeros_like(p) if m is None else m for p, m in zip(wanted, multipliers, strict=True)]
-        return product(tree.rebuild(s, gradients), difference(s, baseline))
+        scores = product(tree.rebuild(s, gradients), difference(s, baseline))
+        _require_path(scores, twin.change)
+        return scores
 
 
 def _explained(probe: Probe, s: Tree, baseline: Tree, step: Tree) -> Twin:
@@ -73,6 +75,18 @@ def _data(function: Composed, s: Tree, baseline: Tree, step: Tree) -> Twin:
             f"{type(function.transform).__name__} is not (a learned decoder, HSV); use integrated_gradients"
         )
     return Twin(point, reference, change.to(point))
+
+
+def _require_path(scores: Tree, change: Tensor) -> None:
+    """Refuse scores of a batch that do not sum to its change, which is computed without a graph somewhere."""
+    sums, magnitude = (tree.rows(scores).detach().to(change).sum(), tree.rows(scores).detach().abs().sum())
+    missed = float((sums - change.detach().sum()).abs())
+    if missed > 1e-2 * (float(magnitude) + float(change.detach().abs().sum())):
+        raise AttributionError(
+            f"layerwise relevance lost track: the scores miss the change of the outputs by {missed:.1e}; a part of the "
+            "model runs under torch.no_grad(), so that no multiplier comes back from it. Remove that, or use "
+            "feature_ablation"
+        )
 
 
 def _verify(twin: Twin, expected: Tensor) -> None:

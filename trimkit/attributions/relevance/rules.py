@@ -228,6 +228,12 @@ def aggregate(call: Call) -> Twin:
     return linear(call.changed((_lift(first, like), axis, index, _lift(source, like), *rest)))
 
 
+def detach(call: Call) -> Twin:
+    """What a model keeps gradients from changes with its input all the same."""
+    (twin,) = _twins(call)
+    return Twin(call.totals(), _references(call), twin.change)
+
+
 def dropout(call: Call) -> Any:
     """The identity, in eval mode."""
     if call.argument(2, "training", True):
@@ -330,7 +336,7 @@ _SAME: dict[Rule, tuple[Rule, ...]] = {
 }
 RULES.update(
     {name: rule for rule, theirs in _SAME.items() for each in theirs for name in _names[each].split()}
-    | {"log_softmax": log_softmax, "logsumexp": logsumexp}
+    | {"log_softmax": log_softmax, "logsumexp": logsumexp, "detach": detach}
     | dict.fromkeys(("norm", "linalg_vector_norm", "linalg_norm", "var", "std"), contextual.composite)
     | dict.fromkeys(_names[contextual.max_pool].split(), max_pool)
     | dict.fromkeys(_names[contextual.maximum].split(), maximum)
