@@ -70,11 +70,13 @@ def options(name: str, steps: int, data: Dataset) -> dict[str, Any]:
 
 
 def make(name: str, data: Dataset, seed: int, steps: int) -> Method:
-    """A method with the common networks, its weights drawn by the seed."""
+    """A method with the common networks, its weights drawn by the seed; "beta-tcvae:6" has that β."""
+    name, _, beta = name.partition(":")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         common = {"shape": data.shape, "latent_dim": LATENTS, "likelihood": "bernoulli"}
-        return trimkit.create("method", name, **common, **options(name, steps, data))
+        own = options(name, steps, data) | ({"beta": float(beta)} if beta else {})
+        return trimkit.create("method", name, **common, **own)
 
 
 def run(task: Task) -> dict[str, Any]:
