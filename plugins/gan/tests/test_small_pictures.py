@@ -25,7 +25,7 @@ def usual(method) -> tuple[float, ...]:
 @pytest.mark.parametrize("kind", KINDS.values())
 @pytest.mark.parametrize(("size", "small"), [(8, True), (32, True), (64, False)])
 def test_small_images_have_small_networks(kind, size, small):
-    expected = (2, 0.1, 32, 0.0, 1.0, 4e-3) if small else (8, 0.01, 64, 0.9, 2e-4 * 64**2 / 16, 2e-3)
+    expected = (2, 0.1, 32, 0.0, kind.small_gamma, 4e-3) if small else (8, 0.01, 64, 0.9, 2e-4 * 64**2 / 16, 2e-3)
     assert usual(kind((1, size, size), **LEAN)) == pytest.approx(expected)
 
 
@@ -35,6 +35,10 @@ def test_options_that_are_given_are_taken_at_every_size(kind, size):
     given = {"mapping_layers": 3, "mapping_multiplier": 0.5, "channel_max": 5, "mixing": 0.3}
     method = kind((1, size, size), **LEAN, **given, r1_gamma=0.25, learning_rate=1e-3)
     assert usual(method) == (3, 0.5, 5, 0.3, 0.25, 1e-3)
+
+
+def test_small_images_of_stylegan_have_a_larger_gamma():
+    assert [kind((1, 8, 8), **LEAN, channel_max=4).r1_gamma for kind in KINDS.values()] == [1.0, 3.0]
 
 
 def test_the_path_length_is_off_for_small_images_unless_it_is_given_a_weight():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -70,14 +70,15 @@ mapping is published (Karras et al. 2020, arXiv:2006.06676, on CIFAR-10); the re
 docs/methods/gan.md. The published γ, .0128 at 32 pixels, is too weak for thousands of images instead of millions."""
 
 
-def usual_options(shape: Sequence[int]) -> Usual:
+def usual_options(shape: Sequence[int], small_gamma: float = SMALL.r1_gamma) -> Usual:
     """What small images need to be drawn in minutes of a CPU, or the published options at a laptop's width.
 
     Args:
         shape: of an image, (C, S, S).
+        small_gamma: γ of small images.
     """
     if shape[-1] < SMALL_BELOW:
-        return SMALL
+        return SMALL._replace(r1_gamma=small_gamma)
     gamma = auto_r1_weight(shape, USUAL_BATCH)
     return Usual(
         8, PUBLISHED_MULTIPLIER, channel_max=64, mixing=0.9, r1_gamma=gamma, learning_rate=2e-3, path_weight=2.0
@@ -114,7 +115,7 @@ class StyleBased(StyleSpaces):
             (StyleGAN), 32768 (StyleGAN2) and 512 are for GPUs.
         channel_max: see there; by default 32 below 64 pixels, else 64.
         mixing: probability of style mixing in training; by default 0 below 64 pixels, else .9 as in the papers.
-        r1_gamma: γ, 0 for none; by default 1 below 64 pixels, else 2·10⁻⁴ · S² / 16. StyleGAN's paper has 10 at 1024
+        r1_gamma: γ, 0 for none; by default 1 (`stylegan2`) or 3 (`stylegan`) below 64 pixels, else 2·10⁻⁴ · S² / 16. StyleGAN's paper has 10 at 1024
             pixels.
         r1_interval: steps between two R1 phases; in StyleGAN's paper 1.
         learning_rate: of Adam, for both players; by default .004 below 64 pixels, else .002.
@@ -131,6 +132,8 @@ class StyleBased(StyleSpaces):
     """
 
     discriminator: Discriminator
+    small_gamma: ClassVar[float] = SMALL.r1_gamma
+    """γ by default for small images."""
 
     def __init__(
         self,
@@ -153,7 +156,7 @@ class StyleBased(StyleSpaces):
         **conditions: Any,
     ) -> None:
         super().__init__(shape, **conditions)
-        usual = usual_options(self.shape)
+        usual = usual_options(self.shape, self.small_gamma)
         self.z_dim, self.w_dim = z_dim, w_dim
         self.mapping_layers = usual.mapping_layers if mapping_layers is None else mapping_layers
         self.mapping_multiplier = usual.mapping_multiplier if mapping_multiplier is None else mapping_multiplier

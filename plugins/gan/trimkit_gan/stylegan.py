@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -124,6 +124,7 @@ class StyleGAN(StyleBased):
     """
 
     reached: Tensor
+    small_gamma: ClassVar[float] = 3.0
 
     def __init__(
         self,
