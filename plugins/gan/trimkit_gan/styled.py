@@ -115,8 +115,8 @@ class StyleBased(StyleSpaces):
             (StyleGAN), 32768 (StyleGAN2) and 512 are for GPUs.
         channel_max: see there; by default 32 below 64 pixels, else 64.
         mixing: probability of style mixing in training; by default 0 below 64 pixels, else .9 as in the papers.
-        r1_gamma: γ, 0 for none; by default 1 (`stylegan2`) or 3 (`stylegan`) below 64 pixels, else 2·10⁻⁴ · S² / 16. StyleGAN's paper has 10 at 1024
-            pixels.
+        r1_gamma: γ, 0 for none; by default 1 (`stylegan2`) or 3 (`stylegan`) below 64 pixels, else 2·10⁻⁴ · S² / 16.
+            StyleGAN's paper has 10 at 1024 pixels.
         r1_interval: steps between two R1 phases; in StyleGAN's paper 1.
         learning_rate: of Adam, for both players; by default .004 below 64 pixels, else .002.
         ema_decay: of the generator's running average, which is what is evaluated and saved: half of it is from the last
