@@ -5,7 +5,8 @@
                       published multiplier .01, and a learning rate of .002
     stylegan2 single  with style mixing and path length too, and one convolution a resolution, 16 channels at the last
     stylegan          the options by default, not grown
-    stylealae         `alae` with network "style", 64 latents, γ = 1 every 16th step; the same running average
+    stylealae         `alae` with network "style", 64 latents, γ = 1 every 16th step, no style mixing; the same running
+                      average
     dcgan             the game of `infogan` without its codes, network "conv"; Adam as published there, the same running
                       average
 
@@ -44,7 +45,7 @@ PEERS: dict[str, tuple[str, dict[str, Any]]] = {
     "stylegan2 mixed": ("stylegan2", {**MIXED, "mapping_layers": 4, "learning_rate": 2e-3}),
     "stylegan2 single": ("stylegan2", {**MIXED, **SINGLE}),
     "stylegan": ("stylegan", {"grow_steps": 0}),
-    "stylealae": ("alae", {"network": "style", "w_dim": 64, "r1_weight": 1.0, "r1_interval": 16}),
+    "stylealae": ("alae", {"network": "style", "w_dim": 64, "r1_weight": 1.0, "r1_interval": 16, "style_mixing": 0.0}),
     "dcgan": ("infogan", {"noise_dim": 64, "recogniser": "head", "category_weight": 0.0, "continuous": 0}),
 }
 BATCH, EMA, TIMED, READER_STEPS = 16, 0.995, 40, 1500
