@@ -33,21 +33,17 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
+from _digits8 import classifier, digits, kmeans
 from _seeds import Row, Task, rows_of
-from sklearn.cluster import KMeans
-from sklearn.datasets import load_digits
-from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch import Tensor
 from trimkit_gan.infogan import InfoGAN
 
 import trimkit
 from trimkit.data import Dataset, in_memory
-from trimkit.data.digits import split_rows
 from trimkit.metrics.generation import code_accuracy, frechet_distance
 from trimkit.training.pictures import draw_grid
 
@@ -74,34 +70,6 @@ OPTIONS: dict[str, Any] = {
 }
 SHOWN = 12
 """Digits of each code in the picture, and steps of a traversal."""
-
-
-def digits(split: str) -> Dataset:
-    """The originals, 8×8 in [−1, 1], of the digits that `trimkit.data.load("digits")` enlarges; the same split."""
-    pixels, labels = load_digits(return_X_y=True)
-    rows = split_rows(split, len(pixels))
-    x = torch.as_tensor(pixels, dtype=torch.float32).reshape(-1, 1, 8, 8) / 8 - 1
-    return Dataset("digits8", x[rows], torch.as_tensor(labels)[rows].long(), split, tuple("0123456789"))
-
-
-@cache
-@torch.enable_grad()
-def classifier(steps: int) -> nn.Sequential:
-    """A small network that tells digits apart, trained on the labels of noisy digits; the same for every seed."""
-    data, rng = digits("train"), torch.Generator().manual_seed(0)
-    x, y = in_memory(data.x), data.y
-    assert y is not None
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        f = nn.Sequential(nn.Flatten(), nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 10))
-    optimiser = torch.optim.Adam(f.parameters())
-    for _ in range(steps):
-        rows = torch.randint(len(x), (128,), generator=rng)
-        noisy = x[rows] + 0.3 * torch.randn(x[rows].shape, generator=rng)
-        optimiser.zero_grad()
-        cross_entropy(f(noisy), y[rows]).backward()
-        optimiser.step()
-    return f.eval()
 
 
 def start(way: str, seed: int, steps: int, data: Dataset) -> InfoGAN:
@@ -154,14 +122,6 @@ def run(task: Task) -> Row:
         Path(pictures).mkdir(parents=True, exist_ok=True)
         draw(method, Path(pictures), way.removeprefix("+ "))
     return {"before": before, **scores(method, data, test), "seconds": time.process_time() - begin}
-
-
-def kmeans(data: Dataset, test: Dataset, starts: int, seed: int) -> float:
-    """Accuracy of ten clusters, by the same matching and split."""
-    x, new = (in_memory(part.x).flatten(1).numpy() for part in (data, test))
-    found = KMeans(10, n_init=starts, random_state=seed).fit(x)  # type: ignore[arg-type]  # the stubs know "auto" only
-    clusters = [torch.as_tensor(found.predict(part)).long() for part in (x, new)]
-    return code_accuracy(clusters[0], data.y, clusters[1], test.y).value
 
 
 @torch.no_grad()

@@ -85,7 +85,9 @@ class Drops(nn.Module):
         return F.dropout(x)
 
 
-def test_a_predictor_that_draws_numbers_is_told_once():
+@pytest.mark.parametrize("seed", [0, 1, 42])
+def test_a_predictor_that_draws_numbers_is_told_once(seed):
+    torch.default_generator.manual_seed(seed)
     loss = PredictionLoss(Drops(), "mse")
     with pytest.warns(TrimkitWarning, match="it draws random numbers"):
         loss(X, X)

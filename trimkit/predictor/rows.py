@@ -211,10 +211,14 @@ def is_weakly_held(model: Any) -> bool:
         return False
 
 
+_KEY = 6_180_339_887
+"""A seed that nobody chooses: draws of a caller who has just seeded with it would pass for no draws."""
+
+
 @contextmanager
 def keyed_draws() -> Iterator[None]:
     """Random numbers that are the same each time, and the caller's state as it was."""
-    with own_draws(0):
+    with own_draws(_KEY):
         yield
 
 
