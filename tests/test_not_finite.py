@@ -1,5 +1,6 @@
 """Outputs and derivatives that are NaN or infinite are named, and do not hide what is wrong with other samples."""
 
+import math
 import warnings
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 
 import trimkit
 from trimkit.attributions.gradient import IntegratedGradients
+from trimkit.predictor.guards import is_finite
 
 X = torch.tensor([[1.0, 2.0], [4.0, 1.0], [-3.0, 1.0], [2.0, -5.0]])
 
@@ -76,3 +78,13 @@ def test_a_penalty_leaves_the_word_to_the_training_loop():
         output, value = trimkit.TrimPenalty("l1", parameters=[scale])(lambda x: root(scale * x), x)
     assert output.isnan().tolist() == [False, False, True, True]
     assert bool(value.isnan())
+
+
+@pytest.mark.parametrize("value", [1.0, 3, True, 1e30, 1 + 2j])
+def test_numbers_of_every_type_are_looked_at(value):
+    assert is_finite(torch.tensor([value, value]))
+
+
+@pytest.mark.parametrize("value", [math.nan, -math.inf, complex(0, math.nan), complex(math.inf, 0)])
+def test_numbers_of_every_type_that_are_not_finite_are_found(value):
+    assert not is_finite(torch.tensor([0, value]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import cmath
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -66,7 +66,7 @@ def check_input(x: Any) -> None:
 
 def is_finite(x: Tensor) -> bool:
     """Whether a tensor holds no NaN or infinity; by its sum, unless that overflows."""
-    return math.isfinite(float(x.detach().sum())) or bool(torch.isfinite(x).all())
+    return cmath.isfinite(x.detach().sum().item()) or bool(torch.isfinite(x).all())
 
 
 def warn_of_non_finite(values: Tensor, scores: Tree) -> None:
