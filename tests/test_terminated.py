@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -125,7 +126,8 @@ def seen(tmp_path_factory):
     folder = tmp_path_factory.mktemp("terminated")
     phases = [("train", name, *at) for name, at in TRAIN.items()] + [("audit", name, *at) for name, at in AUDIT.items()]
     command = [sys.executable, "-c", PROGRAM, str(folder), json.dumps(phases)]
-    done = subprocess.run(command, capture_output=True, text=True)
+    alone = {**os.environ, "OMP_NUM_THREADS": "1"}  # a copy of a process has none of its threads, and waits for them
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, env=alone)
     assert done.returncode == 0, done.stderr
     return json.loads((folder / "seen.json").read_text())
 
