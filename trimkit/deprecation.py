@@ -83,6 +83,7 @@ def renamed_option(old: str, new: str, *, since: str) -> Callable[[F], F]:
     """
 
     def decorate(function: F) -> F:
+        """The function, which takes the old name too."""
         renamed = {**getattr(function, "renamed_options", {}), old: Deprecated(new, since)}
 
         @functools.wraps(function)

@@ -37,6 +37,7 @@ def track(points: Tree, *, keep_graph: bool) -> Tree:
     """
 
     def leaf(tensor: Tensor) -> Tensor:
+        """One that requires grad: itself, or a detached one."""
         if keep_graph and tensor.requires_grad:
             return tensor
         tensor = tensor.detach()

@@ -171,6 +171,7 @@ def _masked(mask: Tensor | Mapping[str, Tensor], groups: Groups, samples: int) -
     each = first.ndim > tree.leaves(labels)[0].ndim and len(first) == samples
 
     def leaf(label: Tensor, given: Tensor) -> Tensor:
+        """Where one leaf's mask is not 0, in the shape of its labels."""
         wanted = (samples, *label.shape) if each else tuple(label.shape)
         try:
             return (given != 0).cpu().expand(wanted)

@@ -49,6 +49,7 @@ class _OneLine:
         return super().format_help() + example_of(self.prog)  # type: ignore[misc]
 
     def error(self, message: str, *_: Any, **__: Any) -> NoReturn:
+        """Raise OptionError, where argparse would print its usage and exit."""
         see = f"See `{self.prog} --help`."
         if message.endswith(see):  # jsonargparse takes the first error for one of a value, and reports it again
             raise OptionError(message)
@@ -102,6 +103,7 @@ def parser(prog: str, description: str) -> ArgumentParser:
 
     class Parser(_OneLine, jsonargparse.ArgumentParser):
         def parse_args(self, args: Any = None, namespace: Any = None, **more: Any) -> Any:  # type: ignore[override]
+            """As jsonargparse, and refuse what stands there twice."""
             words = [str(word) for word in args or ()]
             if twice := _list_given_twice(words, self._option_string_actions):
                 self.error(f"{twice} is given more than once, and takes all its values at once, such as [a, b].")

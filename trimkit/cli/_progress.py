@@ -34,6 +34,7 @@ def _line_writer() -> Progress:
     begun = time.monotonic()
 
     def write(done: int, total: int) -> None:
+        """A line for so many samples of the total."""
         rate = done / max(1e-9, time.monotonic() - begun)
         left = (total - done) / rate
         spoken = f"{left:.0f} s" if left < 120 else f"{left / 60:.0f} min"

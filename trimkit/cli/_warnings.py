@@ -21,6 +21,7 @@ def one_line_warnings() -> Iterator[None]:
         inherited = warnings.showwarning
 
         def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+            """Ours as a line, others as before."""
             if issubclass(category, TrimkitWarning):
                 sys.stderr.write(f"trimkit: warning: {printable(str(message))}\n")
             else:

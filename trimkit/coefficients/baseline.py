@@ -64,6 +64,7 @@ def expand_baseline(baseline: Baseline, s: Tree) -> Tree:
         )
 
     def leaf(base: Tensor, like: Tensor) -> Tensor:
+        """One leaf of the baseline, as large as its coefficients."""
         try:
             return base.detach().to(like).expand_as(like)
         except RuntimeError as error:
